@@ -1,0 +1,59 @@
+"""Every bound of the kernel, with its unit, and how the bounds must relate (asserted at import).
+
+Bounds are not configuration: two users would not set them differently.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MS: Final = 1_000_000
+SECOND: Final = 1_000 * MS
+MINUTE: Final = 60 * SECOND
+
+# -- leases ---------------------------------------------------------------------------------------------------------------
+LEASE_TTL_DEFAULT_NS: Final = 10 * SECOND
+LEASE_TTL_MIN_NS: Final = 2 * SECOND
+LEASE_TTL_MAX_NS: Final = 24 * 60 * MINUTE
+LEASE_RENEW_PART: Final = 3  # a holder renews when 1/3 of the ttl has gone
+LEASE_GRACE_PART: Final = 8  # the node keeps a lease 1/8 longer than the holder believes: clock rates differ
+LEASES_PER_NODE_MAX: Final = 4096
+GANG_HOLD_NS: Final = 3 * SECOND  # a reserved part of a gang returns by itself after this
+GANG_PARTS_MAX: Final = 256
+
+# -- asking ---------------------------------------------------------------------------------------------------------------
+ASK_TIMEOUT_NS: Final = 800 * MS  # a node that does not answer an ask in this time is passed over
+USE_TRIES_MAX: Final = 8  # offers are soft state: how many refusals are worth another look
+USES_PENDING_MAX: Final = 4096
+
+# -- membership (SWIM with Lifeguard) ---------------------------------------------------------------------------------------
+PROBE_PERIOD_NS: Final = 250 * MS
+PROBE_TIMEOUT_NS: Final = 300 * MS
+PROBE_INDIRECT_TIMEOUT_NS: Final = 250 * MS
+PROBE_INDIRECT_PEERS: Final = 3
+SUSPICION_MIN_NS: Final = 2 * SECOND
+SUSPICION_MAX_NS: Final = 8 * SECOND
+DEAD_KEPT_NS: Final = 60 * MINUTE  # a dead node is still shown, as offline, for this long
+MEMBERS_MAX: Final = 256
+
+# -- offers ---------------------------------------------------------------------------------------------------------------
+OFFER_CHANGE_PERCENT: Final = 5  # a change above this is told at once
+OFFER_PERIOD_MIN_NS: Final = 100 * MS  # ... but not more often than this
+OFFER_REFRESH_NS: Final = 20 * SECOND  # and without a change this often
+RESOURCES_PER_NODE_MAX: Final = 512
+HISTORY_PER_RESOURCE_MAX: Final = 64
+
+# -- words and bytes ------------------------------------------------------------------------------------------------------
+NAME_CHARS_MAX: Final = 64
+WHERE_CHARS_MAX: Final = 512
+WHERE_DEPTH_MAX: Final = 16
+MESSAGE_BYTES_MAX: Final = 512 * 1024
+LOCAL_MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
+
+assert LEASE_TTL_MIN_NS <= LEASE_TTL_DEFAULT_NS <= LEASE_TTL_MAX_NS
+assert LEASE_TTL_MIN_NS // LEASE_RENEW_PART > ASK_TIMEOUT_NS // 2, "a renewal must have time for a second try"
+assert GANG_HOLD_NS > 2 * ASK_TIMEOUT_NS, "both phases of a gang must fit in the hold"
+assert PROBE_PERIOD_NS + PROBE_TIMEOUT_NS + PROBE_INDIRECT_TIMEOUT_NS <= SECOND, (
+    "a silent node is suspected within 1 s"
+)
+assert OFFER_PERIOD_MIN_NS < SECOND, "a change is seen by the others in under a second"

@@ -1,0 +1,83 @@
+"""A need: what a caller asks for, with its limits. Parsed once at the caller; from then on typed values, no text to evaluate.
+
+``where`` becomes a tree of comparisons (model/where.py), so no node ever runs a stranger's code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from worldos.model.ids import LeaseId, NodeId
+from worldos.model.resource import Fact
+
+
+class Objective(StrEnum):
+    """What "best" means to the caller."""
+
+    FASTEST = "fastest"
+    CHEAPEST = "cheapest"
+    GREENEST = "greenest"
+    NEAREST = "nearest"
+
+
+class Compare(msgspec.Struct, frozen=True, tag="cmp"):
+    """``fact op value``; ``op`` is one of ``== != < <= > >= in has``. A fact that is missing makes it false."""
+
+    fact: str
+    op: str
+    value: Fact
+
+
+class Not(msgspec.Struct, frozen=True, tag="not"):
+    """The opposite."""
+
+    part: Condition
+
+
+class All(msgspec.Struct, frozen=True, tag="all"):
+    """Every part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+class AnyOf(msgspec.Struct, frozen=True, tag="any"):
+    """At least one part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+Condition = Compare | Not | All | AnyOf
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is needed, all on one node.
+
+    ``amount`` is in the kind's base unit (see resource.py). ``memory_bytes`` comes with a CPU or GPU. ``near`` is a node id, a
+    node's name or a place; ``"me"`` is resolved to the caller's node before it gets here. ``to`` is the far end of a Network.
+    ``driver`` and ``workers`` say how the lane behind the lease is staffed; 0 workers means one per whole core.
+    """
+
+    kind: str
+    amount: int
+    memory_bytes: int = 0
+    where: Condition | None = None
+    near: str = ""
+    to: str = ""
+    objective: Objective = Objective.FASTEST
+    budget_uwos_hour: int = 0  # 0: no limit
+    workers: int = 0
+    apart: bool = False  # as part of a gang: on a node of its own
+
+
+class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was granted, as the granting node says it. ``ttl_ns`` counts from when the holder asked, on the holder's clock."""
+
+    lease: LeaseId
+    node: NodeId
+    boot: int
+    need: Need
+    resource: str
+    ttl_ns: int
+    price_uwos_hour: int = 0

@@ -1,0 +1,51 @@
+# Every target is one `uv run` line in the locked environment .venv, which makes itself on a machine that has only
+# git, make and python3 >= 3.11. `make check` is what CI runs first, word for word; see .ci/run.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := check
+.PHONY: demo test check sim e2e bench docs clean
+
+SEEDS ?= 1000
+SEED_START ?= 0
+export UV_SYSTEM_CERTS ?= true
+
+# uv's path, found or fetched once and only when a target asks for it.
+UV = $(eval UV := $(shell .ci/get-uv))$(UV)
+RUN = $(UV) run --no-sync
+
+demo: .venv/ready
+	$(RUN) wos demo
+
+check: .venv/ready
+	$(RUN) ruff format --check --quiet
+	$(RUN) ruff check --quiet
+	$(RUN) mypy --no-error-summary
+	$(RUN) lint-imports
+	$(RUN) pytest -m "not e2e and not slow"
+
+test: .venv/ready packages
+	$(RUN) pytest $(if $(CI),--must-run e2e)
+
+sim: .venv/ready
+	$(RUN) python -m worldos.sim --seeds $(SEEDS) --start $(SEED_START)
+
+e2e: .venv/ready packages
+	$(RUN) pytest -m e2e --must-run e2e
+
+bench: .venv/ready
+	UV_PROJECT_ENVIRONMENT=.venv-peers $(UV) run --locked --group peers python -m bench
+
+docs: .venv/ready
+	$(UV) run --locked --group docs mkdocs build --strict
+
+.PHONY: packages
+packages:
+	@.ci/get-packages
+
+.venv/ready: pyproject.toml uv.lock
+	@test -n "$(UV)"
+	$(UV) sync --locked --quiet
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-peers .uv site dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The tests of World OS. They mirror src/worldos: src/worldos/kernel/leases.py has tests/kernel/test_leases.py."""

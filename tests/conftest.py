@@ -1,0 +1,128 @@
+"""What every test stands on: a home of its own, skips that are counted and named, and nothing left running.
+
+A suite that must run somewhere is named with ``--must-run MARKER``: there a skipped test of that suite is a failure,
+and so is a suite with no test at all. Without it a skip stays a skip, listed by name under the results.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import psutil
+import pytest
+
+HERE = Path(__file__).parent
+LEFT_RUNNING_WAIT_S = 5.0
+NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: they end with the interpreter
+
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--must-run",
+        action="append",
+        default=[],
+        metavar="MARKER",
+        help="fail if a test with MARKER is skipped or none exists",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test may touch the home of the person who runs it."""
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+    config.stash[_HOME] = tempfile.mkdtemp(prefix="wos-")  # short: a Unix socket's path ends at 107 bytes
+    os.environ["WORLDOS_HOME"] = config.stash[_HOME]
+    config.stash[_RAN] = set()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+_HOME = pytest.StashKey[str]()
+_RAN = pytest.StashKey[set[str]]()
+
+
+def why_no_namespaces() -> str:
+    """Say what keeps this user from making network namespaces, or nothing."""
+    if shutil.which("ip") is None:
+        return "`ip` is not installed (package iproute2)"
+    if os.geteuid() == 0:
+        return ""
+    tried = subprocess.run(["unshare", "-Urnm", "true"], capture_output=True, text=True, check=False)
+    return "" if tried.returncode == 0 else f"neither root nor user namespaces: {tried.stderr.strip()}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in tests/e2e, and skip it, saying why, where namespaces cannot be made."""
+    mine = [item for item in items if item.path.is_relative_to(HERE / "e2e")]
+    reason = why_no_namespaces() if mine else ""
+    for item in mine:
+        item.add_marker("e2e")
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Where a suite must run, its skip is a failure."""
+    report = yield
+    must_run = [name for name in item.config.getoption("must_run") if item.get_closest_marker(name)]
+    item.config.stash[_RAN].update(must_run)
+    if report.skipped and must_run and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but {', '.join(must_run)} must run here.\n{reason}"
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when a suite that must run has no test, or when a test left a process behind."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    absent = sorted(set(config.getoption("must_run")) - config.stash[_RAN])
+    _, running = psutil.wait_procs(_children(), timeout=LEFT_RUNNING_WAIT_S if _children() else 0)
+    config.stash[_FAULTS] = [f"no test with marker {name!r} ran, and it must" for name in absent] + [
+        f"left running: {_said(process)}" for process in running
+    ]
+    if config.stash[_FAULTS] and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_FAULTS = pytest.StashKey[list[str]]()
+
+
+def _children() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if not any(name in _said(child) for name in NOT_OURS)
+    ]
+
+
+def _said(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline()) or process.name()}"
+    except psutil.Error:
+        return f"{process.pid} (ended)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name each skip with its reason, and each fault of the whole session."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"{len(skipped)} skipped")
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            terminalreporter.line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
+    for fault in config.stash.get(_FAULTS, []):
+        terminalreporter.line(f"ERROR {fault}", red=True)

@@ -1,0 +1,150 @@
+"""Our own rules, as a test: what a reviewer would otherwise say again and again.
+
+Each rule is a function from a file's text to complaints, so that the last tests of this file can show it bad text.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "worldos"
+LINES_MAX = 550
+EXAMPLE_LINES_MAX = 40
+ARCHITECTURE_LINES_MAX = 300
+TINY_LINES = 40  # a module shorter than this may be tested with its neighbour
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+PURE_CONTRACT = next(contract for contract in CONTRACTS if contract["id"] == "pure")
+PURE = tuple(name.removeprefix("worldos.") for name in PURE_CONTRACT["source_modules"])
+NOT_IN_PURE = frozenset(PURE_CONTRACT["forbidden_modules"])
+EMPTY_NAME = re.compile(r"manager|helper|util|service", re.IGNORECASE)
+LEFT_OPEN = re.compile(r"\b(TODO|FIX" + r"ME|XXX)\b")
+
+# Modules without a test file of their own. The list may only shrink: whoever writes the test takes the name out.
+NOT_YET_MIRRORED: frozenset[str] = frozenset()
+
+
+def imports_of_effects(text: str) -> list[str]:
+    """Name each import of a clock, dice, file, socket or thread, wherever it stands in the module."""
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.append(node.module or "")
+    return [f"imports {name}" for name in names if name.split(".")[0] in NOT_IN_PURE]
+
+
+def empty_names(text: str, stem: str) -> list[str]:
+    """Name the module and the classes called Manager, Helper, Util or Service."""
+    classes = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    return [f"{name} says nothing about what it is" for name in [stem, *classes] if EMPTY_NAME.search(name)]
+
+
+def missing_docstring(text: str) -> list[str]:
+    return [] if ast.get_docstring(ast.parse(text)) else ["has no docstring"]
+
+
+def left_open(text: str) -> list[str]:
+    return [f"line {number} is left open" for number, line in enumerate(text.splitlines(), 1) if LEFT_OPEN.search(line)]
+
+
+def too_long(text: str, lines_max: int) -> list[str]:
+    lines = len(text.splitlines())
+    return [f"has {lines} lines, more than {lines_max}: it holds two nouns"] if lines > lines_max else []
+
+
+def mirror_of(module: str) -> str:
+    """The test file of a module: kernel/leases.py -> kernel/test_leases.py."""
+    path = Path(module)
+    return str(path.with_name(f"test_{path.name}"))
+
+
+def complaints(path: Path) -> list[str]:
+    """Everything this file does against the rules."""
+    text = path.read_text(encoding="utf-8")
+    said = too_long(text, LINES_MAX) + left_open(text)
+    if path.is_relative_to(SOURCE):
+        said += missing_docstring(text) + empty_names(text, path.stem)
+        if path.relative_to(SOURCE).parts[0].removesuffix(".py") in PURE:
+            said += imports_of_effects(text)
+    if path.is_relative_to(ROOT / "examples"):
+        said += too_long(text, EXAMPLE_LINES_MAX) + missing_docstring(text)
+    return [f"{path.relative_to(ROOT)} {line}" for line in said]
+
+
+def python_files() -> list[Path]:
+    return sorted(path for top in ("src", "tests", "bench", "examples", "docs") for path in (ROOT / top).rglob("*.py"))
+
+
+def unmirrored() -> set[str]:
+    """The modules that are large enough for a test file of their own and have none."""
+    return {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"}
+        and len(path.read_text(encoding="utf-8").splitlines()) >= TINY_LINES
+        and not (ROOT / "tests" / mirror_of(str(path.relative_to(SOURCE)))).exists()
+    }
+
+
+def test_no_file_breaks_a_rule_of_the_house() -> None:
+    said = [line for path in python_files() for line in complaints(path)]
+    assert not said, "\n".join(said)
+
+
+def test_each_module_has_its_test_file() -> None:
+    absent = sorted(unmirrored() - NOT_YET_MIRRORED)
+    assert not absent, "\n".join(f"src/worldos/{module} wants tests/{mirror_of(module)}" for module in absent)
+
+
+def test_the_list_of_modules_without_tests_only_shrinks() -> None:
+    assert sorted(NOT_YET_MIRRORED - unmirrored()) == [], (
+        "these have a test file now, or are gone: take them out of the list"
+    )
+
+
+def test_the_architecture_can_be_read_in_one_sitting() -> None:
+    assert too_long((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), ARCHITECTURE_LINES_MAX) == []
+
+
+@pytest.mark.parametrize("text", ["import time", "def f():\n    from os import path", "import asyncio.events"])
+def test_an_effect_in_a_pure_floor_is_seen(text: str) -> None:
+    assert imports_of_effects(text)
+
+
+def test_a_name_that_only_sounds_like_an_effect_passes() -> None:
+    assert imports_of_effects("from worldos.kernel import leases\nimport timeline\nfrom . import os") == []
+
+
+@pytest.mark.parametrize("text", ["class LeaseManager: ...", "class IOHelper: ...", "class StringUtils: ..."])
+def test_a_class_that_does_not_say_what_it_is_is_seen(text: str) -> None:
+    assert empty_names(text, "leases")
+    assert empty_names("class Leases: ...", "leases") == []
+    assert empty_names("", "lease_utils")
+
+
+def test_a_missing_docstring_is_seen() -> None:
+    assert missing_docstring("x = 1")
+    assert missing_docstring('"""Leases."""') == []
+
+
+def test_a_line_left_open_is_seen() -> None:
+    assert left_open("x = 1  # " + "TO" + "DO later") == ["line 1 is left open"]
+    assert left_open("todo = 1") == []
+
+
+def test_a_file_that_grew_too_long_is_seen() -> None:
+    assert too_long("x\n" * (LINES_MAX + 1), LINES_MAX)
+    assert too_long("x\n" * LINES_MAX, LINES_MAX) == []
+
+
+def test_a_module_and_its_test_file_are_paired_by_name() -> None:
+    assert mirror_of("kernel/leases.py") == "kernel/test_leases.py"
+    assert mirror_of("node.py") == "test_node.py"

@@ -1,0 +1,117 @@
+r"""Keys: who signs, and the one strict check of a signature.
+
+A node's id *is* its Ed25519 public key: 52 characters of lower-case base32, so a name cannot be held by another key.
+A signature is made over ``b"worldos/" + domain + b"\0" + message``: what was signed for one purpose can never be
+shown for another. Certificates are the one exception, since X.509 says which bytes are signed; those start with a DER
+SEQUENCE (0x30) and so can never be mistaken for the others. The verifier is libsodium: it refuses low-order keys and
+second encodings of one signature, where OpenSSL accepts one forged signature for every message. Source: RFC 8032.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError
+
+from worldos.errors import BadSignature, PeerBroke
+from worldos.model.ids import NodeId
+
+SEED_BYTES = 32
+PUBLIC_BYTES = 32
+SIGNATURE_BYTES = 64
+ID_CHARS = 52
+_DER_SEQUENCE = 0x30
+
+
+class DeviceKey:
+    """An Ed25519 key pair that never shows its seed. The recovery key of an account is one as well."""
+
+    __slots__ = ("_secret", "node_id", "public")
+
+    def __init__(self, public: bytes, secret: bytes) -> None:
+        self.public = public
+        self.node_id = node_id_of(public)
+        self._secret = secret
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> DeviceKey:
+        """Make the key of a 32-byte seed; equal seeds make equal keys."""
+        if len(seed) != SEED_BYTES:
+            raise ValueError(f"a key seed has {SEED_BYTES} bytes, not {len(seed)}")
+        return cls(*crypto_sign_seed_keypair(seed))
+
+    def sign(self, domain: str, message: bytes) -> bytes:
+        """Sign ``message`` for the purpose ``domain``; 64 bytes, the same for the same message."""
+        return self._sign(_framed(domain, message))
+
+    def sign_certificate(self, tbs: bytes) -> bytes:
+        """Sign the to-be-signed part of an X.509 certificate, which has no room for a domain."""
+        if not tbs or tbs[0] != _DER_SEQUENCE:
+            raise ValueError("the to-be-signed part of a certificate is a DER SEQUENCE")
+        return self._sign(tbs)
+
+    def _sign(self, message: bytes) -> bytes:
+        signed: bytes = crypto_sign(message, self._secret)
+        return signed[:SIGNATURE_BYTES]
+
+    def __repr__(self) -> str:
+        """Show the id only: a key in a log or a traceback must not leak."""
+        return f"DeviceKey({self.node_id})"
+
+
+def verify(public: bytes, domain: str, message: bytes, signature: bytes) -> None:
+    """Return if ``signature`` is that of ``public`` over ``message`` in ``domain``; raise BadSignature otherwise."""
+    _verify(public, _framed(domain, message), signature)
+
+
+def verify_certificate(public: bytes, tbs: bytes, signature: bytes) -> None:
+    """Return if ``signature`` is that of ``public`` over these bytes of a certificate; raise BadSignature if not."""
+    if tbs[:1] != bytes([_DER_SEQUENCE]):
+        raise BadSignature("these are not the signed bytes of a certificate")
+    _verify(public, tbs, signature)
+
+
+def id_of(digest: bytes) -> str:
+    """Write 32 bytes as an id: 52 characters of lower-case base32 without padding."""
+    return base64.b32encode(digest).decode("ascii").rstrip("=").lower()
+
+
+def bytes_of(identifier: str) -> bytes:
+    """Read an id back to its 32 bytes; raise PeerBroke unless it is spelt in the one right way."""
+    if len(identifier) != ID_CHARS or not identifier.isascii():
+        raise PeerBroke(f"an id has {ID_CHARS} characters of base32")
+    try:
+        value = base64.b32decode(identifier.upper() + "====")
+    except binascii.Error as cause:
+        raise PeerBroke("an id is written in base32: a to z and 2 to 7") from cause
+    if id_of(value) != identifier:
+        raise PeerBroke("this id is not spelt in the one right way")
+    return value
+
+
+def node_id_of(public: bytes) -> NodeId:
+    """Name the node of a 32-byte public key."""
+    if len(public) != PUBLIC_BYTES:
+        raise PeerBroke(f"a public key has {PUBLIC_BYTES} bytes, not {len(public)}")
+    return NodeId(id_of(public))
+
+
+def public_of(node_id: str) -> bytes:
+    """Return the public key that a node id is; raise PeerBroke on anything else."""
+    return bytes_of(node_id)
+
+
+def _framed(domain: str, message: bytes) -> bytes:
+    assert "\0" not in domain, "the end of a domain must be its first zero byte"
+    return b"worldos/" + domain.encode("ascii") + b"\0" + message
+
+
+def _verify(public: bytes, message: bytes, signature: bytes) -> None:
+    if len(public) != PUBLIC_BYTES or len(signature) != SIGNATURE_BYTES:
+        raise BadSignature("a public key has 32 bytes and a signature 64")
+    try:
+        crypto_sign_open(signature + message, public)
+    except BadSignatureError as cause:
+        raise BadSignature from cause

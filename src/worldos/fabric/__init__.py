@@ -1,0 +1,1 @@
+"""Bytes between authenticated nodes: links, sessions above changing links, relays, beacons. Nothing of leases."""

@@ -1,0 +1,398 @@
+"""The fabric on asyncio: sockets, timers and tasks around the sans-I/O parts.
+
+How an agent uses it (all in one event loop; callbacks must not block)::
+
+    fabric = Fabric(
+        Identity(key=device_key, account=account_id, boot=boot),
+        handler,                                    # peer.Handler: on_peer, on_peer_lost, on_message, on_undelivered,
+                                                    #               on_path, on_beacon, on_channel
+        members={node_id: root_der, ...},           # trust.certs.root_certificate of each member device
+        listen=("", 0) or None,                     # "" = all addresses; port 0 = any; None = only dials
+        beacon=True, relay=True)
+    await fabric.start(); fabric.port; ...; await fabric.close()
+    fabric.set_members({...})                       # new ones count at once; live links of removed ones close at once
+    fabric.connect(node, ("host:port", "[v6]:port"))  # remembered; tried with backoff as long as it is a member
+    fabric.forget(node, "left")                     # close links, end the session, forget the addresses
+    fabric.send(node, b"...", priority=0) -> bool   # reliable message <= 1 MiB; False: too much waits for that node
+    channel = fabric.open_channel(node, b"hello", receiver, priority=1)   # channel.Channel; write at once
+    fabric.set_facts(b"...")                        # at most 1200 opaque bytes that go out with each beacon
+    fabric.statistics() -> Statistics
+
+A *session* to a node outlives its links: ``on_peer_lost`` means that no link is left, not that anything was lost.
+Messages and channels wait (bounded) and go on when a link is back, each message exactly once. A session ends when
+the node restarted, is forgotten, or was not reached for 60 s: then its channels close with ``Ending.BROKEN``, and
+messages that may not have arrived come back by ``on_undelivered``.
+
+A ``Channel`` (see channel.py): ``write``, ``writable``, ``eof``, ``close(reason)``, ``abort``, ``pause``/``resume``
+of receiving; its ``Receiver`` gets ``accepted, data_received, eof_received, writable, closed``. The far end's
+``Handler.on_channel(node, channel, hello)`` calls ``channel.accept(receiver)`` or ``channel.refuse(reason)``, now
+or later. ``pump.py`` joins a channel and a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+import msgspec
+
+from worldos.errors import NotAllowed
+from worldos.fabric.channel import Channel, Receiver
+from worldos.fabric.limits import (
+    ADDRESSES_PER_PEER_MAX,
+    DIAL_RETRY_NS_MAX,
+    DIAL_RETRY_NS_MIN,
+    DIAL_STAGGER_NS,
+    HALF_OPEN_MAX,
+    HALF_OPEN_PER_HOST_MAX,
+    HANDSHAKE_NS_MAX,
+    LEAF_RENEW_NS,
+    PEERS_MAX,
+    SECOND,
+    TICK_NS,
+)
+from worldos.fabric.link import Link, State
+from worldos.fabric.peer import Handler, Peer
+from worldos.fabric.tcp import Address, TcpCarrier, format_address, listening_socket, parse_address
+from worldos.fabric.tls import Credentials, TlsPipe
+from worldos.model.ids import AccountId, NodeId
+from worldos.trust.certs import fresh_leaf, node_of_certificate
+from worldos.trust.keys import DeviceKey
+
+__all__ = ["Fabric", "Handler", "Identity", "PeerStatistics", "Statistics"]
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this node is. ``boot`` counts its lives."""
+
+    key: DeviceKey
+    account: AccountId
+    boot: int
+
+
+class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one peer. ``via`` is None without a link, empty for a direct one, else the relaying node."""
+
+    node: NodeId
+    boot: int
+    via: str | None
+    rtt_us: int
+    links: int
+    channels: int
+    inflight_bytes: int
+    sent_bytes: int
+    received_bytes: int
+    resent_frames: int
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fabric does now, and how many strangers it turned away."""
+
+    peers: tuple[PeerStatistics, ...]
+    half_open: int
+    refused: int
+
+
+class Fabric:
+    """All links, sessions and channels of one node."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        handler: Handler,
+        *,
+        members: Mapping[NodeId, bytes],
+        listen: Address | None = ("", 0),
+        beacon: bool = False,
+        relay: bool = True,
+    ) -> None:
+        self.handler = handler
+        self.node = identity.key.node_id
+        self.boot = identity.boot
+        self.port = 0
+        self._identity = identity
+        self._listen = listen
+        self._beacon_wanted = beacon
+        self._relays = relay
+        self._members = dict(members)
+        self._peers: dict[NodeId, Peer] = {}
+        self._dials: dict[NodeId, asyncio.Task[None]] = {}
+        self._credentials = Credentials(*self._fresh_leaf(), self._members.values())
+        self._handshakes: dict[Link, asyncio.TimerHandle] = {}
+        self._door: dict[Link, str] = {}  # accepted, not yet up, and from which host
+        self._settled: dict[Link, asyncio.Future[None]] = {}  # dialed, somebody waits
+        self._dirty: list[Peer] = []
+        self._flush_scheduled = False
+        self._refused = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dice = random.Random(secrets.randbits(64))
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the door and begin to look for the members."""
+        loop = self._loop = asyncio.get_running_loop()
+        if self._listen is not None:
+            raw = listening_socket(self._listen)
+            self.port = raw.getsockname()[1]
+            self._server = await loop.create_server(self._accepting, sock=raw)
+        self._spawn(self._tick_forever())
+        self._spawn(self._renew_forever())
+        for node in sorted(self._peers):
+            self._keep_dialing(self._peers[node])
+
+    async def close(self) -> None:
+        """Close everything; nothing is called afterwards."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [*self._tasks, *self._dials.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for link in list(self._handshakes):
+            link.abort("this node stops")
+        for node in sorted(self._peers):
+            self._peers[node].end("this node stops")
+        self._peers.clear()
+        await asyncio.sleep(0)  # let the transports say good-bye
+
+    # -- what the agent does -----------------------------------------------------------------------
+
+    def set_members(self, members: Mapping[NodeId, bytes]) -> None:
+        """Take the whole membership: node -> root certificate (DER)."""
+        removed = sorted(self._members.keys() - members.keys())
+        self._members = dict(members)
+        self._credentials.believe(self._members.values())
+        for node in removed:
+            self.forget(node, "no member any more")
+
+    def connect(self, node: NodeId, addresses: Iterable[str]) -> None:
+        """Remember addresses of a member, best first, and keep trying until a direct link is up."""
+        if node == self.node or node not in self._members:
+            return
+        peer = self._peer(node)
+        fresh = [format_address(parse_address(address)) for address in addresses]
+        known = [address for address in peer.addresses if address not in fresh]
+        peer.addresses[:] = [*dict.fromkeys(fresh), *known][:ADDRESSES_PER_PEER_MAX]
+        self._keep_dialing(peer)
+
+    def forget(self, node: NodeId, reason: str) -> None:
+        """Close all links to a node and end its session; as a member it may come back by itself."""
+        dial = self._dials.pop(node, None)
+        if dial is not None:
+            dial.cancel()
+        peer = self._peers.pop(node, None)
+        if peer is not None:
+            peer.end(reason)
+
+    def send(self, node: NodeId, message: bytes, priority: int = 0) -> bool:
+        """Send a message exactly once, now or when the node can be reached. False: it was not taken."""
+        if node not in self._members or node == self.node:
+            return False
+        return self._peer(node).session.send(message, priority)
+
+    def open_channel(self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = 1) -> Channel:
+        """Open a byte stream to a node. Raises ``NotAllowed`` for one that is no member."""
+        if node not in self._members or node == self.node:
+            raise NotAllowed(f"{node} is no member")
+        return self._peer(node).session.open(hello, priority, receiver)
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot."""
+        return Statistics(
+            peers=tuple(_peer_statistics(self._peers[node]) for node in sorted(self._peers)),
+            half_open=len(self._door),
+            refused=self._refused,
+        )
+
+    # -- what peers need (peer.PeerHost) -----------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """Return the moment by the steady clock."""
+        return time.monotonic_ns()
+
+    def fresh_id(self) -> int:
+        """Return 64 random bits, not 0."""
+        return secrets.randbits(64) or 1
+
+    def later(self, delay_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call after a while."""
+        assert self._loop is not None, "the fabric has started"
+        return self._loop.call_later(delay_ns / SECOND, call)
+
+    def dirty(self, peer: Peer) -> None:
+        """Flush this peer at the end of this turn of the loop."""
+        self._dirty.append(peer)
+        if not self._flush_scheduled and self._loop is not None:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_late)
+
+    def flush_dirty(self) -> None:
+        """Flush now all peers that are dirty."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for peer in dirty:
+                peer.flush()
+
+    def link_up(self, link: Link) -> None:
+        """Note that it has proved itself: no timer runs any more."""
+        self._settle(link)
+
+    def link_closed(self, link: Link) -> None:
+        """Note that a link of a known node is over."""
+        self._settle(link)
+
+    # -- what links need (link.Door) ---------------------------------------------------------------
+
+    def link_proved(self, link: Link, leaf_der: bytes) -> Peer:
+        """Say whose link this is; raise for a stranger."""
+        node = node_of_certificate(leaf_der)
+        if node not in self._members or node == self.node:
+            raise NotAllowed(f"{node} is no member")
+        return self._peer(node)
+
+    def link_refused(self, link: Link, reason: str) -> None:
+        """Note that a stranger is gone."""
+        self._refused += 1
+        self._settle(link)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _fresh_leaf(self) -> tuple[bytes, bytes]:
+        return fresh_leaf(self._identity.key, int(time.time()), secrets.token_bytes(32))
+
+    def _peer(self, node: NodeId) -> Peer:
+        peer = self._peers.get(node)
+        if peer is None:
+            if len(self._peers) >= PEERS_MAX:
+                raise NotAllowed(f"more than {PEERS_MAX} peers")
+            peer = self._peers[node] = Peer(self, node)
+        return peer
+
+    def _flush_late(self) -> None:
+        self._flush_scheduled = False
+        self.flush_dirty()
+
+    def _settle(self, link: Link) -> None:
+        """Note that a link is up or over: stop its handshake timer and tell who dialed it."""
+        self._door.pop(link, None)
+        settled = self._settled.pop(link, None)
+        if settled is not None and not settled.done():
+            settled.set_result(None)
+        timer = self._handshakes.pop(link, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _accepting(self) -> TcpCarrier:
+        return TcpCarrier(self._accepted, self.now_ns)
+
+    def _accepted(self, carrier: TcpCarrier, address: Address) -> Link | None:
+        host = address[0]
+        if len(self._door) >= HALF_OPEN_MAX or list(self._door.values()).count(host) >= HALF_OPEN_PER_HOST_MAX:
+            self._refused += 1
+            return None
+        link = self._new_link(carrier, dialed=False)
+        self._door[link] = host
+        return link
+
+    def _new_link(self, carrier: TcpCarrier, *, dialed: bool) -> Link:
+        link = Link(self, TlsPipe(self._credentials, dialed=dialed), carrier, dialed=dialed)
+        self._handshakes[link] = self.later(HANDSHAKE_NS_MAX, lambda: link.abort("no handshake in time"))
+        return link
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_NS / SECOND)
+            now_ns = self.now_ns()
+            for node in sorted(self._peers):
+                self._peers[node].tick(now_ns)
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LEAF_RENEW_NS / SECOND)
+            self._credentials.renew(*self._fresh_leaf())
+
+    # -- dialing -----------------------------------------------------------------------------------
+
+    def _keep_dialing(self, peer: Peer) -> None:
+        if self._loop is not None and peer.node not in self._dials and peer.addresses:
+            self._dials[peer.node] = self._loop.create_task(self._dial_forever(peer))
+
+    async def _dial_forever(self, peer: Peer) -> None:
+        """Try all addresses, again and again, while no direct link is up."""
+        pause_ns = DIAL_RETRY_NS_MIN
+        while True:
+            if peer.has_direct():
+                await peer.unlinked.wait()
+                pause_ns = DIAL_RETRY_NS_MIN
+            await self._dial_all(peer)
+            if not peer.has_direct():
+                await asyncio.sleep(pause_ns * self._dice.uniform(0.8, 1.2) / SECOND)
+                pause_ns = min(pause_ns * 2, DIAL_RETRY_NS_MAX)
+
+    async def _dial_all(self, peer: Peer) -> None:
+        """Try the addresses one shortly after the other; the first that leads to the peer wins."""
+        tries = {
+            asyncio.ensure_future(self._dial(parse_address(address), turn * DIAL_STAGGER_NS))
+            for turn, address in enumerate(peer.addresses)
+        }
+        linked = asyncio.ensure_future(peer.linked.wait())
+        try:
+            going = set(tries)
+            while going and not linked.done():
+                done, _ = await asyncio.wait({*going, linked}, return_when=asyncio.FIRST_COMPLETED)
+                going -= done
+        finally:
+            for task in (*tries, linked):
+                task.cancel()
+            await asyncio.gather(*tries, linked, return_exceptions=True)
+
+    async def _dial(self, address: Address, wait_ns: int) -> None:
+        """Try one address until a link is up or has failed."""
+        assert self._loop is not None, "the fabric has started"
+        await asyncio.sleep(wait_ns / SECOND)
+        settled: asyncio.Future[None] = self._loop.create_future()
+        links: list[Link] = []
+
+        def connected(carrier: TcpCarrier, _: Address) -> Link:
+            link = self._new_link(carrier, dialed=True)
+            links.append(link)
+            self._settled[link] = settled
+            return link
+
+        try:
+            async with asyncio.timeout(HANDSHAKE_NS_MAX / SECOND):
+                await self._loop.create_connection(lambda: TcpCarrier(connected, self.now_ns), *address)
+                await settled
+        except OSError:
+            return  # nobody there now; TimeoutError is one too
+        finally:
+            for link in links:
+                if link.state is not State.UP:
+                    link.abort("given up")
+
+
+def _peer_statistics(peer: Peer) -> PeerStatistics:
+    active = peer.active
+    return PeerStatistics(
+        node=peer.node,
+        boot=peer.boot,
+        via=None if active is None else active.via,
+        rtt_us=0 if active is None else active.rtt_us,
+        links=len(peer.links),
+        channels=len(peer.session.channels),
+        inflight_bytes=peer.session.inflight_bytes,
+        sent_bytes=sum(link.sent_bytes for link in peer.links),
+        received_bytes=sum(link.received_bytes for link in peer.links),
+        resent_frames=peer.session.resent_frames,
+    )

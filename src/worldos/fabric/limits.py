@@ -1,0 +1,87 @@
+"""Every bound of the fabric, with its unit, and how the bounds must relate (asserted at import)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MS: Final = 1_000_000
+SECOND: Final = 1_000 * MS
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# -- frames ----------------------------------------------------------------------------------------
+FRAME_PAYLOAD_BYTES_MAX: Final = 1 * MIB
+DATA_BYTES_MAX: Final = 64 * KIB  # one DATA frame: small enough that control overtakes bulk within a millisecond
+READ_BYTES: Final = 64 * KIB  # the plain bytes of a link, in a buffer used again and again
+RECEIVE_BYTES: Final = 256 * KIB  # one buffer for all sockets of a process: each read is consumed before the next
+
+# -- sessions --------------------------------------------------------------------------------------
+PRIORITIES: Final = 4
+INFLIGHT_BYTES_MAX: Final = 8 * MIB  # sent and not acknowledged; kept, to be sent again on another link
+QUEUE_BYTES_MAX: Final = 16 * MIB  # messages that wait for a peer that cannot be reached now
+QUEUE_MESSAGES_MAX: Final = 65_536
+ACK_EVERY_BYTES: Final = 256 * KIB
+ACK_EVERY_FRAMES: Final = 64
+ACK_DELAY_NS: Final = 20 * MS  # an answer mostly carries the acknowledgement before this
+RESEND_AFTER_NS: Final = 1 * SECOND  # a living link and no progress for this long: send again what is not acknowledged
+SESSION_SILENT_NS_MAX: Final = 60 * SECOND  # without any link for this long a session is given up
+
+# -- channels --------------------------------------------------------------------------------------
+CHANNELS_MAX: Final = 4096  # per session
+CHANNEL_WINDOW_BYTES: Final = 4 * MIB  # what a sender may have out that the receiver has not consumed
+CHANNEL_PENDING_HIGH_BYTES: Final = 1 * MIB  # above: not writable
+CHANNEL_PENDING_LOW_BYTES: Final = 256 * KIB  # below: writable again
+CHANNEL_PENDING_BYTES_MAX: Final = 64 * MIB  # a writer that does not stop is refused here
+HELLO_BYTES_MAX: Final = 64 * KIB  # the first words of a channel
+REASON_BYTES_MAX: Final = 512
+
+# -- links -----------------------------------------------------------------------------------------
+HANDSHAKE_NS_MAX: Final = 3 * SECOND  # from the first byte to an authenticated link, or it is closed
+HALF_OPEN_MAX: Final = 64  # strangers at the door at one time
+HALF_OPEN_PER_HOST_MAX: Final = 16
+LINKS_PER_PEER_MAX: Final = 8
+FLUSH_BYTES: Final = 256 * KIB  # taken from a session at one time
+WRITE_HIGH_BYTES: Final = 256 * KIB  # what a link may have buffered before the session stops giving
+WRITE_LOW_BYTES: Final = 64 * KIB
+NOTSENT_LOWAT_BYTES: Final = 128 * KIB  # what the kernel may hold unsent: control must overtake bulk
+
+# -- liveness and paths ----------------------------------------------------------------------------
+TICK_NS: Final = 50 * MS
+PROBE_NS: Final = 1 * SECOND
+PROBE_BUSY_NS: Final = 250 * MS  # a peer with open channels is asked more often
+PROBE_DOUBT_NS: Final = 200 * MS
+DOUBT_NS: Final = 250 * MS  # asked, or unacknowledged data, and nothing heard for this long: look for another way
+LINK_SILENT_NS_MAX: Final = 2 * SECOND  # ... for this long: the link is closed, the session is not
+FOLLOW_NS: Final = 250 * MS  # the peer sends on another link and ours is silent for this long: follow it
+SETTLE_NS: Final = 500 * MS  # a direct link must be good for this long before traffic returns to it
+SETTLE_NS_MAX: Final = 30 * SECOND  # ... doubled up to this when it failed soon after
+RELAYS_ASKED_AT_ONCE: Final = 3
+RELAY_RETRY_NS_MAX: Final = 10 * SECOND
+RELAY_CHANNELS_PER_PEER_MAX: Final = 64  # spliced for one member at one time
+DIAL_RETRY_NS_MIN: Final = 200 * MS
+DIAL_RETRY_NS_MAX: Final = 10 * SECOND
+DIAL_STAGGER_NS: Final = 100 * MS  # between the addresses of one peer
+ADDRESSES_PER_PEER_MAX: Final = 8
+PEERS_MAX: Final = 256
+
+# -- beacons ---------------------------------------------------------------------------------------
+BEACON_FACTS_BYTES_MAX: Final = 1200
+BEACON_BYTES_MAX: Final = 1460  # one datagram, never fragmented on Ethernet
+BEACON_PERIOD_NS_MIN: Final = 50 * MS
+BEACON_PERIOD_NS_MAX: Final = 5 * SECOND
+BEACON_ANSWER_NS_MIN: Final = 50 * MS  # however many are heard, no more than one answer in this time
+BEACON_VERIFY_PER_SECOND_MAX: Final = 200  # signatures are checked at most this often
+BEACON_NODES_MAX: Final = 1024  # whose last sequence numbers are remembered
+
+# -- certificates ----------------------------------------------------------------------------------
+LEAF_LIFE_NS: Final = 24 * 3600 * SECOND
+LEAF_RENEW_NS: Final = 6 * 3600 * SECOND  # a fresh own leaf this often
+
+assert DATA_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
+assert HELLO_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
+assert CHANNEL_PENDING_LOW_BYTES < CHANNEL_PENDING_HIGH_BYTES < CHANNEL_PENDING_BYTES_MAX
+assert ACK_EVERY_BYTES * 4 <= INFLIGHT_BYTES_MAX, "acknowledgements must come before the sender has to stop"
+assert ACK_DELAY_NS * 4 < DOUBT_NS, "a healthy peer that only listens must not be doubted"
+assert DOUBT_NS + PROBE_DOUBT_NS < 500 * MS, "a cut costs at most half a second"
+assert DOUBT_NS < LINK_SILENT_NS_MAX < SESSION_SILENT_NS_MAX
+assert LEAF_RENEW_NS * 2 < LEAF_LIFE_NS

@@ -1,0 +1,240 @@
+"""Peers: all that this node has with one other node: a session, the links under it, and which of them is in use.
+
+The session stays while links come and go. Each end chooses the link that it sends on; it receives on all. Two
+direct links at once happen when both ends dial: the one dialed by the smaller id stays, and only the dialer of the
+other closes it, so the ends never close both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from worldos.fabric.channel import Channel
+from worldos.fabric.limits import ACK_DELAY_NS, FLUSH_BYTES, SESSION_SILENT_NS_MAX
+from worldos.fabric.link import Hello, Link, Sink
+from worldos.fabric.session import Session
+from worldos.model.ids import NodeId
+
+
+class Handler(Protocol):
+    """Who is told what the fabric sees. All calls come from the event loop and must not block."""
+
+    def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
+        """Note that a node can be reached. ``via``: empty for direct, else the relaying node; 0 us: not yet measured."""
+
+    def on_peer_lost(self, node: NodeId, reason: str) -> None:
+        """No link is left. A hint: the session waits for a new one, and what was sent is kept."""
+
+    def on_message(self, node: NodeId, message: bytes) -> None:
+        """Note that a message came: exactly once, in the order of its priority."""
+
+    def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
+        """Take back what may not have arrived when a session ended; some may have, without the news of it."""
+
+    def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
+        """Note that the way to a node changed, or was measured and differs."""
+
+    def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
+        """Note that a member's signed beacon was heard (not yet believed: a link proves it)."""
+
+    def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
+        """Note that a node opened a channel: ``accept`` or ``refuse`` it, now or later."""
+
+
+class PeerHost(Protocol):
+    """What a peer needs of the fabric that it belongs to."""
+
+    node: NodeId
+    boot: int
+    handler: Handler
+
+    def now_ns(self) -> int:
+        """Return the moment by the node's steady clock."""
+
+    def fresh_id(self) -> int:
+        """Return 64 random bits, not 0."""
+
+    def later(self, delay_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call after a while."""
+
+    def dirty(self, peer: Peer) -> None:
+        """Flush this peer at the end of this turn of the loop."""
+
+    def flush_dirty(self) -> None:
+        """Flush now all peers that are dirty."""
+
+    def link_up(self, link: Link) -> None:
+        """Note that a link needs no handshake timer any more."""
+
+    def link_closed(self, link: Link) -> None:
+        """Note that a link of a known node is over."""
+
+
+class Peer:
+    """One other node."""
+
+    def __init__(self, host: PeerHost, node: NodeId) -> None:
+        self._host = host
+        self.node = node
+        self.boot = 0  # not yet known
+        self.links: list[Link] = []  # those that are up
+        self.active: Link | None = None
+        self.addresses: list[str] = []
+        self.linked = asyncio.Event()  # a direct link is up
+        self.unlinked = asyncio.Event()  # no direct link is up
+        self.unlinked.set()
+        self._lost_ns = host.now_ns()  # when the last link went
+        self._told_rtt_us = 0
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self.session = self._new_session(host.fresh_id())
+
+    # -- what the owner does -----------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what the session has, as long as the link takes it."""
+        link = self.active
+        if link is None or not link.writable:
+            return
+        session, now_ns = self.session, self._host.now_ns()
+        while link.writable:
+            out = session.take(FLUSH_BYTES)
+            if not out:
+                return
+            link.write(out, now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Look after time: called every ``TICK_NS``."""
+        if not self.links and now_ns - self._lost_ns > SESSION_SILENT_NS_MAX:
+            self._lost_ns = now_ns
+            self._restart_session(self._host.fresh_id(), "not reached for 60 s")
+
+    def end(self, reason: str) -> None:
+        """Close all links and end the session."""
+        for link in list(self.links):
+            link.close(reason)
+        self._restart_session(self._host.fresh_id(), reason)
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+
+    def has_direct(self) -> bool:
+        """Whether a direct link is up."""
+        return any(not link.via for link in self.links)
+
+    # -- what the session says ---------------------------------------------------------------------
+
+    def session_message(self, message: bytes) -> None:
+        """Hand on."""
+        self._host.handler.on_message(self.node, message)
+
+    def session_opened(self, channel: Channel, hello: bytes) -> None:
+        """Hand on."""
+        self._host.handler.on_channel(self.node, channel, hello)
+
+    def session_ready(self) -> None:
+        """Write at the end of this turn."""
+        self._host.dirty(self)
+
+    # -- what a link says --------------------------------------------------------------------------
+
+    def link_hello(self, link: Link) -> Hello:
+        """Return our first words."""
+        session = self.session
+        return Hello(self._host.boot, session.my_id, session.peer_id, session.received)
+
+    def link_greeted(self, link: Link, hello: Hello) -> Sink:
+        """Note that the peer lives and knows us."""
+        if not self.session.meet(hello.session, hello.known, hello.received):
+            for other in list(self.links):
+                other.abort("the node restarted")
+            self._restart_session(self.session.my_id, "the node restarted")
+            self.session.meet(hello.session, 0, 0)
+        self.boot = hello.boot
+        first = not self.links
+        self.links.append(link)
+        self._host.link_up(link)
+        self._close_doubles(link)
+        self._choose()
+        if not link.via:
+            self.linked.set()
+            self.unlinked.clear()
+        if first:
+            self._host.handler.on_peer(self.node, self.boot, link.via, link.rtt_us)
+        link.ping(self._host.now_ns(), self.session.received)
+        return self.session.receive
+
+    def link_fed(self, link: Link) -> None:
+        """Write the answers of this batch, and tell what came."""
+        self._host.flush_dirty()
+        session = self.session
+        if session.ack_owed():
+            if session.ack_urgent():
+                (self.active or link).tell(session.ack_frame())
+            elif self._ack_timer is None:
+                self._ack_timer = self._host.later(ACK_DELAY_NS, self._ack)
+
+    def link_measured(self, link: Link) -> None:
+        """Tell the owner when the way it uses differs by a fifth or more."""
+        if link is self.active and abs(link.rtt_us - self._told_rtt_us) * 5 > self._told_rtt_us:
+            self._told_rtt_us = link.rtt_us
+            self._host.handler.on_path(self.node, link.via, link.rtt_us)
+
+    def link_writable(self, link: Link) -> None:
+        """Go on writing."""
+        if link is self.active:
+            self.flush()
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """One way less."""
+        self._host.link_closed(link)
+        if link not in self.links:
+            return
+        self.links.remove(link)
+        if not self.has_direct():
+            self.linked.clear()
+            self.unlinked.set()
+        if link is self.active:
+            self.active = None
+            self._choose()
+        if not self.links:
+            self._lost_ns = self._host.now_ns()
+            self._told_rtt_us = 0
+            self._host.handler.on_peer_lost(self.node, reason)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _new_session(self, my_id: int) -> Session:
+        return Session(self.node, my_id, self, odd=self._host.node < self.node)
+
+    def _restart_session(self, my_id: int, reason: str) -> None:
+        old, self.session = self.session, self._new_session(my_id)
+        lost = old.end(reason)
+        if lost:
+            self._host.handler.on_undelivered(self.node, lost)
+
+    def _ack(self) -> None:
+        self._ack_timer = None
+        if self.active is not None and self.session.ack_owed():
+            self.active.tell(self.session.ack_frame())
+
+    def _close_doubles(self, fresh: Link) -> None:
+        """Close the links that a new one of the same kind makes useless."""
+        mine_first = self._host.node < self.node
+        for other in list(self.links):
+            if other is fresh or bool(other.via) != bool(fresh.via):
+                continue
+            if other.dialed == fresh.dialed:
+                other.close("replaced by a newer link")
+            elif not mine_first:  # of two that cross, the one dialed by the smaller id stays: ours goes
+                (fresh if fresh.dialed else other).close("the other end's link stays")
+
+    def _choose(self) -> None:
+        """Use the best link: a direct one before a relay, the one that stays before the other."""
+        mine_first = self._host.node < self.node
+        best = min(self.links, key=lambda link: (bool(link.via), link.dialed != mine_first), default=None)
+        if best is self.active or best is None:
+            return
+        self.active = best
+        self.session.rewind()
+        self.flush()

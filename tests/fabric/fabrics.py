@@ -1,0 +1,138 @@
+"""Nodes for the fabric's tests: real keys, real certificates, real sockets on loopback, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from worldos.fabric.channel import Channel, Ending
+from worldos.fabric.host import Fabric, Identity
+from worldos.model.ids import AccountId, NodeId
+from worldos.trust.certs import root_certificate
+from worldos.trust.keys import DeviceKey
+
+PATIENCE_S = 10.0
+
+
+def device(number: int) -> DeviceKey:
+    return DeviceKey.from_seed(number.to_bytes(32, "big"))
+
+
+def roots(*keys: DeviceKey) -> dict[NodeId, bytes]:
+    return {key.node_id: root_certificate(key) for key in keys}
+
+
+async def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
+    """Wait for a condition, with a bound."""
+    async with asyncio.timeout(patience_s):
+        while not condition():  # noqa: ASYNC110  (any condition, also one that no event tells)
+            await asyncio.sleep(0.002)
+
+
+class Ear:
+    """A receiver that remembers."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.data = bytearray()
+        self.was_accepted = False
+        self.eof = False
+        self.ending: tuple[Ending, str] | None = None
+        self.writable_calls = 0
+
+    def accepted(self) -> None:
+        self.was_accepted = True
+
+    def data_received(self, data: memoryview) -> None:
+        self.data += data
+
+    def eof_received(self) -> None:
+        self.eof = True
+
+    def writable(self) -> None:
+        self.writable_calls += 1
+
+    def closed(self, ending: Ending, reason: str) -> None:
+        self.ending = (ending, reason)
+
+
+class Echo(Ear):
+    """A receiver that answers with what it hears."""
+
+    def data_received(self, data: memoryview) -> None:
+        assert self.channel is not None
+        self.channel.write(bytes(data))
+
+    def eof_received(self) -> None:
+        assert self.channel is not None
+        self.channel.eof()
+
+
+class Notes:
+    """A handler that writes down all that the fabric says."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+        self.messages: list[tuple[NodeId, bytes]] = []
+        self.peers: dict[NodeId, str] = {}
+        self.undelivered: list[bytes] = []
+        self.ears: list[Ear] = []
+        self.take_channel: Callable[[Channel, bytes], None] = self._listen
+
+    def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
+        self.peers[node] = via
+        self.said.append(("peer", node, boot, via))
+
+    def on_peer_lost(self, node: NodeId, reason: str) -> None:
+        self.peers.pop(node, None)
+        self.said.append(("lost", node, reason))
+
+    def on_message(self, node: NodeId, message: bytes) -> None:
+        self.messages.append((node, message))
+
+    def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
+        self.undelivered += messages
+
+    def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
+        if node in self.peers:
+            self.peers[node] = via
+        self.said.append(("path", node, via))
+
+    def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
+        self.said.append(("beacon", node, account, address, facts))
+
+    def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
+        self.take_channel(channel, hello)
+
+    def _listen(self, channel: Channel, hello: bytes) -> None:
+        ear = Echo() if hello == b"echo" else Ear()
+        ear.channel = channel
+        self.ears.append(ear)
+        channel.accept(ear)
+
+
+class Node:
+    """One fabric with its notes."""
+
+    def __init__(self, number: int, others: tuple[int, ...], *, boot: int = 1, **options: object) -> None:
+        self.key = device(number)
+        self.notes = Notes()
+        self.boot = boot
+        self.fabric = Fabric(
+            Identity(key=self.key, account=AccountId("account"), boot=boot),
+            self.notes,
+            members=roots(*(device(other) for other in (*others, number))),
+            listen=("127.0.0.1", 0),
+            **options,  # type: ignore[arg-type]
+        )
+
+    @property
+    def id(self) -> NodeId:
+        return self.key.node_id
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.fabric.port}"
+
+    def knows(self, other: Node) -> bool:
+        return other.id in self.notes.peers

@@ -1,0 +1,302 @@
+"""A need, read once before many offers: which constraints it sets, in which order, and who fulfils them.
+
+Two-sided: the need's constraints and the provider's rules are one list. An offer that is excluded is so by the *first*
+constraint of that list that fails, so the counts of a refusal add up; where a node has several resources of the kind,
+the one that comes furthest speaks for it. Static constraints come first and what is merely taken now comes last, so a
+refusal tells "never here" from "not now".
+
+What fits: an amount must fit in *one* resource of its kind. Only GPUs add up: a whole number of more than one GPU takes
+that many whole, free GPUs of one node. Memory beside a CPU or GPU must be free in one Memory resource of the same node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from worldos.errors import BadRequest
+from worldos.kernel import score
+from worldos.model import where
+from worldos.model.ids import AccountId, NodeId, ResourceId
+from worldos.model.limits import NAME_CHARS_MAX
+from worldos.model.need import Condition, Need
+from worldos.model.offer import Offer
+from worldos.model.resource import Fact, Kind, Resource, ResourceState
+from worldos.model.units import AMOUNT_MAX, show, show_bytes
+
+KIND, ALIVE, FRESH, OPEN, OWNER, NEAR, START, BATTERY, SERVICE, WHERE = range(10)
+"""The stages before ``where``; after its parts come SIZE, PRICE, FREE and MEMORY (Question.size and so on)."""
+
+WAY_CHARS_MAX: Final = 256
+WORKERS_MAX: Final = 4096
+_MASK: Final = 2**64 - 1
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chooser knows, beside the offers. ``nonce`` decides ties and is fixed before the offers are looked at.
+
+    ``gone`` are nodes that are not alive, ``passed_over`` those that have just refused this need or did not answer.
+    ``flaps`` counts how often a node was lost and came back lately.
+    """
+
+    home: NodeId
+    account: AccountId
+    nonce: bytes = b""
+    rtt_us: Mapping[NodeId, int] = {}
+    doubted: frozenset[NodeId] = frozenset()
+    flaps: Mapping[NodeId, int] = {}
+    gone: frozenset[NodeId] = frozenset()
+    passed_over: frozenset[NodeId] = frozenset()
+
+
+class Standing(NamedTuple):
+    """How far an offer came: the stage that excluded it, or ``len(texts)``; with what it has free of the kind."""
+
+    stage: int
+    free: int
+    memory_free: int
+
+
+class Place(NamedTuple):
+    """Where a need fits in an offer: in one resource, or in several whole GPUs."""
+
+    score: int
+    resources: tuple[ResourceId, ...]
+
+
+class Question:
+    """A need before a view. ``texts[stage]`` names each constraint in the order in which it is asked."""
+
+    def __init__(self, need: Need, view: View) -> None:
+        self.need = need
+        self.view = view
+        self.parts: tuple[Condition, ...] = where.parts_of(need.where)
+        self.near_home = need.near == view.home
+        self.weights = score.weights_of(need.objective, near_home=self.near_home)
+        several = need.kind == Kind.GPU and need.amount > 1000 and need.amount % 1000 == 0
+        self.count = need.amount // 1000 if several else 1
+        self.each = need.amount // self.count
+        self.memory_bytes = 0 if need.kind == Kind.MEMORY else need.memory_bytes
+        self.thousandths = score.thousandths(need.kind, need.amount)
+        self.memory_thousandths = score.thousandths(Kind.MEMORY, self.memory_bytes)
+        self.budget = min(need.budget_uwos_hour or score.PRICE_HOUR_MAX_UWOS, score.PRICE_HOUR_MAX_UWOS)
+        self.size = WHERE + len(self.parts)
+        self.price, self.free, self.memory = self.size + 1, self.size + 2, self.size + 3
+        self.texts = self._texts()
+
+    def _texts(self) -> tuple[str, ...]:
+        need = self.need
+        amount = show(need.kind, need.amount)
+        return (
+            f"offers {need.kind}",
+            "is alive",
+            "has not just refused",
+            "is open to new leases",
+            "is open to this account",
+            f"is near {need.near}",
+            "begins at this node",
+            "lends while on battery",
+            "is in service",
+            *(where.show_where(part) for part in self.parts),
+            f"{amount} on one node" if self.count > 1 else f"{amount} in one piece",
+            f"at most {self.budget} uWOS an hour",
+            f"{amount} free",
+            f"{show_bytes(self.memory_bytes)} of memory free",
+        )
+
+    # -- one offer --------------------------------------------------------------------------------------------------
+
+    def standing(self, offer: Offer) -> Standing:
+        """Say how far the offer comes."""
+        memory = memory_of(offer)
+        memory_free = clamp(memory.free) if memory else 0
+        stages = sorted(
+            (
+                (self._stage(offer, item, memory), clamp(item.free))
+                for item in offer.resources
+                if item.kind == self.need.kind
+            ),
+            reverse=True,
+        )
+        if not stages:
+            return Standing(KIND, 0, memory_free)
+        if self.count == 1:
+            return Standing(*stages[0], memory_free)
+        free = sum(free for stage, free in stages if stage >= self.size)
+        if len(stages) < self.count:
+            return Standing(min(stages[0][0], self.size), free, memory_free)
+        return Standing(stages[self.count - 1][0], free, memory_free)
+
+    def fitting(self, offer: Offer) -> list[tuple[int, ResourceId]]:
+        """Return the score and id of each resource that fits, best first."""
+        memory = memory_of(offer)
+        end = len(self.texts)
+        return sorted(
+            (self.score(offer, item, memory), item.id)
+            for item in offer.resources
+            if item.kind == self.need.kind and self._stage(offer, item, memory) == end
+        )
+
+    def place(self, offer: Offer) -> Place | None:
+        """Return the best place in the offer, or None where it does not fit; several GPUs score as their worst."""
+        places = self.fitting(offer)
+        if len(places) < self.count:
+            return None
+        taken = places[: self.count]
+        return Place(taken[-1][0], tuple(resource for _, resource in taken))
+
+    def score(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
+        """Return the published score of one resource; reads figures only."""
+        return score.weigh(
+            self.weights,
+            score.figures_of(
+                resource.kind, clamp(resource.capacity), clamp(resource.free), offer.facts, resource.facts
+            ),
+            way_to(self.view, offer.node),
+            self.each,
+            self.price_hour_uwos(offer, resource, memory),
+            score.INTEGERS,
+        )
+
+    def price_hour_uwos(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
+        """Return what an hour of the whole need costs at this resource's price, memory included."""
+        own = score.price_hour_uwos(price_of(offer, resource), self.thousandths, score.INTEGERS)
+        beside = clamp(memory.price_uwos) if memory else 0
+        return own + score.price_hour_uwos(beside, self.memory_thousandths, score.INTEGERS)
+
+    def _stage(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
+        stage = self._node_stage(offer)
+        if stage is not None:
+            return stage
+        if resource.state not in (ResourceState.AVAILABLE, ResourceState.IN_USE):
+            return SERVICE
+        if self.parts:
+            facts = facts_of(offer, resource)
+            for number, part in enumerate(self.parts):
+                if not where.holds(part, facts):
+                    return WHERE + number
+        if clamp(resource.capacity) < self.each:
+            return self.size
+        if self.price_hour_uwos(offer, resource, memory) > self.budget:
+            return self.price
+        if clamp(resource.free) < self.each:
+            return self.free
+        if self.memory_bytes > (clamp(memory.free) if memory else 0):
+            return self.memory
+        return len(self.texts)
+
+    def _node_stage(self, offer: Offer) -> int | None:
+        """Return the first constraint on the node as a whole that fails."""
+        rules, view = offer.rules, self.view
+        if offer.node in view.gone:
+            return ALIVE
+        if offer.node in view.passed_over:
+            return FRESH
+        if not rules.open:
+            return OPEN
+        if rules.owners_only and offer.owner != view.account:
+            return OWNER
+        if self.need.near and not self.near_home and not is_near(self.need.near, offer):
+            return NEAR
+        if self.begins_at_home and offer.node != view.home:
+            return START
+        if rules.not_on_battery and offer.facts.get("battery") is True:
+            return BATTERY
+        return None
+
+    @property
+    def begins_at_home(self) -> bool:
+        """Whether this is a way to somewhere, which begins at the caller's node unless ``near`` says where."""
+        return self.need.kind == Kind.NETWORK and bool(self.need.to) and (not self.need.near or self.near_home)
+
+
+def check_need(need: Need) -> None:
+    """Refuse a need that came from outside and breaks a bound."""
+    if not 0 < need.amount <= AMOUNT_MAX or not 0 <= need.memory_bytes <= AMOUNT_MAX:
+        raise BadRequest("the amount of a need must be more than zero and less than 2**62")
+    if not 0 < len(need.kind) <= NAME_CHARS_MAX or not need.kind.isprintable():
+        raise BadRequest("the kind of a need must be a short word")
+    if len(need.near) > WAY_CHARS_MAX or len(need.to) > WAY_CHARS_MAX or not (need.near + need.to).isprintable():
+        raise BadRequest(f"a place or node in a need may have {WAY_CHARS_MAX} printable characters")
+    if not 0 <= need.workers <= WORKERS_MAX or not 0 <= need.budget_uwos_hour <= AMOUNT_MAX:
+        raise BadRequest(f"a need may have {WORKERS_MAX} workers, and a budget of zero or more")
+    if need.where is not None:
+        where.check(need.where)
+
+
+def facts_of(offer: Offer, resource: Resource) -> dict[str, Fact]:
+    """Return what ``where`` sees: the node's facts, over them the resource's own, over these what is known anyway."""
+    return {
+        **offer.facts,
+        **resource.facts,
+        "kind": resource.kind,
+        "name": offer.name,
+        "place": resource.place or offer.place,
+        "tags": " ".join(resource.tags),
+        "capacity": resource.capacity,
+        "free": resource.free,
+        "price": price_of(offer, resource),
+    }
+
+
+def memory_of(offer: Offer) -> Resource | None:
+    """Return the Memory in service with the most free, which a need for CPU or GPU would take from."""
+    found = [
+        item
+        for item in offer.resources
+        if item.kind == Kind.MEMORY and item.state in (ResourceState.AVAILABLE, ResourceState.IN_USE)
+    ]
+    return min(found, key=lambda item: (-item.free, item.price_uwos, item.id), default=None)
+
+
+def price_of(offer: Offer, resource: Resource) -> int:
+    """Return the price of one unit and hour: what the resource says, and no less than what the provider's rules say."""
+    return clamp(max(resource.price_uwos, offer.rules.price_min_uwos))
+
+
+def clamp(number: int) -> int:
+    """Bring an amount or price that a peer said into what the score and the columns can count."""
+    return max(0, min(AMOUNT_MAX, number))
+
+
+def is_near(near: str, offer: Offer) -> bool:
+    """Say whether ``near`` names this node, by id or name, or a place that it is in."""
+    return near in (offer.node, offer.name) or is_within(near, offer.place)
+
+
+def is_within(near: str, place: str) -> bool:
+    """Say whether a place lies in ``near``: ``acme/berlin`` and ``Berlin`` both hold ``earth/eu/acme/berlin/lab``."""
+    outer = near.casefold().strip("/").split("/")
+    inner = place.casefold().strip("/").split("/")
+    last = len(inner) - len(outer)
+    return any(inner[at : at + len(outer)] == outer for at in range(last + 1))
+
+
+def way_to(view: View, node: NodeId) -> score.Way[int]:
+    """Return how far a node is from home, and what is known against it."""
+    default = 0 if node == view.home else score.RTT_US_DEFAULT
+    rtt_us = max(0, min(score.RTT_US_MAX, view.rtt_us.get(node, default)))
+    doubt = score.LOSS_DOUBTED_PERMILLE if node in view.doubted else 0
+    flaps = max(0, min(score.LOSS_FLAPS_MAX, view.flaps.get(node, 0)))
+    return score.Way(rtt_us, doubt + flaps * score.LOSS_FLAP_PERMILLE)
+
+
+def node_key(node: NodeId) -> int:
+    """Return the 64 bits of a node that ties are drawn with."""
+    return int.from_bytes(blake2b(node.encode(), digest_size=8).digest(), "little")
+
+
+def draw(key: int, nonce: bytes) -> int:
+    """Return a node's lot for one choice; among equal scores the smallest lot wins, whatever the order of offers.
+
+    BLAKE2b of the node's id and of the nonce, joined by xor and mixed by splitmix64's finisher, so that the index can
+    draw for a whole column. Source: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators",
+    OOPSLA 2014.
+    """
+    lot = key ^ int.from_bytes(blake2b(nonce, digest_size=8).digest(), "little")
+    lot = ((lot ^ (lot >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    lot = ((lot ^ (lot >> 27)) * 0x94D049BB133111EB) & _MASK
+    return lot ^ (lot >> 31)

@@ -25,6 +25,8 @@ GANG_PARTS_MAX: Final = 256
 ASK_TIMEOUT_NS: Final = 800 * MS  # a node that does not answer an ask in this time is passed over
 USE_TRIES_MAX: Final = 8  # offers are soft state: how many refusals are worth another look
 USES_PENDING_MAX: Final = 4096
+REPLACE_RETRY_NS: Final = 250 * MS  # how often a place for a lost lease is looked for again
+REPLACE_FOR_NS: Final = 15 * SECOND  # ... and for how long
 
 # -- membership (SWIM with Lifeguard) ---------------------------------------------------------------------------------------
 PROBE_PERIOD_NS: Final = 250 * MS
@@ -53,7 +55,5 @@ LOCAL_MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 assert LEASE_TTL_MIN_NS <= LEASE_TTL_DEFAULT_NS <= LEASE_TTL_MAX_NS
 assert LEASE_TTL_MIN_NS // LEASE_RENEW_PART > ASK_TIMEOUT_NS // 2, "a renewal must have time for a second try"
 assert GANG_HOLD_NS > 2 * ASK_TIMEOUT_NS, "both phases of a gang must fit in the hold"
-assert PROBE_PERIOD_NS + PROBE_TIMEOUT_NS + PROBE_INDIRECT_TIMEOUT_NS <= SECOND, (
-    "a silent node is suspected within 1 s"
-)
+assert PROBE_PERIOD_NS + PROBE_TIMEOUT_NS + PROBE_INDIRECT_TIMEOUT_NS <= SECOND, "a silent node is suspected within 1 s"
 assert OFFER_PERIOD_MIN_NS < SECOND, "a change is seen by the others in under a second"

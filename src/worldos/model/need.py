@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from worldos.model.ids import LeaseId, NodeId
+from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.resource import Fact
 
 
@@ -78,6 +78,13 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: NodeId
     boot: int
     need: Need
-    resource: str
+    resources: tuple[ResourceId, ...]
     ttl_ns: int
     price_uwos_hour: int = 0
+
+
+def workers_of(need: Need) -> int:
+    """Return how many workers stand behind a lease of this need: one per whole core or GPU, else one."""
+    if need.kind in {"CPU", "GPU"}:
+        return need.workers or max(1, need.amount // 1000)
+    return 1

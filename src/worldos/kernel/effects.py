@@ -1,0 +1,66 @@
+"""What a node wants done. Imperative and complete: the shell carries each out without a decision of its own, in order."""
+
+from __future__ import annotations
+
+import msgspec
+
+from worldos.model.ids import ClientId, LeaseId, NodeId
+from worldos.model.local import ToClient
+from worldos.model.need import LeaseTerms
+from worldos.model.wire import PeerMessage
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Send this message to that node."""
+
+    node: NodeId
+    message: PeerMessage
+
+
+class Tell(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Tell a program on this machine."""
+
+    client: ClientId
+    message: ToClient
+
+
+class OpenLane(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Start what stands behind a lease that this node granted; its holder may come over the fabric any moment."""
+
+    holder: NodeId
+    terms: LeaseTerms
+
+
+class CloseLane(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End all that runs under this lease, and leave nothing behind."""
+
+    lease: LeaseId
+    why: str
+
+
+class SaveKeyLog(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The key log grew: store it durably, and let the fabric know who is a member now."""
+
+
+class Forget(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Cut every link to this node: it is no member any more, or it said good-bye."""
+
+    node: NodeId
+    why: str
+
+
+class Connect(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Keep a link to this node; these are addresses at which it was seen."""
+
+    node: NodeId
+    addresses: tuple[str, ...]
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something that people may want to know: a name and fields, no prose. Goes to the log and to who watches."""
+
+    name: str
+    fields: dict[str, str | int]
+
+
+Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Notice

@@ -1,0 +1,132 @@
+"""What can happen to a node. Past tense, each with the moment by the node's own steady clock (ns, never compared to another's).
+
+The shell (agent or sim) makes them; ``Node.handle`` takes them in. The journal is a list of them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
+from worldos.model.need import Need
+from worldos.model.resource import Fact, Scanned
+from worldos.model.wire import LogEntry, PeerMessage
+
+
+class PeerLinked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An authenticated session with a node began. ``boot`` counts that node's lives."""
+
+    now_ns: int
+    node: NodeId
+    boot: int
+
+
+class PeerUnlinked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """No path to that node is left (a hint, not the truth: leases and SWIM decide)."""
+
+    now_ns: int
+    node: NodeId
+
+
+class PathMeasured(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The way to a node was measured. ``via`` is empty for a direct path, else the relaying node."""
+
+    now_ns: int
+    node: NodeId
+    rtt_us: int
+    via: str
+
+
+class PeerSaid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A message came from a node, over a link that proved who it is."""
+
+    now_ns: int
+    node: NodeId
+    message: PeerMessage
+
+
+class ResourcesScanned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The drivers looked at the machine. ``wall_ns`` is for people's eyes only (history lines)."""
+
+    now_ns: int
+    wall_ns: int
+    resources: tuple[Scanned, ...]
+    facts: dict[str, Fact]
+    addresses: tuple[str, ...]
+
+
+class UseAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A program on this machine wants something: one need, or several as a gang (all or none)."""
+
+    now_ns: int
+    client: ClientId
+    use: UseId
+    needs: tuple[Need, ...]
+    ttl_ns: int
+    nonce: int
+
+
+class UseEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A program gave back all that it had by this use."""
+
+    now_ns: int
+    client: ClientId
+    use: UseId
+
+
+class ClientGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A program ended, however it ended."""
+
+    now_ns: int
+    client: ClientId
+
+
+class LaneFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What stands behind a lease of this node could not be kept up (no folder, no worker starts, ...)."""
+
+    now_ns: int
+    lease: LeaseId
+    why: str
+
+
+class KeyLogOffered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Entries of the key log came from this machine itself: signed here, read from disk, or heard in a beacon."""
+
+    now_ns: int
+    entries: tuple[LogEntry, ...]
+
+
+class DrainAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The owner takes this node out of service (or back in): nothing new is granted, what runs goes on."""
+
+    now_ns: int
+    drained: bool
+
+
+class LeaveAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """This node says good-bye to the others and ends its leases."""
+
+    now_ns: int
+
+
+class ClockTicked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A deadline that the node named has come."""
+
+    now_ns: int
+
+
+Event = (
+    PeerSaid
+    | ClockTicked
+    | PathMeasured
+    | PeerLinked
+    | PeerUnlinked
+    | ResourcesScanned
+    | UseAsked
+    | UseEnded
+    | ClientGone
+    | LaneFailed
+    | KeyLogOffered
+    | DrainAsked
+    | LeaveAsked
+)

@@ -1,0 +1,226 @@
+"""Leases that this node has granted: the right to some of its capacity for a while, and never after it.
+
+The node is the only authority over its own capacity. A lease that is not renewed returns by itself, so nobody has to notice
+that a holder died. The holder counts from the moment it asked, by its own clock; the node keeps the lease 1/8 longer by its
+own; so a holder always stops first, whatever the clocks show (rates being equal to within 1/8).
+Invariant: for each resource, the sum of what its leases take is what is lent, and never above its capacity.
+Source: C. Gray and D. Cheriton, "Leases", SOSP 1989; DESIGN.md sections 2 and 6.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+import msgspec
+
+from worldos.kernel.effects import CloseLane, Effect, Notice, OpenLane, Send
+from worldos.model import limits
+from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId, lease_id
+from worldos.model.need import LeaseTerms, Need
+from worldos.model.resource import Kind, Resource
+from worldos.model.wire import (
+    LeaseAsk,
+    LeaseConfirm,
+    LeaseConfirmed,
+    LeaseGone,
+    LeaseGranted,
+    LeaseRefused,
+    LeaseRelease,
+    LeaseRenew,
+    LeaseRenewed,
+)
+
+
+class Lease(msgspec.Struct, kw_only=True):
+    """One lease, or one hold of a gang (``held``), with what it takes from which resource."""
+
+    terms: LeaseTerms
+    holder: NodeId
+    use: UseId
+    ask: int
+    takes: dict[ResourceId, int]
+    expires_ns: int
+    held: bool
+
+
+class Leases(msgspec.Struct, kw_only=True):
+    """The table of a node's own leases. ``capacity`` and ``available`` are per resource, in base units."""
+
+    node: NodeId
+    boot: int
+    number: int = 0
+    drained: bool = False
+    kinds: dict[ResourceId, str] = {}
+    capacity: dict[ResourceId, int] = {}
+    available: dict[ResourceId, int] = {}
+    prices: dict[ResourceId, int] = {}
+    lent: dict[ResourceId, int] = {}
+    leases: dict[LeaseId, Lease] = {}
+    answered: dict[str, LeaseId] = {}
+    expiries: list[tuple[int, LeaseId]] = []
+
+    def offer_capacity(self, resources: list[Resource], available: dict[ResourceId, int]) -> None:
+        """Take over what may be leased now: ``available`` is what the machine itself has left, in base units."""
+        self.kinds = {r.id: r.kind for r in resources}
+        self.capacity = {r.id: r.capacity for r in resources}
+        self.prices = {r.id: r.price_uwos for r in resources}
+        self.available = dict(available)
+
+    def free(self, resource: ResourceId) -> int:
+        """Return what may still be leased of a resource, in base units."""
+        capacity = self.capacity.get(resource, 0)
+        left = capacity - self.lent.get(resource, 0)
+        return max(0, min(left, self.available.get(resource, capacity)))
+
+    def ask(self, now_ns: int, holder: NodeId, ask: LeaseAsk) -> list[Effect]:
+        """Grant, hold or refuse. The same ask twice gets the same answer twice."""
+        key = f"{holder}:{ask.ask}"
+        known = self.leases.get(self.answered.get(key, LeaseId("")))
+        if known is not None:
+            return [Send(node=holder, message=LeaseGranted(ask=ask.ask, terms=known.terms))]
+        takes = self._takes(ask.need, ask.resources)
+        refusal = self._refusal(ask, takes)
+        if refusal is not None:
+            return [Send(node=holder, message=refusal)]
+        lease = self._grant(now_ns, holder, ask, takes)
+        self.answered[key] = lease.terms.lease
+        effects: list[Effect] = [] if lease.held else [self._open(lease)]
+        effects.append(Send(node=holder, message=LeaseGranted(ask=ask.ask, terms=lease.terms)))
+        return effects
+
+    def confirm(self, now_ns: int, holder: NodeId, message: LeaseConfirm) -> list[Effect]:
+        """Turn a hold into a lease."""
+        lease = self._of(holder, message.lease)
+        if lease is None:
+            return [self._unknown(holder, message.lease)]
+        effects: list[Effect] = []
+        if lease.held:
+            lease.held = False
+            self._extend(now_ns, lease)
+            effects.append(self._open(lease))
+        effects.append(Send(node=holder, message=LeaseConfirmed(lease=message.lease)))
+        return effects
+
+    def renew(self, now_ns: int, holder: NodeId, message: LeaseRenew) -> list[Effect]:
+        """Keep a lease for another ttl."""
+        lease = self._of(holder, message.lease)
+        if lease is None or lease.held:
+            return [self._unknown(holder, message.lease)]
+        self._extend(now_ns, lease)
+        return [Send(node=holder, message=LeaseRenewed(lease=message.lease, number=message.number))]
+
+    def release(self, holder: NodeId, message: LeaseRelease) -> list[Effect]:
+        """Take back what the holder gives back. Unknown ones are gone already: nothing to say."""
+        lease = self._of(holder, message.lease)
+        return [] if lease is None else self._end(lease, "released")
+
+    def fail(self, lease: LeaseId, why: str) -> list[Effect]:
+        """End a lease from this side (its workers cannot be kept up, its resource vanished), and say so to its holder."""
+        entry = self.leases.get(lease)
+        if entry is None:
+            return []
+        return [*self._end(entry, why), Send(node=entry.holder, message=LeaseGone(lease=lease, why=why))]
+
+    def drop_holder(self, holder: NodeId, why: str) -> list[Effect]:
+        """End all leases of a holder that lives no more (a new life of its node, or a revoked device)."""
+        effects: list[Effect] = []
+        for lease in [x for x in self.leases.values() if x.holder == holder]:
+            effects.extend(self._end(lease, why))
+        return effects
+
+    def expire(self, now_ns: int) -> list[Effect]:
+        """Take back what nobody renewed."""
+        effects: list[Effect] = []
+        while self.expiries and self.expiries[0][0] <= now_ns:
+            _, name = heappop(self.expiries)
+            lease = self.leases.get(name)
+            if lease is None:
+                continue
+            if lease.expires_ns > now_ns:
+                heappush(self.expiries, (lease.expires_ns, name))
+                continue
+            effects.extend(self._end(lease, "expired"))
+            effects.append(Send(node=lease.holder, message=LeaseGone(lease=name, why="it was not renewed in time")))
+        return effects
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when ``expire`` has to be called next."""
+        return self.expiries[0][0] if self.expiries else None
+
+    def is_live(self, lease: LeaseId, holder: NodeId) -> bool:
+        """Tell whether ``holder`` may use this lease now: asked at the door of every lane."""
+        entry = self.leases.get(lease)
+        return entry is not None and entry.holder == holder and not entry.held
+
+    def _takes(self, need: Need, resources: tuple[ResourceId, ...]) -> dict[ResourceId, int]:
+        """Say what a lease takes from which resource; several resources (whole GPUs) share the amount evenly."""
+        takes = dict.fromkeys(resources, need.amount // max(1, len(resources)))
+        if need.memory_bytes:
+            memory = next((r for r, kind in self.kinds.items() if kind == Kind.MEMORY), ResourceId("no memory"))
+            takes[memory] = takes.get(memory, 0) + need.memory_bytes
+        return takes
+
+    def _refusal(self, ask: LeaseAsk, takes: dict[ResourceId, int]) -> LeaseRefused | None:
+        free = min((self.free(resource) for resource in ask.resources), default=0)
+        if self.drained:
+            return LeaseRefused(ask=ask.ask, reason="the node is in maintenance", free=0)
+        if len(self.leases) >= limits.LEASES_PER_NODE_MAX:
+            return LeaseRefused(
+                ask=ask.ask, reason=f"{limits.LEASES_PER_NODE_MAX} leases are the most a node grants", free=0
+            )
+        if not ask.resources or any(self.kinds.get(resource) != ask.need.kind for resource in ask.resources):
+            return LeaseRefused(ask=ask.ask, reason=f"there is no such {ask.need.kind} here", free=0)
+        for resource, amount in takes.items():
+            if not 0 < amount <= self.free(resource):
+                kind = self.kinds.get(resource, "memory")
+                return LeaseRefused(ask=ask.ask, reason=f"not enough {kind} is free any more", free=free)
+        return None
+
+    def _grant(self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int]) -> Lease:
+        self.number += 1
+        ttl_ns = min(max(ask.ttl_ns, limits.LEASE_TTL_MIN_NS), limits.LEASE_TTL_MAX_NS)
+        terms = LeaseTerms(
+            lease=lease_id(self.node, self.boot, self.number),
+            node=self.node,
+            boot=self.boot,
+            need=ask.need,
+            resources=ask.resources,
+            ttl_ns=ttl_ns,
+        )
+        lease = Lease(terms=terms, holder=holder, use=ask.use, ask=ask.ask, takes=takes, expires_ns=0, held=ask.hold)
+        self.leases[terms.lease] = lease
+        for resource, amount in takes.items():
+            self.lent[resource] = self.lent.get(resource, 0) + amount
+            assert self.lent[resource] <= self.capacity[resource], "more lent than there is"
+        self._extend(now_ns, lease)
+        return lease
+
+    def _extend(self, now_ns: int, lease: Lease) -> None:
+        """Move the expiry. The heap keeps one entry a lease, at or before its expiry: ``expire`` pushes it on."""
+        ttl_ns = limits.GANG_HOLD_NS if lease.held else lease.terms.ttl_ns
+        is_new = lease.expires_ns == 0
+        expires_ns = now_ns + ttl_ns + ttl_ns // limits.LEASE_GRACE_PART
+        lease.expires_ns = max(lease.expires_ns, expires_ns)
+        if is_new:
+            heappush(self.expiries, (expires_ns, lease.terms.lease))
+
+    def _end(self, lease: Lease, why: str) -> list[Effect]:
+        del self.leases[lease.terms.lease]
+        self.answered.pop(f"{lease.holder}:{lease.ask}", None)
+        for resource, amount in lease.takes.items():
+            self.lent[resource] -= amount
+            assert self.lent[resource] >= 0, "more came back than was lent"
+        if lease.held:
+            return []
+        fields: dict[str, str | int] = {"lease": lease.terms.lease, "holder": lease.holder, "why": why}
+        return [CloseLane(lease=lease.terms.lease, why=why), Notice(name="lease ended", fields=fields)]
+
+    def _open(self, lease: Lease) -> OpenLane:
+        return OpenLane(holder=lease.holder, terms=lease.terms)
+
+    def _of(self, holder: NodeId, lease: LeaseId) -> Lease | None:
+        entry = self.leases.get(lease)
+        return entry if entry is not None and entry.holder == holder else None
+
+    def _unknown(self, holder: NodeId, lease: LeaseId) -> Send:
+        return Send(node=holder, message=LeaseGone(lease=lease, why="this node does not know it (any more)"))

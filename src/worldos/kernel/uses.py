@@ -1,0 +1,325 @@
+"""What programs on this machine asked for: from a need to granted leases, kept until the program gives them back.
+
+One need is asked of the best node directly. A gang takes two phases: every part is held, then every part is confirmed; if one
+fails, all are released and the choice is made again without the node that failed. Offers are soft state, so a refusal by a
+node is normal: it only means another look. A need for CPU that no single node can fill is split into single cores.
+Invariant: a use has all its leases or none, and a lease that arrives too late is given back at once.
+Source: DESIGN.md sections 2 and 7; two-phase gangs after J. Gray, "Notes on Data Base Operating Systems", 1978.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from worldos.kernel.effects import Effect, Notice, Send, Tell
+from worldos.kernel.held import HeldLeases
+from worldos.kernel.match import Choice, Refusal, explain
+from worldos.kernel.match_gang import choose_gang
+from worldos.kernel.question import View
+from worldos.model import limits
+from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
+from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
+from worldos.model.need import LeaseTerms, Need
+from worldos.model.offer import Offer
+from worldos.model.resource import Kind
+from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseConfirmed, LeaseGranted, LeaseRefused, LeaseRelease
+
+CORE_MILLI = 1000
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One need of a use, while it is being asked for. ``terms`` is set once the node holds or granted it."""
+
+    need: Need
+    node: NodeId
+    resources: tuple[ResourceId, ...]
+    ask: int
+    terms: LeaseTerms | None = None
+    confirmed: bool = False
+
+
+class Pending(msgspec.Struct, kw_only=True):
+    """A use on its way. ``replaces`` names the lost lease that it stands in for, if any."""
+
+    use: UseId
+    client: ClientId
+    needs: tuple[Need, ...]
+    ttl_ns: int
+    nonce: int
+    asked_ns: int
+    give_up_ns: int = 0
+    replaces: LeaseId | None = None
+    tries: int = 0
+    deadline_ns: int = 0
+    waiting: bool = False
+    excluded: list[NodeId] = []
+    parts: list[Part] = []
+    last_refusal: str = ""
+
+
+class Uses(msgspec.Struct, kw_only=True):
+    """All uses of this node's programs. ``asks`` finds the pending use that an answer belongs to."""
+
+    node: NodeId
+    boot: int
+    number: int = 0
+    pending: dict[str, Pending] = {}
+    asks: dict[int, str] = {}
+    confirms: dict[LeaseId, str] = {}
+    held: HeldLeases
+
+    def ask(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
+        """Start a use: choose, and ask the chosen nodes."""
+        key = _key(pending)
+        if key in self.pending or (pending.replaces is None and self.held.has_use(pending.use)):
+            return [_refuse(pending, "this use is known already", "give each use a name of its own")]
+        if len(self.pending) >= limits.USES_PENDING_MAX:
+            return [_refuse(pending, f"{limits.USES_PENDING_MAX} uses are waiting already", "try again later")]
+        self.pending[key] = pending
+        return self._choose(now_ns, pending, offers, view)
+
+    def granted(self, now_ns: int, peer: NodeId, message: LeaseGranted) -> list[Effect]:
+        """A node granted or holds a part; go on, or give back what came too late."""
+        pending = self.pending.get(self.asks.pop(message.ask, ""))
+        part = _part(pending, peer, message.ask)
+        if pending is None or part is None:
+            known = self.held.is_held(message.terms.lease)
+            return [] if known else [Send(node=peer, message=LeaseRelease(lease=message.terms.lease))]
+        part.terms = message.terms
+        if any(p.terms is None for p in pending.parts):
+            return []
+        if len(pending.parts) == 1:
+            return self._finish(now_ns, pending)
+        effects: list[Effect] = []
+        pending.deadline_ns = now_ns + limits.ASK_TIMEOUT_NS
+        for each in pending.parts:
+            assert each.terms is not None
+            self.confirms[each.terms.lease] = _key(pending)
+            effects.append(Send(node=each.node, message=LeaseConfirm(lease=each.terms.lease)))
+        return effects
+
+    def confirmed(self, now_ns: int, peer: NodeId, message: LeaseConfirmed) -> list[Effect]:
+        """A part of a gang became a lease; when all have, the program gets them."""
+        pending = self.pending.get(self.confirms.pop(message.lease, ""))
+        if pending is None:
+            if self.held.is_held(message.lease):
+                return []
+            return [Send(node=peer, message=LeaseRelease(lease=message.lease))]
+        for part in pending.parts:
+            if part.terms is not None and part.terms.lease == message.lease and part.node == peer:
+                part.confirmed = True
+        if all(part.confirmed for part in pending.parts):
+            return self._finish(now_ns, pending)
+        return []
+
+    def refused(
+        self, now_ns: int, peer: NodeId, message: LeaseRefused, offers: dict[NodeId, Offer], view: View
+    ) -> list[Effect]:
+        """A node said no: look again without it."""
+        pending = self.pending.get(self.asks.get(message.ask, ""))
+        if pending is None or _part(pending, peer, message.ask) is None:
+            return []
+        pending.last_refusal = message.reason
+        return self._again(now_ns, pending, [peer], offers, view)
+
+    def part_gone(
+        self, now_ns: int, peer: NodeId, lease: LeaseId, offers: dict[NodeId, Offer], view: View
+    ) -> list[Effect]:
+        """A part that was held or being confirmed is gone again: look again without that node."""
+        pending = self.pending.get(self.confirms.pop(lease, ""))
+        return [] if pending is None else self._again(now_ns, pending, [peer], offers, view)
+
+    def node_lost(self, now_ns: int, node: NodeId, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
+        """A node that was being asked is silent or gone."""
+        effects: list[Effect] = []
+        for pending in [p for p in self.pending.values() if any(part.node == node for part in p.parts)]:
+            effects.extend(self._again(now_ns, pending, [node], offers, view))
+        return effects
+
+    def end(self, client: ClientId, use: UseId) -> list[Effect]:
+        """The program gives everything of this use back, granted or on its way."""
+        effects: list[Effect] = []
+        for pending in [p for p in self.pending.values() if p.use == use and p.client == client]:
+            effects.extend(self._drop(pending))
+        effects.extend(self.held.release_use(client, use))
+        return effects
+
+    def end_client(self, client: ClientId) -> list[Effect]:
+        """The program ended: give everything back."""
+        effects: list[Effect] = []
+        for pending in [p for p in self.pending.values() if p.client == client]:
+            effects.extend(self._drop(pending))
+        effects.extend(self.held.release_client(client))
+        return effects
+
+    def tick(self, now_ns: int, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
+        """Pass over nodes that did not answer in time; look again for what was waiting."""
+        effects: list[Effect] = []
+        for pending in [p for p in self.pending.values() if p.deadline_ns <= now_ns]:
+            if pending.waiting:
+                effects.extend(self._choose(now_ns, pending, offers, view))
+                continue
+            silent = [part.node for part in pending.parts if not (part.confirmed or _answered(pending, part))]
+            pending.last_refusal = "it did not answer in time"
+            effects.extend(self._again(now_ns, pending, silent, offers, view))
+        return effects
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when ``tick`` has to be called next."""
+        return min((p.deadline_ns for p in self.pending.values()), default=None)
+
+    def _choose(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
+        passed_over = frozenset(pending.excluded)
+        view = msgspec.structs.replace(view, passed_over=passed_over)
+        needs = pending.needs
+        chosen = choose_gang(needs, list(offers.values()), view)
+        if isinstance(chosen, Refusal) and pending.replaces is None:
+            split = split_cores(needs)
+            if split is not None:
+                retry = choose_gang(split, list(offers.values()), view)
+                if not isinstance(retry, Refusal):
+                    needs, chosen = merge_cores(split, retry)
+        if isinstance(chosen, Refusal):
+            return self._no_choice(now_ns, pending, chosen)
+        pending.waiting = False
+        pending.tries += 1
+        pending.deadline_ns = now_ns + limits.ASK_TIMEOUT_NS
+        pending.asked_ns = now_ns
+        pending.parts = []
+        effects: list[Effect] = []
+        for need, choice in zip(needs, chosen, strict=True):
+            self.number += 1
+            ask = (self.boot << 32) + self.number
+            self.asks[ask] = _key(pending)
+            pending.parts.append(Part(need=need, node=choice.node, resources=choice.resources, ask=ask))
+            message = LeaseAsk(
+                ask=ask,
+                use=pending.use,
+                need=need,
+                resources=choice.resources,
+                ttl_ns=pending.ttl_ns,
+                hold=len(needs) > 1,
+            )
+            effects.append(Send(node=choice.node, message=message))
+        return effects
+
+    def _no_choice(self, now_ns: int, pending: Pending, refusal: Refusal) -> list[Effect]:
+        if pending.replaces is not None and now_ns < pending.give_up_ns:
+            pending.waiting = True
+            pending.excluded = []
+            pending.tries = 0
+            pending.deadline_ns = now_ns + limits.REPLACE_RETRY_NS
+            return []
+        del self.pending[_key(pending)]
+        if pending.replaces is not None:
+            lost = LeaseLost(
+                use=pending.use, lease=pending.replaces, why="no node could take its place", replacing=False
+            )
+            return [Tell(client=pending.client, message=lost)]
+        reason = explain_gang(pending.needs, refusal)
+        if pending.last_refusal:
+            reason += f"; {len(pending.excluded)} asked and refused: {pending.last_refusal}"
+        return [_refuse(pending, reason, "see what is free with: wos resources")]
+
+    def _again(
+        self, now_ns: int, pending: Pending, without: list[NodeId], offers: dict[NodeId, Offer], view: View
+    ) -> list[Effect]:
+        effects = self._give_back(pending)
+        pending.excluded = sorted({*pending.excluded, *without})
+        if pending.tries >= limits.USE_TRIES_MAX:
+            del self.pending[_key(pending)]
+            reason = f"{pending.tries} tries failed, the last because a node said: {pending.last_refusal}"
+            return [*effects, _refuse(pending, reason, "see what is free with: wos resources")]
+        return [*effects, *self._choose(now_ns, pending, offers, view)]
+
+    def _finish(self, now_ns: int, pending: Pending) -> list[Effect]:
+        del self.pending[_key(pending)]
+        granted: list[LeaseTerms] = []
+        for part in pending.parts:
+            assert part.terms is not None
+            granted.append(part.terms)
+            self.asks.pop(part.ask, None)
+            self.held.add(pending.asked_ns, part.terms, pending.use, pending.client)
+        waited_us = (now_ns - pending.asked_ns) // 1000
+        fields: dict[str, str | int] = {"use": pending.use, "leases": len(granted), "waited_us": waited_us}
+        notice = Notice(name="use granted", fields=fields)
+        if pending.replaces is not None:
+            added = [LeaseAdded(use=pending.use, terms=terms) for terms in granted]
+            return [*(Tell(client=pending.client, message=message) for message in added), notice]
+        return [Tell(client=pending.client, message=UseGranted(use=pending.use, leases=tuple(granted))), notice]
+
+    def _drop(self, pending: Pending) -> list[Effect]:
+        del self.pending[_key(pending)]
+        return self._give_back(pending)
+
+    def _give_back(self, pending: Pending) -> list[Effect]:
+        effects: list[Effect] = []
+        for part in pending.parts:
+            self.asks.pop(part.ask, None)
+            if part.terms is not None:
+                self.confirms.pop(part.terms.lease, None)
+                effects.append(Send(node=part.node, message=LeaseRelease(lease=part.terms.lease)))
+        pending.parts = []
+        return effects
+
+
+def split_cores(needs: tuple[Need, ...]) -> tuple[Need, ...] | None:
+    """Split each CPU need into single cores, or return None when nothing can be split."""
+    parts: list[Need] = []
+    for need in needs:
+        cores = -(-need.amount // CORE_MILLI)
+        if need.kind != Kind.CPU or cores < 2 or need.workers:
+            parts.append(need)
+            continue
+        memory = need.memory_bytes // cores
+        sizes = [min(CORE_MILLI, need.amount - i * CORE_MILLI) for i in range(cores)]
+        parts.extend(msgspec.structs.replace(need, amount=size, memory_bytes=memory) for size in sizes)
+    if len(parts) == len(needs) or len(parts) > limits.GANG_PARTS_MAX:
+        return None
+    return tuple(parts)
+
+
+def merge_cores(needs: tuple[Need, ...], chosen: tuple[Choice, ...]) -> tuple[tuple[Need, ...], tuple[Choice, ...]]:
+    """Join the cores that landed on one node, so that it is asked once."""
+    merged: dict[tuple[NodeId, ResourceId, Need], tuple[Need, Choice]] = {}
+    for need, choice in zip(needs, chosen, strict=True):
+        like = msgspec.structs.replace(need, amount=1, memory_bytes=0) if need.kind == Kind.CPU else need
+        key = (choice.node, choice.resource, like)
+        if key in merged and need.kind == Kind.CPU:
+            old, first = merged[key]
+            amount, memory = old.amount + need.amount, old.memory_bytes + need.memory_bytes
+            merged[key] = (msgspec.structs.replace(old, amount=amount, memory_bytes=memory), first)
+        else:
+            merged[key] = (need, choice)
+    return tuple(n for n, _ in merged.values()), tuple(c for _, c in merged.values())
+
+
+def explain_gang(needs: tuple[Need, ...], refusal: Refusal) -> str:
+    """Say a refusal in a sentence, naming the part of a gang that no node can take."""
+    if refusal.part < 0:
+        return f"each of the {len(needs)} parts could be had alone, but not all at once"
+    text = explain(needs[refusal.part], refusal)
+    return text if len(needs) == 1 else f"part {refusal.part + 1} of {len(needs)}: {text}"
+
+
+def _key(pending: Pending) -> str:
+    return pending.use if pending.replaces is None else f"{pending.use} for {pending.replaces}"
+
+
+def _part(pending: Pending | None, peer: NodeId, ask: int) -> Part | None:
+    if pending is None:
+        return None
+    return next((part for part in pending.parts if part.ask == ask and part.node == peer), None)
+
+
+def _answered(pending: Pending, part: Part) -> bool:
+    """In the first phase a part has answered when it is held; in the second only a confirmation counts."""
+    holding = any(each.terms is None for each in pending.parts)
+    return holding and part.terms is not None
+
+
+def _refuse(pending: Pending, reason: str, hint: str) -> Tell:
+    if pending.replaces is not None:
+        lost = LeaseLost(use=pending.use, lease=pending.replaces, why=reason, replacing=False)
+        return Tell(client=pending.client, message=lost)
+    return Tell(client=pending.client, message=UseRefused(use=pending.use, reason=reason, hint=hint))

@@ -1,0 +1,480 @@
+"""The whole node as one pure machine: events in, effects out. It routes; the tables behind it own and decide.
+
+``agent`` drives it on a real machine and ``sim`` drives many of them in one thread; what is tested is what runs. The node is
+one value: every table holds only encodable fields, so ``msgspec.msgpack.encode(node)`` is a snapshot, and a snapshot plus the
+events since then gives the same effects again (``wos replay``).
+
+Until part 2 brings councils, every node is its own center: it chooses for its own programs among the offers that all nodes
+of a site tell each other, and the node chosen grants or refuses (decision record 0007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import msgspec
+
+from worldos.errors import BadSignature, PeerBroke
+from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send
+from worldos.kernel.events import (
+    ClientGone,
+    ClockTicked,
+    DrainAsked,
+    Event,
+    KeyLogOffered,
+    LaneFailed,
+    LeaveAsked,
+    PathMeasured,
+    PeerLinked,
+    PeerSaid,
+    PeerUnlinked,
+    ResourcesScanned,
+    UseAsked,
+    UseEnded,
+)
+from worldos.kernel.held import HeldLeases, Lost, can_move, tell_doubted, tell_lost
+from worldos.kernel.leases import Leases
+from worldos.kernel.membership import Membership
+from worldos.kernel.question import View
+from worldos.kernel.registry import Registry
+from worldos.kernel.uses import Pending, Uses
+from worldos.model import limits
+from worldos.model.ids import AccountId, NodeId
+from worldos.model.offer import Offer
+from worldos.model.resource import ResourceState
+from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
+from worldos.model.wire import (
+    KeyLogHave,
+    KeyLogTold,
+    LeaseAsk,
+    LeaseConfirm,
+    LeaseConfirmed,
+    LeaseGone,
+    LeaseGranted,
+    LeaseRefused,
+    LeaseRelease,
+    LeaseRenew,
+    LeaseRenewed,
+    LogEntry,
+    OfferTold,
+    PeerMessage,
+    PeersTold,
+)
+from worldos.trust.keylog import KeyLog, SignedEntry
+
+NEVER_NS = 1 << 62
+
+
+class Path(msgspec.Struct, kw_only=True):
+    """A linked peer: which life of it, how far it is, and through whom (empty: directly)."""
+
+    boot: int
+    rtt_us: int = 1000
+    via: str = ""
+
+
+class Node(msgspec.Struct, kw_only=True):
+    """One node. Make it with ``new_node``; feed it with ``handle``; call again at ``next_deadline_ns``."""
+
+    node: NodeId
+    boot: int
+    keylog: KeyLog
+    registry: Registry
+    leases: Leases
+    uses: Uses
+    membership: Membership
+    paths: dict[NodeId, Path] = {}
+    known_boots: dict[NodeId, int] = {}
+    dirty: bool = False
+    left: bool = False
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take in one event; return what must be done about it, in order."""
+        now_ns = event.now_ns
+        queue = self._tick(now_ns)
+        queue.extend(self._react(event))
+        if self.dirty:
+            queue.extend(self._tell_offer(now_ns))
+        effects: list[Effect] = []
+        for effect in queue:  # the queue grows while it is worked on: what a node says to itself is heard at once
+            if type(effect) is Send and effect.node == self.node:
+                queue.extend(self._heard(now_ns, self.node, effect.message))
+            else:
+                effects.append(effect)
+        return effects
+
+    def next_deadline_ns(self) -> int:
+        """Return when the node wants to be woken with ``ClockTicked``, on its own clock."""
+        deadlines = [
+            self.leases.next_deadline_ns(),
+            self.uses.next_deadline_ns(),
+            self.uses.held.next_deadline_ns(),
+            self.membership.next_deadline_ns,
+            self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS),
+        ]
+        return min((d for d in deadlines if d is not None), default=NEVER_NS)
+
+    def view(self, nonce: int) -> View:
+        """Say how this node sees the others: how far they are and whether they are in doubt."""
+        statuses = {node: self.membership.status(node) for node in self.paths}
+        return View(
+            home=self.node,
+            account=self.registry.owner,
+            rtt_us={node: path.rtt_us for node, path in self.paths.items()},
+            doubted=frozenset(n for n, status in statuses.items() if status is Status.SUSPECT),
+            gone=frozenset(n for n, status in statuses.items() if status in {Status.DEAD, Status.LEFT}),
+            nonce=nonce.to_bytes(8, "big"),
+        )
+
+    def usable_offers(self) -> dict[NodeId, Offer]:
+        """Return the offers that can be asked now: of this node, and of linked members that are not dead."""
+        offers = self.registry.offers
+        return {n: offers[n] for n in (self.node, *sorted(self.paths)) if n in offers}
+
+    def is_member(self, node: NodeId) -> bool:
+        """Tell whether this device is of our account and not revoked."""
+        return self.keylog.is_member(node)
+
+    def _react(self, event: Event) -> list[Effect]:
+        now_ns = event.now_ns
+        match event:
+            case PeerSaid():
+                return self._peer_said(event)
+            case ClockTicked():
+                return []
+            case PathMeasured():
+                return self._path_measured(event)
+            case PeerLinked():
+                return self._linked(event)
+            case PeerUnlinked():
+                self.paths.pop(event.node, None)
+                return self._swim(now_ns, self.membership.unlinked(now_ns, event.node))
+            case ResourcesScanned():
+                return self._scanned(event)
+            case UseAsked():
+                return self._use_asked(event)
+            case UseEnded():
+                return self.uses.end(event.client, event.use)
+            case ClientGone():
+                return self.uses.end_client(event.client)
+            case LaneFailed():
+                self.dirty = True
+                return self.leases.fail(event.lease, event.why)
+            case KeyLogOffered():
+                return self._merge(now_ns, event.entries, None)
+            case DrainAsked():
+                self.leases.drained = event.drained
+                self.dirty = True
+                return self.registry.refresh(now_ns, self.leases)
+            case LeaveAsked():
+                return self._leave(now_ns)
+            case _:
+                assert_never(event)
+
+    def _peer_said(self, event: PeerSaid) -> list[Effect]:
+        if not self.is_member(event.node):
+            return [Notice(name="stranger refused", fields={"node": event.node})]
+        return self._heard(event.now_ns, event.node, event.message)
+
+    def _heard(self, now_ns: int, peer: NodeId, message: PeerMessage) -> list[Effect]:
+        match message:
+            case Ping() | Ack() | PingRequest() | Nack():
+                return self._swim(now_ns, self.membership.heard(now_ns, peer, message))
+            case LeaseRenew():
+                return self.leases.renew(now_ns, peer, message)
+            case LeaseRenewed():
+                self.uses.held.renewed(peer, message)
+                return []
+            case OfferTold():
+                return self._offer_told(peer, message.offer)
+            case LeaseAsk() | LeaseConfirm() | LeaseRelease():
+                return self._lease_asked(now_ns, peer, message)
+            case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone():
+                return self._lease_answered(now_ns, peer, message)
+            case KeyLogHave():
+                return self._tell_log(peer, message)
+            case KeyLogTold():
+                return self._merge(now_ns, message.entries, peer)
+            case PeersTold():
+                return self._peers_told(message)
+            case _:
+                assert_never(message)
+
+    def _lease_asked(self, now_ns: int, peer: NodeId, message: LeaseAsk | LeaseConfirm | LeaseRelease) -> list[Effect]:
+        self.dirty = True
+        match message:
+            case LeaseAsk():
+                return self.leases.ask(now_ns, peer, message)
+            case LeaseConfirm():
+                return self.leases.confirm(now_ns, peer, message)
+            case LeaseRelease():
+                return self.leases.release(peer, message)
+            case _:
+                assert_never(message)
+
+    def _lease_answered(
+        self, now_ns: int, peer: NodeId, message: LeaseGranted | LeaseConfirmed | LeaseRefused | LeaseGone
+    ) -> list[Effect]:
+        match message:
+            case LeaseGranted():
+                effects = self.uses.granted(now_ns, peer, message)
+            case LeaseConfirmed():
+                effects = self.uses.confirmed(now_ns, peer, message)
+            case LeaseRefused():
+                effects = self.uses.refused(now_ns, peer, message, self.usable_offers(), self.view(message.ask))
+            case LeaseGone():
+                return self._lease_gone(now_ns, peer, message)
+            case _:
+                assert_never(message)
+        self.membership.focus(self.uses.held.nodes())
+        return effects
+
+    def _lease_gone(self, now_ns: int, peer: NodeId, message: LeaseGone) -> list[Effect]:
+        lost = self.uses.held.gone(peer, message.lease, message.why)
+        effects = self._replace(now_ns, lost)
+        return effects or self.uses.part_gone(now_ns, peer, message.lease, self.usable_offers(), self.view(now_ns))
+
+    def _tick(self, now_ns: int) -> list[Effect]:
+        effects = self._swim(now_ns, self.membership.tick(now_ns))
+        due = self.leases.next_deadline_ns()
+        if due is not None and due <= now_ns:
+            self.dirty = True
+            effects.extend(self.leases.expire(now_ns))
+        due = self.uses.held.next_deadline_ns()
+        if due is not None and due <= now_ns:
+            renewals, lost = self.uses.held.tick(now_ns)
+            effects.extend(renewals)
+            effects.extend(self._replace(now_ns, lost))
+        due = self.uses.next_deadline_ns()
+        if due is not None and due <= now_ns:
+            effects.extend(self.uses.tick(now_ns, self.usable_offers(), self.view(now_ns)))
+        if now_ns - self.registry.told_ns >= limits.OFFER_REFRESH_NS:
+            self.dirty = True
+        return effects
+
+    def _tell_offer(self, now_ns: int) -> list[Effect]:
+        effects = self.registry.refresh(now_ns, self.leases)
+        if now_ns - self.registry.told_ns < limits.OFFER_PERIOD_MIN_NS and self.registry.told is not None:
+            self.registry.offers[self.node] = self.registry.own_offer(self.leases)
+            return effects
+        self.dirty = False
+        offer = self.registry.tell(now_ns, self.leases)
+        self.registry.offers[self.node] = offer or self.registry.own_offer(self.leases)
+        if offer is not None and not self.left:
+            effects.extend(Send(node=peer, message=OfferTold(offer=offer)) for peer in sorted(self.paths))
+        return effects
+
+    def _linked(self, event: PeerLinked) -> list[Effect]:
+        now_ns, peer = event.now_ns, event.node
+        if not self.is_member(peer):
+            return [Forget(node=peer, why="not a member")]
+        effects: list[Effect] = []
+        if self.known_boots.get(peer, event.boot) != event.boot:
+            self.dirty = True
+            effects.extend(self.leases.drop_holder(peer, "its holder restarted"))
+            effects.extend(self._replace(now_ns, self.uses.held.node_dead(peer, "its node restarted")))
+        is_new = peer not in self.paths
+        self.known_boots[peer] = event.boot
+        self.paths[peer] = Path(boot=event.boot)
+        effects.extend(self._swim(now_ns, self.membership.linked(now_ns, peer, event.boot)))
+        effects.append(Send(node=peer, message=KeyLogHave(heads=self.keylog.heads())))
+        if self.registry.told is not None:
+            effects.append(Send(node=peer, message=OfferTold(offer=self.registry.told)))
+        others = tuple((n, o.addresses) for n, o in sorted(self.registry.offers.items()) if n != self.node)
+        hints = tuple((n, addresses) for n, addresses in others if n != peer and addresses)
+        if hints:
+            effects.append(Send(node=peer, message=PeersTold(peers=hints)))
+        if is_new:
+            effects.append(Notice(name="node linked", fields={"node": peer}))
+        return effects
+
+    def _offer_told(self, peer: NodeId, offer: Offer) -> list[Effect]:
+        """Take in an offer; where its node can be dialled is news for those who are not linked with it."""
+        known = self.registry.offers.get(peer)
+        effects = self.registry.hear(peer, offer)
+        if offer.addresses and (known is None or known.addresses != offer.addresses):
+            told = PeersTold(peers=((peer, offer.addresses),))
+            effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != peer)
+        return effects
+
+    def _peers_told(self, message: PeersTold) -> list[Effect]:
+        peers = [(n, a) for n, a in message.peers if n != self.node and n not in self.paths and self.is_member(n)]
+        return [Connect(node=node, addresses=addresses) for node, addresses in peers]
+
+    def _path_measured(self, event: PathMeasured) -> list[Effect]:
+        path = self.paths.get(event.node)
+        if path is None:
+            return []
+        moved = path.via != event.via
+        path.rtt_us, path.via = event.rtt_us, event.via
+        if not moved:
+            return []
+        return [Notice(name="path", fields={"node": event.node, "via": event.via or "direct"})]
+
+    def _scanned(self, event: ResourcesScanned) -> list[Effect]:
+        self.dirty = True
+        self.registry.facts = event.facts
+        self.registry.addresses = event.addresses
+        return self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
+
+    def _use_asked(self, event: UseAsked) -> list[Effect]:
+        pending = Pending(
+            use=event.use,
+            client=event.client,
+            needs=event.needs,
+            ttl_ns=event.ttl_ns,
+            nonce=event.nonce,
+            asked_ns=event.now_ns,
+        )
+        if self.dirty:  # a choice needs this node's own offer as it is now
+            self.registry.offers[self.node] = self.registry.own_offer(self.leases)
+        return self.uses.ask(event.now_ns, pending, self.usable_offers(), self.view(event.nonce))
+
+    def _swim(self, now_ns: int, effects: list[SwimEffect]) -> list[Effect]:
+        out: list[Effect] = []
+        for effect in effects:
+            if type(effect) is SendSwim:
+                out.append(Send(node=effect.node, message=effect.message))
+            elif type(effect) is StatusChanged:
+                out.extend(self._status_changed(now_ns, effect))
+        return out
+
+    def _status_changed(self, now_ns: int, change: StatusChanged) -> list[Effect]:
+        node, status = change.node, change.status
+        effects: list[Effect] = [Notice(name="node", fields={"node": node, "status": status.value})]
+        match status:
+            case Status.ALIVE:
+                effects.extend(tell_doubted(held) for held in self.uses.held.doubt(node, doubted=False))
+            case Status.SUSPECT:
+                effects.extend(self._doubt(now_ns, node))
+            case Status.DEAD | Status.LEFT:
+                why = "its node is gone" if status is Status.DEAD else "its node left"
+                effects.extend(self._replace(now_ns, self.uses.held.node_dead(node, why)))
+                if status is Status.LEFT:
+                    effects.extend(self.leases.drop_holder(node, "its holder left"))
+                    self.dirty = True
+                    self.registry.drop(node)
+                    effects.append(Forget(node=node, why="it left"))
+            case _:
+                assert_never(status)
+        if status is not Status.ALIVE:
+            effects.extend(self.uses.node_lost(now_ns, node, self._offers_without(node), self.view(now_ns)))
+        return effects
+
+    def _doubt(self, now_ns: int, node: NodeId) -> list[Effect]:
+        """A silent node: tell the programs, and look for another place at once where a lease can move."""
+        effects: list[Effect] = []
+        for held in self.uses.held.doubt(node, doubted=True):
+            effects.append(tell_doubted(held))
+            if can_move(held) and not held.replaced:
+                held.replaced = True
+                effects.extend(self._seek(now_ns, Lost(held=held, why="silent")))
+        return effects
+
+    def _replace(self, now_ns: int, lost: list[Lost]) -> list[Effect]:
+        """Tell the programs what they lost, and look for something in its place."""
+        effects: list[Effect] = []
+        for each in lost:
+            movable = can_move(each.held)
+            effects.extend(tell_lost(each, replacing=movable))
+            if movable and not each.held.replaced:
+                effects.extend(self._seek(now_ns, each))
+        if lost:
+            self.membership.focus(self.uses.held.nodes())
+        return effects
+
+    def _seek(self, now_ns: int, lost: Lost) -> list[Effect]:
+        held = lost.held
+        pending = Pending(
+            use=held.use,
+            client=held.client,
+            needs=(held.terms.need,),
+            ttl_ns=held.terms.ttl_ns,
+            nonce=now_ns,
+            asked_ns=now_ns,
+            give_up_ns=now_ns + limits.REPLACE_FOR_NS,
+            replaces=held.terms.lease,
+            excluded=[held.terms.node],
+        )
+        return self.uses.ask(now_ns, pending, self._offers_without(held.terms.node), self.view(now_ns))
+
+    def _offers_without(self, node: NodeId) -> dict[NodeId, Offer]:
+        return {n: offer for n, offer in self.usable_offers().items() if n != node}
+
+    def _merge(self, now_ns: int, entries: tuple[LogEntry, ...], source: NodeId | None) -> list[Effect]:
+        """Take in key log entries; whoever is no member any more loses links, leases and offers at once."""
+        before = {device.node for device in self.keylog.members().active}
+        try:
+            taken = self.keylog.merge(SignedEntry(body=body, signature=signature) for body, signature in entries)
+        except (BadSignature, PeerBroke) as error:
+            return [Notice(name="key log refused", fields={"from": source or "this machine", "why": str(error)})]
+        if not taken:
+            return []
+        after = {device.node: device.name for device in self.keylog.members().active}
+        effects: list[Effect] = [SaveKeyLog()]
+        told = KeyLogTold(entries=log_entries(self.keylog, taken))
+        effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != source)
+        for node in sorted(after.keys() - before):
+            effects.append(Notice(name="device added", fields={"node": node, "name": after[node]}))
+        for node in sorted(before - after.keys()):
+            effects.extend(self._expel(now_ns, node))
+        return effects
+
+    def _tell_log(self, peer: NodeId, have: KeyLogHave) -> list[Effect]:
+        """Send what comes after a peer's heads; ask for what it has and we do not."""
+        effects: list[Effect] = []
+        since = self.keylog.since(have.heads)
+        if since:
+            told = tuple((signed.body, signed.signature) for signed in since)
+            effects.append(Send(node=peer, message=KeyLogTold(entries=told)))
+        if self.keylog.missing(have.heads):
+            effects.append(Send(node=peer, message=KeyLogHave(heads=self.keylog.heads())))
+        return effects
+
+    def _expel(self, now_ns: int, node: NodeId) -> list[Effect]:
+        self.dirty = True
+        effects: list[Effect] = [Notice(name="device revoked", fields={"node": node})]
+        effects.extend(self.leases.drop_holder(node, "its holder was revoked"))
+        effects.extend(self._replace(now_ns, self.uses.held.node_dead(node, "its node was revoked")))
+        self.paths.pop(node, None)
+        self.membership.forget(node)
+        self.registry.drop(node)
+        effects.append(Forget(node=node, why="revoked"))
+        return effects
+
+    def _leave(self, now_ns: int) -> list[Effect]:
+        self.left = True
+        effects: list[Effect] = []
+        for lease in list(self.leases.leases):
+            effects.extend(self.leases.fail(lease, "its node left"))
+        for held in list(self.uses.held.leases.values()):
+            effects.extend(self.uses.end_client(held.client))
+        effects.extend(self._swim(now_ns, self.membership.leave(now_ns)))
+        return effects
+
+
+def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
+    *, node: NodeId, account: AccountId, boot: int, name: str, place: str, keylog: KeyLog, seed: int, now_ns: int
+) -> Node:
+    """Make a node at the start of life number ``boot``; ``seed`` is where its probing order comes from."""
+    return Node(
+        node=node,
+        boot=boot,
+        keylog=keylog,
+        registry=Registry(node=node, owner=account, boot=boot, name=name, place=place),
+        leases=Leases(node=node, boot=boot),
+        uses=Uses(node=node, boot=boot, held=HeldLeases()),
+        membership=Membership.begin(me=node, boot=boot, seed=seed, now_ns=now_ns),
+    )
+
+
+def log_entries(keylog: KeyLog, ids: Iterable[str]) -> tuple[LogEntry, ...]:
+    """Return entries of a key log as they are sent and stored."""
+    return tuple((keylog.entries[entry].body, keylog.entries[entry].signature) for entry in ids)
+
+
+def offline(offer: Offer) -> Offer:
+    """Return the offer of a node that is gone as people should see it."""
+    gone = tuple(msgspec.structs.replace(r, free=0, state=ResourceState.OFFLINE) for r in offer.resources)
+    return msgspec.structs.replace(offer, resources=gone)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import uvloop
 
 from worldos.fabric.channel import Channel, Ending
 from worldos.fabric.host import Fabric, Identity
@@ -136,3 +139,21 @@ class Node:
 
     def knows(self, other: Node) -> bool:
         return other.id in self.notes.peers
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    for node in nodes:
+        await node.fabric.start()
+    try:
+        yield
+    finally:
+        for node in nodes:
+            await node.fabric.close()
+
+
+def run(story: Callable[[], Coroutine[None, None, None]], *, loops: int = 2) -> None:
+    """Tell a story on uvloop, and once more on asyncio's own loop."""
+    uvloop.run(story())
+    if loops == 2:
+        asyncio.run(story())

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from tests.fabric.fabrics import Ear, Node, until
+from tests.fabric.fabrics import Ear, Node, run, running, until
 from worldos.fabric.channel import Ending
-
-
-@asynccontextmanager
-async def running(*nodes: Node) -> AsyncIterator[None]:
-    for node in nodes:
-        await node.fabric.start()
-    try:
-        yield
-    finally:
-        for node in nodes:
-            await node.fabric.close()
 
 
 def test_two_nodes_exchange_messages_in_order() -> None:
@@ -35,7 +20,7 @@ def test_two_nodes_exchange_messages_in_order() -> None:
             assert a.notes.messages == [(b.id, b"%d" % number) for number in range(1000)]
             assert b.notes.messages == [(a.id, b"early %d" % number) for number in range(100)]
 
-    asyncio.run(story())
+    run(story)
 
 
 def test_a_channel_carries_megabytes_both_ways_and_ends_in_good_order() -> None:
@@ -58,4 +43,4 @@ def test_a_channel_carries_megabytes_both_ways_and_ends_in_good_order() -> None:
             assert b.notes.ears[0].ending == (Ending.DONE, "thanks")
             await until(lambda: a.fabric.statistics().peers[0].channels == 0)
 
-    asyncio.run(story())
+    run(story)

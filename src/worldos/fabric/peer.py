@@ -22,7 +22,7 @@ class Handler(Protocol):
     """Who is told what the fabric sees. All calls come from the event loop and must not block."""
 
     def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
-        """Note that a node can be reached. ``via``: empty for direct, else the relaying node; 0 us: not yet measured."""
+        """Note that a node can be reached. ``via``: empty for direct, else the relaying node; 0 us: not measured."""
 
     def on_peer_lost(self, node: NodeId, reason: str) -> None:
         """No link is left. A hint: the session waits for a new one, and what was sent is kept."""

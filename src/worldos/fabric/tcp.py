@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from worldos.errors import BadRequest
 from worldos.fabric.limits import NOTSENT_LOWAT_BYTES, RECEIVE_BYTES, WRITE_HIGH_BYTES, WRITE_LOW_BYTES
@@ -47,7 +47,7 @@ class TcpCarrier(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin a link, unless the host has no room for it."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_LOW_BYTES)
         raw = transport.get_extra_info("socket")

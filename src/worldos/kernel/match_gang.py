@@ -13,7 +13,7 @@ is improved for STEPS_MORE steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from worldos.errors import BadRequest
@@ -95,7 +95,7 @@ class _Packing:
             self.free[spot.node, spot.memory] += sign * part.question.memory_bytes
 
 
-def choose_gang(needs: Sequence[Need], offers: Sequence[Offer], view: View) -> tuple[Choice, ...] | Refusal:
+def choose_gang(needs: Sequence[Need], offers: Collection[Offer], view: View) -> tuple[Choice, ...] | Refusal:
     """Return a place for every need, in their order, or why they cannot be had together."""
     if not 0 < len(needs) <= GANG_PARTS_MAX:
         raise BadRequest(f"a gang has 1 to {GANG_PARTS_MAX} parts, this has {len(needs)}")
@@ -117,7 +117,7 @@ def choose_gang(needs: Sequence[Need], offers: Sequence[Offer], view: View) -> t
 _Plan = dict[int, tuple[_Spot, tuple[ResourceId, ...]]]
 
 
-def _parts(needs: Sequence[Need], offers: Sequence[Offer], view: View) -> list[_Part]:
+def _parts(needs: Sequence[Need], offers: Collection[Offer], view: View) -> list[_Part]:
     seen: list[_Part] = []
     parts: list[_Part] = []
     for index, need in enumerate(needs):
@@ -130,7 +130,7 @@ def _parts(needs: Sequence[Need], offers: Sequence[Offer], view: View) -> list[_
     return parts
 
 
-def _spots(question: Question, offers: Sequence[Offer], parts: int) -> tuple[_Spot, ...]:
+def _spots(question: Question, offers: Collection[Offer], parts: int) -> tuple[_Spot, ...]:
     """Return the cheapest places of one need: of ``parts`` nodes, and of each as many resources."""
     nodes: list[list[_Spot]] = []
     for offer in offers:
@@ -149,7 +149,7 @@ def _spots(question: Question, offers: Sequence[Offer], parts: int) -> tuple[_Sp
     return tuple(sorted(spot for spots in nodes[:parts] for spot in spots))
 
 
-def _all_free(offers: Sequence[Offer]) -> dict[_Key, int]:
+def _all_free(offers: Collection[Offer]) -> dict[_Key, int]:
     return {(offer.node, item.id): clamp(item.free) for offer in offers for item in offer.resources}
 
 
@@ -250,7 +250,7 @@ def _for_part(answer: Refusal, part: int) -> Refusal:
     )
 
 
-def _together(needs: Sequence[Need], offers: Sequence[Offer]) -> Refusal:
+def _together(needs: Sequence[Need], offers: Collection[Offer]) -> Refusal:
     apart = sum(need.apart for need in needs)
     text = f"{len(needs)} parts at once" + (f", {apart} of them apart" if apart else "")
     return Refusal(considered=len(offers), excluded=((text, len(offers)),), best_free="", near_misses=(), part=-1)

@@ -5,6 +5,8 @@ constraint of that list that fails, so the counts of a refusal add up; where a n
 the one that comes furthest speaks for it. Static constraints come first and what is merely taken now comes last, so a
 refusal tells "never here" from "not now".
 
+A Network with a far end (``to``) begins at the caller's node, unless ``near`` says where.
+
 What fits: an amount must fit in *one* resource of its kind. Only GPUs add up: a whole number of more than one GPU takes
 that many whole, free GPUs of one node. Memory beside a CPU or GPU must be free in one Memory resource of the same node.
 """
@@ -75,6 +77,7 @@ class Question:
         self.view = view
         self.parts: tuple[Condition, ...] = where.parts_of(need.where)
         self.near_home = need.near == view.home
+        self.from_home = need.kind == Kind.NETWORK and bool(need.to) and (not need.near or self.near_home)
         self.weights = score.weights_of(need.objective, near_home=self.near_home)
         several = need.kind == Kind.GPU and need.amount > 1000 and need.amount % 1000 == 0
         self.count = need.amount // 1000 if several else 1
@@ -113,32 +116,31 @@ class Question:
         """Say how far the offer comes."""
         memory = memory_of(offer)
         memory_free = clamp(memory.free) if memory else 0
-        stages = sorted(
-            (
-                (self._stage(offer, item, memory), clamp(item.free))
-                for item in offer.resources
-                if item.kind == self.need.kind
-            ),
-            reverse=True,
-        )
-        if not stages:
+        own = self._of_kind(offer)
+        if not own:
             return Standing(KIND, 0, memory_free)
+        barred = self._barred(offer)
+        if barred is not None:
+            return Standing(barred, max(clamp(item.free) for item in own), memory_free)
+        stages = sorted(((self._stage(offer, item, memory), clamp(item.free)) for item in own), reverse=True)
         if self.count == 1:
             return Standing(*stages[0], memory_free)
         free = sum(free for stage, free in stages if stage >= self.size)
-        if len(stages) < self.count:
-            return Standing(min(stages[0][0], self.size), free, memory_free)
-        return Standing(stages[self.count - 1][0], free, memory_free)
+        last = stages[self.count - 1][0] if len(stages) >= self.count else min(stages[0][0], self.size)
+        return Standing(last, free, memory_free)
 
     def fitting(self, offer: Offer) -> list[tuple[int, ResourceId]]:
         """Return the score and id of each resource that fits, best first."""
+        own = self._of_kind(offer)
+        if not own or self._barred(offer) is not None:
+            return []
         memory = memory_of(offer)
         end = len(self.texts)
-        return sorted(
-            (self.score(offer, item, memory), item.id)
-            for item in offer.resources
-            if item.kind == self.need.kind and self._stage(offer, item, memory) == end
-        )
+        fitting = [
+            (self.score(offer, item, memory), item.id) for item in own if self._stage(offer, item, memory) == end
+        ]
+        fitting.sort()
+        return fitting
 
     def place(self, offer: Offer) -> Place | None:
         """Return the best place in the offer, or None where it does not fit; several GPUs score as their worst."""
@@ -147,6 +149,9 @@ class Question:
             return None
         taken = places[: self.count]
         return Place(taken[-1][0], tuple(resource for _, resource in taken))
+
+    def _of_kind(self, offer: Offer) -> list[Resource]:
+        return [item for item in offer.resources if item.kind == self.need.kind]
 
     def score(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return the published score of one resource; reads figures only."""
@@ -163,14 +168,16 @@ class Question:
 
     def price_hour_uwos(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return what an hour of the whole need costs at this resource's price, memory included."""
-        own = score.price_hour_uwos(price_of(offer, resource), self.thousandths, score.INTEGERS)
-        beside = clamp(memory.price_uwos) if memory else 0
-        return own + score.price_hour_uwos(beside, self.memory_thousandths, score.INTEGERS)
+        total = 0
+        if price := price_of(offer, resource):
+            total += score.price_hour_uwos(price, self.thousandths, score.INTEGERS)
+        if self.memory_bytes and memory and memory.price_uwos:
+            price = clamp(memory.price_uwos)
+            total += score.price_hour_uwos(price, self.memory_thousandths, score.INTEGERS)
+        return total
 
     def _stage(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
-        stage = self._node_stage(offer)
-        if stage is not None:
-            return stage
+        """Return the first constraint on this resource that fails, its node being allowed."""
         if resource.state not in (ResourceState.AVAILABLE, ResourceState.IN_USE):
             return SERVICE
         if self.parts:
@@ -188,7 +195,7 @@ class Question:
             return self.memory
         return len(self.texts)
 
-    def _node_stage(self, offer: Offer) -> int | None:
+    def _barred(self, offer: Offer) -> int | None:
         """Return the first constraint on the node as a whole that fails."""
         rules, view = offer.rules, self.view
         if offer.node in view.gone:
@@ -201,16 +208,11 @@ class Question:
             return OWNER
         if self.need.near and not self.near_home and not is_near(self.need.near, offer):
             return NEAR
-        if self.begins_at_home and offer.node != view.home:
+        if self.from_home and offer.node != view.home:
             return START
         if rules.not_on_battery and offer.facts.get("battery") is True:
             return BATTERY
         return None
-
-    @property
-    def begins_at_home(self) -> bool:
-        """Whether this is a way to somewhere, which begins at the caller's node unless ``near`` says where."""
-        return self.need.kind == Kind.NETWORK and bool(self.need.to) and (not self.need.near or self.near_home)
 
 
 def check_need(need: Need) -> None:
@@ -259,7 +261,7 @@ def price_of(offer: Offer, resource: Resource) -> int:
 
 def clamp(number: int) -> int:
     """Bring an amount or price that a peer said into what the score and the columns can count."""
-    return max(0, min(AMOUNT_MAX, number))
+    return number if 0 <= number <= AMOUNT_MAX else max(0, min(AMOUNT_MAX, number))
 
 
 def is_near(near: str, offer: Offer) -> bool:

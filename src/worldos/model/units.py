@@ -27,7 +27,7 @@ def _byte_units() -> dict[str, int]:
     units = {"B": 1, "byte": 1, "bytes": 1}
     for prefix, power in _POWERS.items():
         upper = prefix.upper()
-        for name in {prefix, upper, prefix + "B", upper + "B", prefix.lower() + "b"}:
+        for name in (prefix, upper, prefix.lower() + "b", prefix + "B", upper + "B"):
             units[name] = 1000**power
         for name in (upper + "i", upper + "iB", prefix.lower() + "ib"):
             units[name] = 1024**power
@@ -37,7 +37,7 @@ def _byte_units() -> dict[str, int]:
 def _rate_units() -> dict[str, int]:
     units = {"bps": 1, "bit/s": 1, "b/s": 1}
     for prefix, power in _POWERS.items():
-        for first in {prefix, prefix.upper(), prefix.lower()}:
+        for first in (prefix, prefix.upper(), prefix.lower()):
             for rest in ("bps", "bit/s", "bits/s", "b/s"):
                 units[first + rest] = 1000**power
         units[prefix + "B/s"] = 8 * 1000**power
@@ -202,13 +202,12 @@ def _from_text(text: str, units: Mapping[str, int], plain: int, what: str, hint:
 
 
 def _unknown(unit: str, units: Mapping[str, int]) -> str:
-    close = get_close_matches(unit, units, n=1, cutoff=0.5) or get_close_matches(
-        unit.lower(), [name.lower() for name in units], n=1, cutoff=0.5
-    )
-    if not close:
-        return f"unknown unit {unit!r}"
-    by_lower = {name.lower(): name for name in reversed(list(units))}
-    return f"unknown unit {unit!r}, did you mean {by_lower.get(close[0].lower(), close[0])!r}?"
+    """Name the unit that was probably meant: the same letters in another case, else the most alike."""
+    lower = unit.lower()
+    same = [name for name in units if name.lower() == lower]
+    close = same[-1:] or get_close_matches(unit, units, n=1, cutoff=0.5)
+    close = close or [name for name in units if name.lower() in get_close_matches(lower, units, n=1, cutoff=0.5)]
+    return f"unknown unit {unit!r}, did you mean {close[0]!r}?" if close else f"unknown unit {unit!r}"
 
 
 def _brief(text: str | int | float) -> str:

@@ -3,7 +3,7 @@
 Grammar, loosest first: ``or``, ``and``, ``not``, parentheses, and comparisons ``fact op value`` with one of
 ``== != < <= > >= in has``. A fact alone (``battery``) means ``battery == true``. Values are integers with units
 (``8GB``, ``100Mbps``, ``3.5GHz``, ``50%``), strings in quotes, single words without, ``true`` and ``false``.
-``flags has avx2``: one of the words of the fact is ``avx2``; ``os in 'linux darwin'``: the fact is one of the words;
+``tags has avx2``: one of the words of the fact is ``avx2``; ``os in 'linux darwin'``: the fact is one of the words;
 ``cores in (2, 4)`` likewise.
 
 A comparison is false if the fact is missing or of another type. So ``not battery`` holds on a machine that has no
@@ -24,31 +24,39 @@ from worldos.model.limits import WHERE_CHARS_MAX, WHERE_DEPTH_MAX
 from worldos.model.need import All, AnyOf, Compare, Condition, Not
 from worldos.model.resource import Fact
 
-WORDS_MAX: Final = 256
-"""How many comparisons one condition may hold."""
+COMPARISONS_MAX: Final = 256
 
 OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=", "in", "has")
 
 KNOWN_FACTS: Final[Mapping[str, str]] = {
     "arch": "text, as in 'x86_64', 'arm64'",
+    "avx2": "true where the processor has these instructions; likewise avx512, neon, sve",
     "battery": "true while the machine runs on its battery",
+    "battery_percent": "how full the battery is, 0 to 100",
     "capacity": "what the resource has in all, in its base unit",
     "carbon_g_kwh": "grams of CO2 per kWh of the machine's power",
     "cores": "number of cores",
-    "flags": "instruction sets, as words",
+    "distribution": "text, as in 'debian 12'",
     "free": "what the resource has free, in its base unit",
-    "gpus": "number of GPUs",
+    "frequency_mhz": "clock of the processor",
+    "kernel": "text, the kernel's release",
     "kind": "kind of the resource",
-    "load_percent": "how busy the machine is, 0 to 100",
+    "load_percent": "how busy the machine or the GPU is, 0 to 100",
     "memory": "memory of the machine in bytes",
+    "memory_free": "what the machine says is free of it, in bytes",
+    "model": "text, the processor's or device's name",
     "name": "name of the node",
     "os": "text, as in 'linux'",
     "place": "where the node is",
     "price": "micro-WOSCoin for one unit and hour",
+    "python": "text, as in '3.11.7'",
     "speed_mips": "measured speed of one core",
-    "tags": "the resource's tags, as words",
+    "tags": "the resource's tags, as words: tags has avx2",
+    "virtual": "true on a virtual machine",
+    "vram": "memory of the GPU in bytes",
+    "write_bytes_s": "measured speed of the disk",
 }
-_SIZES: Final = frozenset({"memory", "free", "capacity", "gpu_memory", "disk"})
+_SIZES: Final = frozenset({"memory", "memory_free", "free", "capacity", "vram", "vram_free", "write_bytes_s"})
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
@@ -80,7 +88,7 @@ def parse_where(text: str) -> Condition:
 
 def check(condition: Condition) -> None:
     """Refuse a condition that came from outside and breaks a bound: depth, size, operators, strings."""
-    left = WORDS_MAX
+    left = COMPARISONS_MAX
     stack: list[tuple[Condition, int]] = [(condition, 1)]
     while stack:
         part, depth = stack.pop()
@@ -100,7 +108,7 @@ def check(condition: Condition) -> None:
                 else:
                     stack.extend((inner, depth + 1) for inner in parts)
         if left < 0:
-            raise BadRequest(f"a condition may make {WORDS_MAX} comparisons, this makes more")
+            raise BadRequest(f"a condition may make {COMPARISONS_MAX} comparisons, this makes more")
 
 
 def _check_compare(part: Compare) -> None:

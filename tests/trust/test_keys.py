@@ -1,10 +1,12 @@
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worldos.errors import BadSignature, PeerBroke
-from worldos.trust.keys import DeviceKey, bytes_of, node_id_of, public_of, verify, verify_certificate
+from worldos.trust.keys import DeviceKey, bytes_of, id_of, node_id_of, public_of, verify, verify_certificate
 
 KEY = DeviceKey.from_seed(bytes(range(32)))
 P = 2**255 - 19
@@ -104,3 +106,8 @@ def test_a_key_never_prints_its_seed() -> None:
 def test_a_seed_of_another_length_is_our_own_mistake() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         DeviceKey.from_seed(b"short")
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_ids_are_plain_base32(digest: bytes) -> None:
+    assert id_of(digest) == base64.b32encode(digest).decode().rstrip("=").lower()

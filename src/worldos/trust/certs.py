@@ -61,7 +61,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
 def root_certificate(key: DeviceKey) -> bytes:
     """Return the DER of the device's own root; the same key makes the same bytes."""
-    head, tbs = _root_parts(key.public)
+    head, tbs = _root_parts(key.node_id)
     return head + key.sign_certificate(tbs)
 
 
@@ -71,7 +71,7 @@ def check_root(node: str, root_cert: bytes) -> None:
     The signature of an anchor carries no weight in X.509: that the device wants this root is said by its acceptance
     of the claim.
     """
-    head, _ = _root_parts(public_of(node))
+    head, _ = _root_parts(node)
     if len(root_cert) != len(head) + SIGNATURE_BYTES or not root_cert.startswith(head):
         raise PeerBroke("this is not the root certificate of that device")
 
@@ -162,16 +162,17 @@ def _read_leaf(leaf: x509.Certificate) -> Leaf:
     )
 
 
-def _root_parts(public: bytes) -> tuple[bytes, bytes]:
-    """Return the root of ``public`` without its signature, and the part that is signed.
+def _root_parts(node: str) -> tuple[bytes, bytes]:
+    """Return the root of ``node`` without its signature, and the part that is signed.
 
     It is a template with the key put in: laying out a root anew costs more than checking a signature.
     """
-    scaffold_public, head, tbs = _root_template()
+    public = public_of(node)
+    old_node, old_public, head, tbs = _root_template()
     swaps = (
-        (node_id_of(scaffold_public).encode(), node_id_of(public).encode()),
-        (scaffold_public, public),
-        (scaffold_public[:_KEY_ID_BYTES], public[:_KEY_ID_BYTES]),
+        (old_node, node.encode()),
+        (old_public, public),
+        (old_public[:_KEY_ID_BYTES], public[:_KEY_ID_BYTES]),
     )
     for old, new in swaps:
         head, tbs = head.replace(old, new), tbs.replace(old, new)
@@ -179,10 +180,11 @@ def _root_parts(public: bytes) -> tuple[bytes, bytes]:
 
 
 @functools.cache
-def _root_template() -> tuple[bytes, bytes, bytes]:
+def _root_template() -> tuple[bytes, bytes, bytes, bytes]:
     scaffold = Ed25519PrivateKey.from_private_bytes(_SCAFFOLD_SEED)
     public = scaffold.public_key().public_bytes_raw()
-    name = _name(node_id_of(public))
+    node = node_id_of(public)
+    name = _name(node)
     root = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -196,7 +198,8 @@ def _root_template() -> tuple[bytes, bytes, bytes]:
         .add_extension(x509.SubjectKeyIdentifier(public[:_KEY_ID_BYTES]), critical=False)
         .sign(scaffold, None)
     )
-    return public, root.public_bytes(Encoding.DER)[:-SIGNATURE_BYTES], root.tbs_certificate_bytes
+    head = root.public_bytes(Encoding.DER)[:-SIGNATURE_BYTES]
+    return node.encode(), public, head, root.tbs_certificate_bytes
 
 
 def _name(node: str) -> x509.Name:

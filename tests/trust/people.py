@@ -1,0 +1,67 @@
+"""Keys and logs that the tests of this floor share: one account, its recovery key, and devices that may turn thief."""
+
+from worldos.trust.certs import root_certificate
+from worldos.trust.entries import AddDevice, Entry, RemoveDevice, SignedEntry, hash_of, sign_entry
+from worldos.trust.history import History
+from worldos.trust.keylog import ClaimAccept, KeyLog, accept_claim, add_device, new_account, remove_device
+from worldos.trust.keys import DeviceKey
+
+RECOVERY_SEED = b"r" * 32
+RECOVERY = DeviceKey.from_seed(RECOVERY_SEED)
+GENESIS = new_account(RECOVERY_SEED)
+ACCOUNT = KeyLog(entries={hash_of(GENESIS): GENESIS}).account
+LAPTOP, PHONE, DESK, TABLET, THIEF = DEVICES = [DeviceKey.from_seed(name.encode() * 32) for name in "lpdtx"]
+NAMES = {key.node_id: name for key, name in zip(DEVICES, ("laptop", "phone", "desk", "tablet", "thief"), strict=True)}
+ROOTS = {key.node_id: root_certificate(key) for key in DEVICES}
+
+
+def claim(device: DeviceKey, nonce: int = 0) -> ClaimAccept:
+    return accept_claim(device, ACCOUNT, NAMES[device.node_id], ROOTS[device.node_id], nonce.to_bytes(32, "big"))
+
+
+def log_of(*entries: SignedEntry) -> KeyLog:
+    log = KeyLog()
+    log.merge([GENESIS, *entries])
+    return log
+
+
+def add(log: KeyLog, signer: DeviceKey, device: DeviceKey, nonce: int = 0) -> SignedEntry:
+    """Admit a device in this log, by the rules."""
+    entry = add_device(log, signer, claim(device, nonce))
+    assert log.merge([entry]) == [hash_of(entry)]
+    return entry
+
+
+def remove(log: KeyLog, signer: DeviceKey, device: DeviceKey) -> SignedEntry:
+    entry = remove_device(log, signer, device.node_id)
+    assert log.merge([entry]) == [hash_of(entry)]
+    return entry
+
+
+def copy_of(log: KeyLog) -> KeyLog:
+    """Return what another node knows when it has seen this log, and then goes its own way."""
+    return KeyLog(entries=dict(log.entries))
+
+
+def active(log: KeyLog) -> set[str]:
+    return {device.name for device in log.members().active}
+
+
+def raw(seen: History, signer: DeviceKey, kind: str, device: DeviceKey, nonce: int, warrant: str) -> SignedEntry:
+    """Write what a thief could write: any entry that its key can sign, with any view of the past."""
+    parents = tuple(sorted(seen.hashes[place] for place in seen.heads()))
+    entry: Entry
+    if kind == "remove":
+        entry = RemoveDevice(warrant=warrant, parents=parents, device=device.node_id)
+    else:
+        accepted = claim(device, nonce)
+        entry = AddDevice(
+            warrant=warrant,
+            parents=parents,
+            device=device.node_id,
+            name=accepted.name,
+            root_cert=accepted.root_cert,
+            nonce=accepted.nonce,
+            acceptance=accepted.signature,
+        )
+    return sign_entry(signer, entry)

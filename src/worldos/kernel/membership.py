@@ -179,7 +179,8 @@ class Membership(msgspec.Struct, kw_only=True):
                     probe.helpers.remove(peer)
             case _:
                 assert_never(message)
-        self._plan()
+        if message.rumors or not isinstance(message, Ping):
+            self._plan()
         return out
 
     def linked(self, now_ns: int, node: NodeId, boot: int) -> list[SwimEffect]:
@@ -249,7 +250,7 @@ class Membership(msgspec.Struct, kw_only=True):
         for node in dict.fromkeys([*self.focused, *accused]):
             if node in members and members[node].here and node not in self.probes.probing:
                 self._probe(node, out)
-        turn = self.probes.turn(self.roster.here())
+        turn = self.probes.turn(self.roster)
         if turn:
             self._probe(turn, out)
             if self.sync_ns <= now_ns:

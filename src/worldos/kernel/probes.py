@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from worldos.kernel.dice import Dice
+from worldos.kernel.roster import Roster
 from worldos.model.ids import NodeId
 from worldos.model.limits import PROBE_INDIRECT_TIMEOUT_NS
 
@@ -91,16 +92,16 @@ class Probes(msgspec.Struct, kw_only=True):
         overdue = [number for number, errand in self.errands.items() if errand.deadline_ns <= now_ns]
         return [self.errands.pop(number) for number in overdue]
 
-    def turn(self, there: Iterable[NodeId]) -> NodeId | None:
+    def turn(self, roster: Roster) -> NodeId | None:
         """Return whom to probe next: everyone once in random order, then everyone once in another."""
-        candidates = set(there)
         for _ in range(2):
             while self.position < len(self.order):
                 node = self.order[self.position]
                 self.position += 1
-                if node in candidates and node not in self.probing:
+                member = roster.members.get(node)
+                if member and member.here and node not in self.probing:
                     return node
-            self.order = self.dice.shuffled(sorted(candidates))
+            self.order = self.dice.shuffled(sorted(roster.here()))
             self.position = 0
         return None
 

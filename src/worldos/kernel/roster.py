@@ -77,7 +77,7 @@ class Roster(msgspec.Struct, kw_only=True):
     def here(self, status: Status | None = None) -> list[NodeId]:
         """Return the nodes that may be there, or those of one status, in the order they came."""
         if status is None:
-            return [node for node, member in self.members.items() if member.here]
+            return [node for node, member in self.members.items() if member.status in HERE]
         return [node for node, member in self.members.items() if member.status is status]
 
     # -- coming and going ---------------------------------------------------------------------------------------------

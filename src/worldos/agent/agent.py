@@ -1,0 +1,401 @@
+"""The agent: one process that lives a node. It brings events in, carries effects out, and decides nothing.
+
+Order at each event: the node decides, the journal has it, then the effects leave. Nothing that burns processor runs here:
+user code is in workers, drivers look in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Protocol, assert_never
+
+from worldos.agent import home as homes
+from worldos.agent.addresses import is_loopback, reachable_addresses
+from worldos.agent.doors import FarDoors, NearDoors
+from worldos.agent.journal import Journal
+from worldos.agent.lanes import Lanes
+from worldos.agent.local_api import Client, LocalApi
+from worldos.agent.scanner import Scanner
+from worldos.agent.start import Started
+from worldos.errors import PeerBroke, WorldError
+from worldos.fabric.channel import Channel
+from worldos.fabric.host import Fabric, Identity
+from worldos.fabric.tcp import Address
+from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
+from worldos.kernel.events import (
+    ClientGone,
+    ClockTicked,
+    Event,
+    KeyLogOffered,
+    LaneFailed,
+    LeaveAsked,
+    PathMeasured,
+    PeerLinked,
+    PeerSaid,
+    PeerUnlinked,
+    ResourcesScanned,
+    UseAsked,
+    UseEnded,
+)
+from worldos.model import wire
+from worldos.model.ids import LeaseId, NodeId
+from worldos.model.local import (
+    Answer,
+    Ask,
+    Doors,
+    Failure,
+    FromClient,
+    Hello,
+    LeaseLost,
+    Noticed,
+    OpenDoors,
+    Pause,
+    Release,
+    Use,
+)
+from worldos.model.local import Watch as WatchMessage
+from worldos.model.need import workers_of
+from worldos.node import NEVER_NS, log_entries
+
+SAMPLE_EVERY_S = 0.5
+REMEMBER_EVERY_S = 30.0
+NOTICES_KEPT = 1000
+SECOND = 1_000_000_000
+
+
+class Orders(Protocol):
+    """Who answers questions and carries out orders that have a name."""
+
+    async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:
+        """Answer the program, whatever happens."""
+
+
+class Agent:
+    """A running node. ``start`` it in an event loop, then wait for ``stopped``."""
+
+    def __init__(self, started: Started, *, listen: Address | None, fabric: bool) -> None:
+        self.started = started
+        self.node = started.node
+        self.home = started.home
+        self.stopped = asyncio.Event()
+        self.notices: deque[tuple[int, Notice]] = deque(maxlen=NOTICES_KEPT)
+        self.started_ns = time.monotonic_ns()
+        self.run_folder = started.home.run_folder
+        self.api = LocalApi(started.home.socket_file, self)
+        self.scanner = Scanner([str(started.home.path)], self._driver_broken)
+        self.scanner.extra = started.facts
+        self.lanes = Lanes(self.scanner, self._lane_failed)
+        self.fabric: Fabric | None = self._make_fabric(listen) if fabric else None
+        self.listen = listen
+        if self.fabric is not None:
+            self.far_doors = FarDoors(self.run_folder / "far", self.fabric)
+        self.near_doors = NearDoors(self.node.leases.is_live, self.lanes.path_of)
+        self._journal: Journal | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = NEVER_NS
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._orders: Orders | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, orders: Orders) -> None:
+        """Open every door, the local one last: who can connect finds a whole node."""
+        self._loop = asyncio.get_running_loop()
+        self._orders = orders
+        homes.make_folder(self.run_folder)
+        homes.make_folder(self.run_folder / "far")
+        for left in (self.run_folder / "far").glob("*.sock"):
+            left.unlink(missing_ok=True)
+        self._journal = Journal(self.home.journal_folder, self.node)
+        starting = asyncio.ensure_future(self.lanes.start())
+        await self._scan()
+        await starting
+        if self.fabric is not None:
+            await self.fabric.start()
+            for peer, addresses in self.started.remembered.peers.items():
+                self.fabric.connect(peer, addresses)
+            await self._scan()
+        await self.api.start()
+        self.spawn(self._sample_forever())
+        self.spawn(self._remember_forever())
+
+    async def close(self) -> None:
+        """End everything in order: programs, leases, links, then what is remembered."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.feed(LeaveAsked(now_ns=time.monotonic_ns()))
+        await asyncio.sleep(0.05 if self.fabric is not None and self.node.paths else 0)  # let good-byes go out
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.api.close()
+        if self.fabric is not None:
+            self.far_doors.close_all()
+            await self.fabric.close()
+        await self.lanes.close()
+        if self._journal is not None:
+            self._journal.close()
+        self._remember()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something beside the loop for as long as the agent lives."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    # -- events in, effects out -----------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Let the node take in an event, and carry out what it wants done."""
+        effects = self.node.handle(event)
+        if self._journal is not None:
+            self._journal.append(event, effects)
+        for effect in effects:
+            self._carry_out(effect)
+        self._set_timer()
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                if self.fabric is not None:
+                    self.fabric.send(effect.node, wire.encode(effect.message))
+            case Tell():
+                self._tell(effect)
+            case OpenLane():
+                self.lanes.open(effect.terms)
+            case CloseLane():
+                self.lanes.end(effect.lease)
+            case SaveKeyLog():
+                self._save_keylog()
+            case Forget():
+                if self.fabric is not None:
+                    self.fabric.forget(effect.node, effect.why)
+            case Connect():
+                if self.fabric is not None:
+                    self.fabric.connect(effect.node, effect.addresses)
+            case Notice():
+                self._notice(effect)
+            case _:
+                assert_never(effect)
+
+    def _set_timer(self) -> None:
+        deadline_ns = self.node.next_deadline_ns()
+        if deadline_ns == self._timer_ns or self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ns = deadline_ns
+        delay_s = max(0.0, (deadline_ns - time.monotonic_ns()) / SECOND)
+        self._timer = self._loop.call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer_ns = NEVER_NS
+        self._timer = None
+        self.feed(ClockTicked(now_ns=time.monotonic_ns()))
+
+    # -- the fabric's side (fabric.peer.Handler) ------------------------------------------------------------------------
+
+    def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
+        """A member can be reached."""
+        now_ns = time.monotonic_ns()
+        self.feed(PeerLinked(now_ns=now_ns, node=node, boot=boot))
+        self.feed(PathMeasured(now_ns=now_ns, node=node, rtt_us=rtt_us or 1000, via=via))
+
+    def on_peer_lost(self, node: NodeId, reason: str) -> None:
+        """No link to a member is left."""
+        self.feed(PeerUnlinked(now_ns=time.monotonic_ns(), node=node))
+
+    def on_message(self, node: NodeId, message: bytes) -> None:
+        """A member said something."""
+        try:
+            said = wire.decode(message)
+        except PeerBroke as error:
+            self._notice(Notice(name="bad message", fields={"node": node, "why": str(error)}))
+            return
+        self.feed(PeerSaid(now_ns=time.monotonic_ns(), node=node, message=said))
+
+    def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
+        """A session ended with messages under way: leases time out by themselves."""
+        self._notice(Notice(name="undelivered", fields={"node": node, "messages": len(messages)}))
+
+    def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
+        """The way to a member changed."""
+        self.feed(PathMeasured(now_ns=time.monotonic_ns(), node=node, rtt_us=rtt_us, via=via))
+
+    def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
+        """A member is near: dial it."""
+        if self.fabric is not None and self.node.is_member(node):
+            self.fabric.connect(node, (address,))
+
+    def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
+        """A member wants to reach a worker."""
+        self.near_doors.on_channel(node, channel, hello)
+
+    # -- the programs' side (local_api.Listener) --------------------------------------------------------------------------
+
+    def client_said(self, client: Client, message: FromClient) -> None:
+        """A program asks for something."""
+        now_ns = time.monotonic_ns()
+        match message:
+            case Use():
+                nonce = secrets.randbits(63)
+                event = UseAsked(
+                    now_ns=now_ns,
+                    client=client.id,
+                    use=message.use,
+                    needs=message.needs,
+                    ttl_ns=message.ttl_ns,
+                    nonce=nonce,
+                )
+                self.feed(event)
+            case Release():
+                self.feed(UseEnded(now_ns=now_ns, client=client.id, use=message.use))
+            case OpenDoors():
+                self.spawn(self._open_doors(client, message.lease))
+            case Pause():
+                self.spawn(self._pause(client, message))
+            case Ask():
+                assert self._orders is not None
+                self.spawn(self._orders.carry_out(self, client, message))
+            case WatchMessage():
+                client.watching = True
+            case Hello():
+                pass
+            case _:
+                assert_never(message)
+
+    def client_gone(self, client: Client) -> None:
+        """A program ended: its leases go back."""
+        self.api.forget(client)
+        self.feed(ClientGone(now_ns=time.monotonic_ns(), client=client.id))
+
+    async def _open_doors(self, client: Client, lease: LeaseId) -> None:
+        held = self.node.uses.held.of(client.id, lease)
+        if held is None:
+            client.tell(Doors(lease=lease, paths=(), local=False, node=self.node.node, error="you hold no such lease"))
+            return
+        terms = held.terms
+        local = terms.node == self.node.node
+        try:
+            if local:
+                paths = await self.lanes.paths_of(lease)
+            else:
+                paths = await self.far_doors.open(lease, terms.node, workers_of(terms.need))
+        except (WorldError, OSError) as error:
+            client.tell(Doors(lease=lease, paths=(), local=local, node=terms.node, error=str(error)))
+            return
+        client.tell(Doors(lease=lease, paths=paths, local=local, node=terms.node))
+
+    async def _pause(self, client: Client, message: Pause) -> None:
+        held = self.node.uses.held.of(client.id, message.lease)
+        if held is None or held.terms.node != self.node.node:
+            why = "only leases on this machine can rest" if held else "you hold no such lease"
+            client.tell(Failure(request=message.request, error="BadRequest", message=why, hint=""))
+            return
+        await self.lanes.pause(message.lease, paused=message.paused)
+        client.tell(Answer(request=message.request, value=None))
+
+    def _tell(self, effect: Tell) -> None:
+        if isinstance(effect.message, LeaseLost) and self.fabric is not None:
+            self.far_doors.close(effect.message.lease)
+        client = self.api.clients.get(effect.client)
+        if client is not None:
+            client.tell(effect.message)
+
+    # -- what the drivers and lanes say ---------------------------------------------------------------------------------
+
+    def _lane_failed(self, lease: LeaseId, why: str) -> None:
+        self.feed(LaneFailed(now_ns=time.monotonic_ns(), lease=lease, why=why))
+
+    def _driver_broken(self, driver: str, problem: str) -> None:
+        self._notice(Notice(name="driver left out", fields={"driver": driver, "why": problem}))
+
+    async def _scan(self) -> None:
+        resources, facts = await asyncio.to_thread(self.scanner.look)
+        event = ResourcesScanned(
+            now_ns=time.monotonic_ns(),
+            wall_ns=time.time_ns(),
+            resources=resources,
+            facts=facts,
+            addresses=self.addresses(),
+        )
+        self.feed(event)
+
+    async def _sample_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY_S)
+            await self._scan()
+
+    # -- what stays -----------------------------------------------------------------------------------------------------
+
+    async def _remember_forever(self) -> None:
+        while True:
+            await asyncio.sleep(REMEMBER_EVERY_S)
+            self._remember()
+
+    def _remember(self) -> None:
+        remembered = self.started.remembered
+        for node, offer in self.node.registry.offers.items():
+            if node != self.node.node and offer.addresses:
+                remembered.peers[node] = offer.addresses
+        remembered.peers = {n: a for n, a in remembered.peers.items() if self.node.is_member(n)}
+        remembered.history = self.node.registry.history
+        with suppress(homes.NoRoom):
+            homes.write_remembered(self.home, remembered)
+
+    def _save_keylog(self) -> None:
+        homes.write_keylog(self.home, log_entries(self.node.keylog, self.node.keylog.entries))
+        if self.fabric is not None:
+            self.fabric.set_members(self._members())
+        if not self.node.is_member(self.node.node):
+            self._notice(Notice(name="this device was revoked", fields={}))
+            self.stopped.set()
+
+    def _notice(self, notice: Notice) -> None:
+        self.notices.append((time.time_ns(), notice))
+        for client in self.api.clients.values():
+            if client.watching:
+                client.tell(Noticed(name=notice.name, fields=notice.fields))
+
+    # -- small things -----------------------------------------------------------------------------------------------------
+
+    def offer_entries(self, entries: tuple[wire.LogEntry, ...]) -> None:
+        """Let the node take in key log entries that were made on this machine."""
+        self.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=entries))
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where other machines can dial this one; empty when it listens nowhere."""
+        if self.fabric is None or self.listen is None or not self.fabric.port:
+            return ()
+        return reachable_addresses(self.listen[0], self.fabric.port)
+
+    def _members(self) -> dict[NodeId, bytes]:
+        return {device.node: device.root_cert for device in self.node.keylog.members().active}
+
+    def _make_fabric(self, listen: Address | None) -> Fabric:
+        identity = Identity(key=self.started.key, account=self.node.registry.owner, boot=self.node.boot)
+        settings = self.started.settings
+        reachable = listen is not None and not is_loopback(listen[0])
+        return Fabric(
+            identity,
+            self,
+            members=self._members(),
+            listen=listen,
+            beacon=settings.discover and reachable,
+            relay=settings.relay,
+        )
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._loop_failed(task.exception())
+
+    def _loop_failed(self, error: BaseException | None) -> None:
+        """A bug of ours: say it in the log, and go on with what still works."""
+        self._notice(Notice(name="internal error", fields={"why": f"{type(error).__name__}: {error}"}))

@@ -1,0 +1,164 @@
+"""The home of a node on disk: made once, opened by one agent at a time, every file checked before it is believed.
+
+What must survive a power cut (key, key log, the boot number) is written to a new file, synced, and renamed, and the folder is
+synced too. A damaged file is named and never overwritten: the owner decides.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from worldos.config import Home
+from worldos.errors import CorruptFile, NotAllowed, Refused, WorldError
+from worldos.model.ids import NodeId, ResourceId
+from worldos.model.resource import HistoryLine
+from worldos.model.wire import LogEntry
+from worldos.trust.keys import DeviceKey
+
+T = TypeVar("T")
+
+KEY_SEED_BYTES = 32
+KEYLOG_MAGIC = b"wos-keylog-1\n"
+STATE_MAGIC = b"wos-state-1\n"
+
+
+class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a node remembers between its lives. ``boot`` counts them."""
+
+    boot: int = 0
+    peers: dict[NodeId, tuple[str, ...]] = {}
+    history: dict[ResourceId, list[HistoryLine]] = {}
+    speed_mips: int = 0
+    speed_of: str = ""
+
+
+class AlreadyRunning(Refused):
+    """An agent runs on this home already."""
+
+    hint = "see it with: wos status; stop it with: wos down"
+
+
+class NoRoom(WorldError):
+    """The disk is full or cannot be written."""
+
+    hint = "free some space, or name another home: WORLDOS_HOME=/path wos up"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for this user alone, and refuse one that another user could have laid there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
+        if about.st_uid != os.getuid():
+            raise NotAllowed(f"{folder} belongs to another user", hint="name another home: WORLDOS_HOME=/path")
+        folder.chmod(0o700)
+    except OSError as cause:
+        raise NoRoom(f"{folder}: {cause.strerror}") from cause
+
+
+def write_durably(file: Path, data: bytes) -> None:
+    """Replace a file as a whole, mode 0600, or leave the old one: never half of it."""
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(file)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as cause:
+        raise NoRoom(f"{file}: {cause.strerror}") from cause
+
+
+def lock(home: Home) -> int:
+    """Become the one agent of this home; the lock goes with the process. Returns the file's descriptor."""
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as cause:
+        pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise AlreadyRunning(f"an agent (process {pid or 'unknown'}) runs on {home.path} already") from cause
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def running_pid(home: Home) -> int | None:
+    """Return the process number of the agent that holds this home, if one does."""
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(descriptor, 32).strip()
+        return int(text) if text.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def open_key(home: Home) -> DeviceKey:
+    """Read the device key, or make one on a new machine."""
+    try:
+        seed = home.key_file.read_bytes()
+    except FileNotFoundError:
+        seed = secrets.token_bytes(KEY_SEED_BYTES)
+        write_durably(home.key_file, seed)
+    if len(seed) != KEY_SEED_BYTES:
+        hint = "restore it from a backup; or move it away and claim this machine again with: wos join TICKET"
+        raise CorruptFile(f"the device key {home.key_file} has {len(seed)} bytes, not {KEY_SEED_BYTES}", hint=hint)
+    if home.key_file.stat().st_mode & 0o077:
+        home.key_file.chmod(0o600)
+    return DeviceKey.from_seed(seed)
+
+
+def read_keylog(home: Home) -> tuple[LogEntry, ...]:
+    """Return the entries of the account's key log; empty on a new machine."""
+    return _read(home.keylog_file, KEYLOG_MAGIC, tuple[LogEntry, ...]) or ()
+
+
+def write_keylog(home: Home, entries: tuple[LogEntry, ...]) -> None:
+    """Store the whole key log durably."""
+    write_durably(home.keylog_file, KEYLOG_MAGIC + msgspec.msgpack.encode(entries))
+
+
+def read_remembered(home: Home) -> Remembered:
+    """Return what was remembered, or a blank memory on a new machine."""
+    return _read(home.state_file, STATE_MAGIC, Remembered) or Remembered()
+
+
+def write_remembered(home: Home, remembered: Remembered) -> None:
+    """Store what is to be remembered."""
+    write_durably(home.state_file, STATE_MAGIC + msgspec.msgpack.encode(remembered))
+
+
+def _read(file: Path, magic: bytes, kind: type[T]) -> T | None:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        if not data.startswith(magic):
+            raise msgspec.DecodeError("it does not begin as it should")
+        return msgspec.msgpack.decode(data[len(magic) :], type=kind)
+    except msgspec.DecodeError as cause:
+        raise CorruptFile(f"{file} is damaged: {cause}", hint=f"move it away: mv {file} {file}.damaged") from cause

@@ -1,0 +1,138 @@
+"""What stands behind this node's leases: joins the kernel's terms, the drivers' word on staffing, and the lane host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from worldos.agent.scanner import Scanner
+from worldos.drivers.driver import LaneNeeds, Leased
+from worldos.errors import BadRequest, LeaseEnded, WorldError
+from worldos.lanes.host import LaneHost, LaneSpec
+from worldos.model.ids import LeaseId
+from worldos.model.need import LeaseTerms
+from worldos.model.resource import Kind
+
+Failed = Callable[[LeaseId, str], None]
+
+
+class Lanes:
+    """The lanes of this node, by lease. Opening runs in the background of the grant; who needs the doors waits for it."""
+
+    def __init__(self, scanner: Scanner, failed: Failed) -> None:
+        self._scanner = scanner
+        self._failed = failed
+        self._host = LaneHost(on_worker_ended=self._worker_ended)
+        self._doors: dict[LeaseId, asyncio.Task[tuple[str, ...]]] = {}
+        self._folders: dict[LeaseId, str] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self.ended: dict[LeaseId, int] = {}
+
+    async def start(self) -> None:
+        """Start the lane host."""
+        await self._host.start()
+
+    async def close(self) -> None:
+        """End every lane, and leave nothing behind."""
+        for lease in list(self._doors):
+            self.end(lease)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._host.stop()
+
+    def open(self, terms: LeaseTerms) -> None:
+        """Begin to staff a lease."""
+        task = asyncio.get_running_loop().create_task(self._open(terms))
+        self._doors[terms.lease] = task
+        task.add_done_callback(lambda done: self._opened(terms.lease, done))
+
+    def end(self, lease: LeaseId) -> None:
+        """Begin to end a lane, with all that runs in it."""
+        opening = self._doors.pop(lease, None)
+        if opening is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._end(lease, opening))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def paths_of(self, lease: LeaseId) -> tuple[str, ...]:
+        """Return the sockets of a lease's workers, when they are there."""
+        task = self._doors.get(lease)
+        if task is None:
+            raise LeaseEnded("this lease has ended")
+        return await asyncio.shield(task)
+
+    async def path_of(self, lease: LeaseId, worker: int) -> str:
+        """Return the socket of one worker."""
+        paths = await self.paths_of(lease)
+        if not 0 <= worker < len(paths):
+            raise BadRequest(f"this lease has {len(paths)} workers, not a number {worker}")
+        return paths[worker]
+
+    async def pause(self, lease: LeaseId, *, paused: bool) -> None:
+        """Let the workers of a lease rest, or go on."""
+        await self.paths_of(lease)
+        if paused:
+            self._host.pause(lease)
+        else:
+            self._host.resume(lease)
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Return what each lease uses now: workers, bytes, ns of processor."""
+        return {
+            use.lease: {"workers": len(use.pids), "memory_bytes": use.memory_bytes, "cpu_ns": use.cpu_ns}
+            for use in self._host.statistics()
+        }
+
+    def describe(self) -> str:
+        """Say how limits are enforced on this machine."""
+        return self._host.describe()
+
+    async def _open(self, terms: LeaseTerms) -> tuple[str, ...]:
+        needs = self._needs(terms)
+        if needs.folder:
+            Path(needs.folder).mkdir(mode=0o700, parents=True)
+            self._folders[terms.lease] = needs.folder
+        spec = LaneSpec(
+            kind=terms.need.kind,
+            workers=needs.workers,
+            milli_cpu=terms.need.amount if terms.need.kind == Kind.CPU else 0,
+            memory_bytes=needs.memory_bytes,
+            gpus=tuple(needs.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if terms.need.kind == Kind.GPU else (),
+            driver=needs.driver or None,
+            arguments=needs.arguments,
+            env=needs.environ,
+        )
+        doors = await self._host.open_lease(terms.lease, spec)
+        return tuple(door.path for door in doors)
+
+    def _needs(self, terms: LeaseTerms) -> LaneNeeds:
+        driver = self._scanner.drivers.get(terms.need.kind)
+        if driver is None:
+            raise BadRequest(f"no driver for {terms.need.kind} is installed here")
+        local = terms.resources[0].rsplit("/", 1)[-1]
+        return driver.lane(self._scanner.machine, Leased(lease=terms.lease, local=local, need=terms.need))
+
+    async def _end(self, lease: LeaseId, opening: asyncio.Task[tuple[str, ...]]) -> None:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            await self._host.close_lease(lease)
+        folder = self._folders.pop(lease, None)
+        if folder is not None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self.ended.pop(lease, None)
+
+    def _opened(self, lease: LeaseId, task: asyncio.Task[tuple[str, ...]]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        if isinstance(error, (WorldError, OSError)):
+            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            self._failed(lease, f"what stands behind it could not be started: {why}")
+            return
+        raise error
+
+    def _worker_ended(self, lease: str, index: int, pid: int, why: str) -> None:
+        self.ended[LeaseId(lease)] = self.ended.get(LeaseId(lease), 0) + 1

@@ -1,0 +1,268 @@
+"""What programs may ask of the agent by name: questions about the realm, and orders of its owner.
+
+Each order is a method ``order_NAME(agent, client, ask, ...)`` with typed keyword arguments; arguments that do not fit are refused before it
+runs. Answers are plain values (numbers, text, lists, dicts) so that ``--json`` shows them as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from worldos.agent.agent import Agent
+from worldos.agent.journal import newest
+from worldos.agent.local_api import Client
+from worldos.errors import BadRequest, WorldError
+from worldos.kernel.events import DrainAsked
+from worldos.kernel.search import Query, find
+from worldos.model.ids import NodeId
+from worldos.model.local import Answer, Ask, Failure, Progress
+from worldos.model.offer import Offer
+from worldos.model.resource import Kind
+from worldos.model.swim import Status
+from worldos.model.where import parse_where
+from worldos.node import log_entries, offline
+from worldos.trust.keylog import hash_of, remove_device
+
+LOG_LINES_DEFAULT = 100
+MICRO = 1000
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One order under way: who asked, and how to tell them something before the answer."""
+
+    client: Client
+    request: int
+
+    def progress(self, value: Any) -> None:
+        """Send a word on the way."""
+        self.client.tell(Progress(request=self.request, value=value))
+
+
+class Orders:
+    """All orders, by name."""
+
+    async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:
+        """Run one order; answer with its value, or with what went wrong."""
+        order = getattr(self, f"order_{ask.name}", None)
+        try:
+            if order is None:
+                known = ", ".join(sorted(n[6:] for n in dir(self) if n.startswith("order_")))
+                raise BadRequest(f"there is no order {ask.name[:50]!r}", hint=f"there are: {known}")
+            value = await order(agent, Call(client, ask.request), **ask.arguments)
+        except WorldError as error:
+            failure = Failure(request=ask.request, error=type(error).__name__, message=str(error), hint=error.hint)
+            client.tell(failure)
+        except TypeError as error:
+            hint = "the program and the agent are of different versions: restart the agent with wos down, wos up"
+            client.tell(Failure(request=ask.request, error="BadRequest", message=str(error), hint=hint))
+        else:
+            client.tell(Answer(request=ask.request, value=value))
+
+    # -- questions ------------------------------------------------------------------------------------------------------
+
+    async def order_status(self, agent: Agent, call: Call) -> dict[str, Any]:
+        """This node in a few lines."""
+        node = agent.node
+        statistics = agent.fabric.statistics() if agent.fabric is not None else None
+        journal = newest(agent.home.journal_folder)
+        return {
+            "node": node.node,
+            "name": node.registry.name,
+            "place": node.registry.place,
+            "account": node.registry.owner,
+            "life": node.boot,
+            "up_s": (time.monotonic_ns() - agent.started_ns) // 1_000_000_000,
+            "home": str(agent.home.path),
+            "listens": list(agent.addresses()),
+            "port": agent.fabric.port if agent.fabric is not None else 0,
+            "reachable": bool(agent.listen is not None and agent.addresses()),
+            "nodes_linked": len(node.paths),
+            "devices": len(node.keylog.members().active),
+            "center": "each node chooses for its own programs (no council yet)",
+            "drained": node.leases.drained,
+            "leases_granted": sum(not lease.held for lease in node.leases.leases.values()),
+            "leases_held": len(node.uses.held.leases),
+            "limits_by": agent.lanes.describe(),
+            "strangers_refused": statistics.refused if statistics else 0,
+            "journal": str(journal or ""),
+            "programs": len(agent.api.clients),
+        }
+
+    async def order_nodes(self, agent: Agent, call: Call) -> list[dict[str, Any]]:
+        """Every device of the account, linked or not."""
+        node = agent.node
+        rows = []
+        for device in node.keylog.members().active:
+            offer = node.registry.offers.get(device.node)
+            rows.append(_node_row(agent, device.node, device.name, offer))
+        return sorted(rows, key=lambda row: (not row["here"], row["status"] != "alive", row["name"]))
+
+    async def order_resources(  # noqa: PLR0913 - one argument a filter of the command line
+        self,
+        agent: Agent,
+        call: Call,
+        kind: str = "",
+        tag: str = "",
+        name: str = "",
+        owner: str = "",
+        place: str = "",
+        text: str = "",
+        near: str = "",
+        where: str = "",
+    ) -> list[dict[str, Any]]:
+        """Every resource that is known and fits."""
+        node = agent.node
+        offers = [_shown(agent, offer) for _, offer in sorted(node.registry.offers.items())]
+        query = Query(
+            kind=kind,
+            tag=tag,
+            name=name,
+            owner=owner,
+            place=place,
+            text=text,
+            near=node.node if near == "me" else near,
+            where=parse_where(where) if where else None,
+        )
+        found = find(offers, query)
+        names = {offer.node: offer.name for offer in offers}
+        return [{**msgspec.to_builtins(resource), "node_name": names[resource.node]} for resource in found]
+
+    async def order_resource(self, agent: Agent, call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - as shown
+        """One resource with the history of its life (kept at its own node)."""
+        for offer in agent.node.registry.offers.values():
+            for resource in offer.resources:
+                if id in {resource.id, resource.uri}:
+                    history = agent.node.registry.history.get(resource.id, [])
+                    return {**msgspec.to_builtins(resource), "history": msgspec.to_builtins(history)}
+        raise BadRequest(f"there is no resource {id[:80]!r}", hint="wos resources lists them")
+
+    async def order_leases(self, agent: Agent, call: Call) -> dict[str, list[dict[str, Any]]]:
+        """What this node granted, and what its programs hold."""
+        used = agent.lanes.statistics()
+        granted = [
+            {
+                "lease": lease.terms.lease,
+                "holder": lease.holder,
+                "kind": lease.terms.need.kind,
+                "amount": lease.terms.need.amount,
+                "memory_bytes": lease.terms.need.memory_bytes,
+                "use": lease.use,
+                **used.get(lease.terms.lease, {}),
+            }
+            for lease in agent.node.leases.leases.values()
+            if not lease.held
+        ]
+        programs = {client.id: client.program for client in agent.api.clients.values()}
+        held = [
+            {
+                "lease": held.terms.lease,
+                "node": held.terms.node,
+                "kind": held.terms.need.kind,
+                "amount": held.terms.need.amount,
+                "program": programs.get(held.client, ""),
+                "doubted": held.doubted,
+            }
+            for held in agent.node.uses.held.leases.values()
+        ]
+        return {"granted": granted, "held": held}
+
+    async def order_devices(self, agent: Agent, call: Call) -> list[dict[str, Any]]:
+        """Every device that ever belonged to the account."""
+        return [
+            {
+                "node": device.node,
+                "name": device.name,
+                "status": str(device.status),
+                "added_by": device.added_by,
+                "here": device.node == agent.node.node,
+            }
+            for device in agent.node.keylog.members().devices
+        ]
+
+    async def order_log(self, agent: Agent, call: Call, lines: int = LOG_LINES_DEFAULT) -> list[dict[str, Any]]:
+        """The last notices of this node."""
+        last = list(agent.notices)[-max(1, lines) :]
+        return [{"at_ns": at_ns, "name": notice.name, **notice.fields} for at_ns, notice in last]
+
+    # -- orders of the owner --------------------------------------------------------------------------------------------
+
+    async def order_drain(self, agent: Agent, call: Call, drained: bool) -> None:  # noqa: FBT001 - a JSON argument
+        """Take this node out of service, or back in."""
+        agent.feed(DrainAsked(now_ns=time.monotonic_ns(), drained=drained))
+
+    async def order_revoke(self, agent: Agent, call: Call, device: str) -> dict[str, Any]:
+        """Put a device out of the account, now and for every node that hears of it."""
+        target = device_called(agent, device)
+        if target == agent.node.node:
+            hint = "to take this machine out: wos leave"
+            raise BadRequest("a device does not revoke itself", hint=hint)
+        entry = remove_device(agent.node.keylog, agent.started.key, target)
+        agent.offer_entries(((entry.body, entry.signature),))
+        return {"revoked": target, "entry": hash_of(entry)}
+
+    async def order_leave(self, agent: Agent, call: Call) -> dict[str, Any]:
+        """Take this device itself out of its account: it signs its own removal, tells the others, and stops."""
+        entry = remove_device(agent.node.keylog, agent.started.key, agent.node.node)
+        told = len(agent.node.paths)
+        agent.offer_entries(((entry.body, entry.signature),))
+        return {"left": agent.node.registry.owner, "told": told}
+
+    async def order_down(self, agent: Agent, call: Call) -> dict[str, Any]:
+        """Stop the agent."""
+        ended = len(agent.node.leases.leases)
+        agent.stopped.set()
+        return {"stopping": True, "leases_ended": ended}
+
+    async def order_keylog(self, agent: Agent, call: Call) -> list[tuple[bytes, bytes]]:
+        """The account's key log, for a command that changes it while no agent runs."""
+        return list(log_entries(agent.node.keylog, agent.node.keylog.entries))
+
+
+def device_called(agent: Agent, text: str) -> NodeId:
+    """Find an active device by id, by the beginning of its id, or by name."""
+    active = agent.node.keylog.members().active
+    exact = [d.node for d in active if text in {d.node, d.name}]
+    found = exact or [d.node for d in active if len(text) >= 4 and d.node.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadRequest(f"{len(found)} devices are called {text!r}", hint="name it by its id: wos devices")
+    raise BadRequest(f"no device is called {text[:60]!r}", hint="wos devices lists them")
+
+
+def _shown(agent: Agent, offer: Offer) -> Offer:
+    here = offer.node == agent.node.node
+    return offer if here or offer.node in agent.node.paths else offline(offer)
+
+
+def _node_row(agent: Agent, node_id: NodeId, name: str, offer: Offer | None) -> dict[str, Any]:
+    node = agent.node
+    here = node_id == node.node
+    path = node.paths.get(node_id)
+    status = "alive" if here else _status(agent, node_id)
+    row: dict[str, Any] = {
+        "node": node_id,
+        "name": offer.name if offer else name,
+        "here": here,
+        "status": status,
+        "place": offer.place if offer else "",
+        "via": "" if here or path is None else (path.via or "direct"),
+        "rtt_us": path.rtt_us if path is not None else 0,
+        "addresses": list(offer.addresses) if offer else [],
+        "facts": dict(offer.facts) if offer else {},
+    }
+    for kind in (Kind.CPU, Kind.MEMORY, Kind.STORAGE, Kind.GPU):
+        resources = [r for r in offer.resources if r.kind == kind] if offer else []
+        row[f"{kind.lower()}_capacity"] = sum(r.capacity for r in resources)
+        row[f"{kind.lower()}_free"] = sum(r.free for r in resources) if here or path is not None else 0
+    return row
+
+
+def _status(agent: Agent, node_id: NodeId) -> str:
+    if node_id not in agent.node.paths:
+        return "offline"
+    status = agent.node.membership.status(node_id)
+    return str((status or Status.ALIVE).value)

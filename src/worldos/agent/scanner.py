@@ -1,0 +1,45 @@
+"""Looking at the machine for the node: a whole survey at start and now and then, a sample twice a second in between.
+
+Runs the drivers in a thread, so that a slow disk or a stuck driver never holds up the agent's loop.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from worldos.drivers.driver import Driver, Report, Sample, found
+from worldos.drivers.machine import Machine
+from worldos.drivers.survey import sample, survey
+from worldos.model.resource import Fact, Scanned
+
+SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
+
+
+class Scanner:
+    """The drivers, the machine, and what they said last. ``look`` blocks: call it in a thread, one at a time."""
+
+    def __init__(self, folders: list[str], report: Report) -> None:
+        self.machine = Machine(folders=folders)
+        self.drivers: dict[str, Driver] = found(report)
+        self.extra: dict[str, Fact] = {}
+        self._report = report
+        self._resources: tuple[Scanned, ...] = ()
+        self._facts: dict[str, Fact] = {}
+        self._looks = 0
+
+    def look(self) -> tuple[tuple[Scanned, ...], dict[str, Fact]]:
+        """Return the resources and the node's facts as they are now."""
+        if self._looks % SAMPLES_PER_SURVEY == 0:
+            whole = survey(self.machine, self.drivers, self._report)
+            self._resources, self._facts = whole.resources, whole.facts
+        self._looks += 1
+        samples, facts = sample(self.machine, self.drivers, self._report)
+        resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)
+        return resources, {"battery": False, **self._facts, **facts, **self.extra}
+
+
+def _sampled(item: Scanned, now: Sample | None) -> Scanned:
+    if now is None:
+        return item
+    free = min(now.free.get(item.local, item.free), item.capacity)
+    return msgspec.structs.replace(item, free=free, facts={**item.facts, **now.facts.get(item.local, {})})

@@ -1,0 +1,134 @@
+"""From a home on disk to a node that can begin its next life."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+
+from worldos.agent import home as homes
+from worldos.config import Home, Settings, read_settings
+from worldos.drivers.measure import measure_speed
+from worldos.errors import NotAllowed
+from worldos.model.ids import NodeId
+from worldos.model.limits import NAME_CHARS_MAX
+from worldos.model.resource import Fact
+from worldos.node import Node, log_entries, new_node
+from worldos.trust.certs import root_certificate
+from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account
+from worldos.trust.keys import DeviceKey
+from worldos.trust.words import seed_from_words, words_from_entropy
+
+SPEED_SECONDS = 0.05
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an agent needs to begin."""
+
+    home: Home
+    settings: Settings
+    key: DeviceKey
+    node: Node
+    remembered: homes.Remembered
+    facts: dict[str, Fact]
+
+
+def has_account(home: Home) -> bool:
+    """Tell whether this home belongs to an account already."""
+    return home.keylog_file.exists()
+
+
+def make_account(home: Home, name: str) -> str:
+    """Make a new account with this device as its first; return the 24 recovery words, which are kept nowhere."""
+    words = words_from_entropy(secrets.token_bytes(32))
+    recover_account(home, name, words)
+    return words
+
+
+def recover_account(home: Home, name: str, words: str) -> None:
+    """Make this device one of the account that the words name, by the right of the words alone."""
+    seed = seed_from_words(words)
+    key = homes.open_key(home)
+    keylog = KeyLog()
+    keylog.merge([new_account(seed)])
+    _admit(keylog, DeviceKey.from_seed(seed), key, name)
+    homes.write_keylog(home, log_entries(keylog, keylog.entries))
+
+
+def embedded(home: Home) -> Started:
+    """Begin a node that lives as long as one program: an account of its own, nothing stored that outlives it."""
+    key = DeviceKey.from_seed(secrets.token_bytes(32))
+    keylog = KeyLog()
+    keylog.merge([new_account(secrets.token_bytes(32))])
+    return _started(home, Settings(), key, keylog, homes.Remembered(boot=1), {})
+
+
+def open_home(home: Home) -> Started:
+    """Read everything that is on disk, and count a new life before it begins."""
+    settings = read_settings(home)
+    key = homes.open_key(home)
+    entries = homes.read_keylog(home)
+    if not entries:
+        raise NotAllowed("this machine belongs to no account yet", hint="wos up makes one, wos join TICKET joins one")
+    keylog = KeyLog()
+    keylog.merge(SignedEntry(body=body, signature=signature) for body, signature in entries)
+    if not keylog.is_member(key.node_id):
+        hint = "claim it again: wos leave, then wos join TICKET with a ticket from another device (wos invite)"
+        raise NotAllowed("this device was revoked by its account", hint=hint)
+    remembered = homes.read_remembered(home)
+    remembered.boot += 1
+    if remembered.speed_of != platform.processor() + platform.release() or not remembered.speed_mips:
+        remembered.speed_mips = measure_speed(SPEED_SECONDS)
+        remembered.speed_of = platform.processor() + platform.release()
+    homes.write_remembered(home, remembered)
+    return _started(home, settings, key, keylog, remembered, {"speed_mips": remembered.speed_mips})
+
+
+def device_name(settings: Settings) -> str:
+    """Return the name that people know this machine by."""
+    name = settings.name or socket.gethostname() or "node"
+    clean = "".join(c for c in name if c.isprintable()).strip()
+    return clean[:NAME_CHARS_MAX] or "node"
+
+
+def _started(
+    home: Home,
+    settings: Settings,
+    key: DeviceKey,
+    keylog: KeyLog,
+    remembered: homes.Remembered,
+    facts: dict[str, Fact],
+) -> Started:
+    known = keylog.members().get(key.node_id)
+    node = new_node(
+        node=NodeId(key.node_id),
+        account=keylog.account,
+        boot=remembered.boot,
+        name=known.name if known is not None else device_name(settings),
+        place=settings.place,
+        keylog=keylog,
+        seed=secrets.randbits(63),
+        now_ns=time.monotonic_ns(),
+    )
+    node.registry.prices = dict(settings.prices_uwos)
+    node.registry.not_on_battery = settings.not_on_battery
+    node.registry.history = dict(remembered.history)
+    return Started(home=home, settings=settings, key=key, node=node, remembered=remembered, facts=facts)
+
+
+def _admit(keylog: KeyLog, signer: DeviceKey, device: DeviceKey, name: str) -> None:
+    claim = accept_claim(device, keylog.account, name, root_certificate(device), secrets.token_bytes(32))
+    keylog.merge([add_device(keylog, signer, claim)])
+
+
+def temporary_home() -> Home:
+    """Make a home for an embedded node, in memory where the system has such a place."""
+    base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path("/tmp")  # noqa: S108 - a private name below
+    path = base / f"wos-{os.getpid()}-{secrets.token_hex(4)}"
+    path.mkdir(mode=0o700)
+    return Home(path)

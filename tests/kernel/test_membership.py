@@ -12,10 +12,7 @@ from tests.kernel.site import ALIVE, DEAD, LEFT, SUSPECT, A, B, C, Site, everyon
 
 from worldos.kernel.membership import Membership
 from worldos.model.ids import NodeId
-from worldos.model.limits import (
-    MS,
-    SECOND,
-)
+from worldos.model.limits import MINUTE, MS, SECOND
 from worldos.model.swim import (
     NUMBER_MAX,
     Ack,
@@ -142,6 +139,25 @@ def test_an_ack_to_a_ping_from_before_the_doubt_proves_nothing() -> None:
     (ping, *_) = [m for m in sends(node.heard(MS, B, Ping(number=3, target=A)), B) if isinstance(m, Ping)]
     node.heard(2 * MS, B, Ack(number=ping.number))
     assert node.status(B) is ALIVE
+
+
+def test_who_sleeps_in_the_middle_of_a_probe_or_of_a_doubt_accuses_nobody_when_it_wakes() -> None:
+    node = pair()
+    now_ns = 0
+    while not any(probe.indirect for probe in node.probes.open.values()):
+        now_ns = node.next_deadline_ns
+        node.tick(now_ns)
+    now_ns = node.next_deadline_ns + MINUTE
+    node.tick(now_ns)
+    assert node.alive() == (B, C)
+    while not node.roster.suspects:
+        now_ns = node.next_deadline_ns
+        node.tick(now_ns)
+    left_ns = min(node.roster.suspects.values()) - now_ns
+    now_ns = node.next_deadline_ns + MINUTE
+    node.tick(now_ns)
+    assert node.statistics()["dead"] == 0
+    assert left_ns - SECOND <= min(node.roster.suspects.values()) - now_ns <= left_ns
 
 
 def test_our_own_late_timer_makes_us_wait_longer() -> None:

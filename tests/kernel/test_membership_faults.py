@@ -7,19 +7,8 @@ from tests.kernel.site import ALIVE, DEAD, SUSPECT, A, B, C, Site, everyone_is_w
 
 from worldos.kernel.membership import Membership
 from worldos.kernel.suspicion import suspicion_ns
-from worldos.model.limits import (
-    MINUTE,
-    MS,
-    PROBE_PERIOD_NS,
-    SECOND,
-    SUSPICION_MAX_NS,
-    SUSPICION_MIN_NS,
-)
-from worldos.model.swim import (
-    ACCUSERS_MAX,
-    StatusChanged,
-    first_incarnation,
-)
+from worldos.model.limits import MINUTE, MS, PROBE_PERIOD_NS, SECOND, SUSPICION_MAX_NS, SUSPICION_MIN_NS
+from worldos.model.swim import ACCUSERS_MAX, StatusChanged, first_incarnation
 
 
 @pytest.mark.parametrize("size", [2, 5, 50])

@@ -10,17 +10,8 @@ from tests.kernel.site import ALIVE, DEAD, LEFT, RUMORS, A, B, C, Site, rumor
 
 from worldos.kernel.membership import Membership
 from worldos.model.ids import NodeId
-from worldos.model.limits import (
-    DEAD_KEPT_NS,
-    MEMBERS_MAX,
-    SECOND,
-)
-from worldos.model.swim import (
-    Ack,
-    Ping,
-    Rumor,
-    merged,
-)
+from worldos.model.limits import DEAD_KEPT_NS, MEMBERS_MAX, SECOND
+from worldos.model.swim import Ack, Ping, Rumor, merged
 
 
 def test_a_site_takes_no_more_than_its_bound_and_dead_ones_make_room() -> None:

@@ -8,17 +8,8 @@ from hypothesis import given
 from tests.kernel.site import ALIVE, RUMORS, SUSPECT, A, B, rumor
 
 from worldos.model.ids import NodeId
-from worldos.model.limits import (
-    MEMBERS_MAX,
-)
-from worldos.model.swim import (
-    ACCUSERS_MAX,
-    Ack,
-    Ping,
-    Rumor,
-    SwimMessage,
-    merged,
-)
+from worldos.model.limits import MEMBERS_MAX
+from worldos.model.swim import ACCUSERS_MAX, Ack, Ping, Rumor, SwimMessage, merged
 
 
 @given(RUMORS, RUMORS, RUMORS)

@@ -1,0 +1,495 @@
+"""The lane host: opens a lease's workers on this machine, keeps their number, enforces its limits, leaves nothing behind.
+
+Used by the agent, in its event loop::
+
+    host = LaneHost(on_worker_ended=lambda lease, index, pid, why: ...)
+    await host.start()
+    doors = await host.open_lease("lease-1", LaneSpec(kind="CPU", workers=2, milli_cpu=2000, memory_bytes=1 << 30))
+    doors[0].path        # Unix socket at which ``lanes.client`` (or a byte pump) talks to worker 0
+    host.pause("lease-1"); host.resume("lease-1"); host.interrupt("lease-1", 0)
+    host.statistics()    # one LeaseUse per lease
+    await host.close_lease("lease-1")
+    await host.stop()
+
+A door outlives its workers: its listening socket stays, so a holder that reconnects waits for the next worker there. A lost
+worker is replaced at once, and ever more slowly if it keeps dying at birth. All state of a host is under one run folder, which
+is locked while the host lives: the next host removes folders (and cages) whose lock is free.
+
+Everything in here is quick; removal of folders runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from worldos.errors import BadRequest, LeaseEnded, WorldError
+from worldos.lanes import nursery, worker
+from worldos.lanes.cage import Bounds, Cage, Cages, clear_leftovers
+
+WORKERS_MAX: Final = 1024
+START_SECONDS: Final = 20.0
+CLOSE_SECONDS: Final = 5.0
+YOUNG_SECONDS: Final = 1.0  # a worker that dies younger counts towards the backoff
+BACKOFF_SECONDS_MAX: Final = 1.0
+BACKOFF_FREE: Final = 8  # so many early deaths in a row cost nothing
+WATCH_SECONDS: Final = 0.05
+SCRATCH_WATCH_SECONDS: Final = 0.5
+RUN_PREFIX: Final = "wos-lanes-"
+
+# The path comes as arguments, not as PYTHONPATH: commands that workers start must not inherit it.
+_NURSERY: Final = "import sys; sys.path[:] = sys.argv[3:]; from worldos.lanes.nursery import main; main()"
+
+WorkerEnded = Callable[[str, int, int, str], None]
+log = logging.getLogger("worldos.lanes")
+
+
+class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lease gives. ``milli_cpu`` and ``memory_bytes`` are for all workers together; 0: not limited.
+
+    ``gpus``: what CUDA_VISIBLE_DEVICES shows. ``driver``: "module:attribute" whose methods ``command`` calls.
+    """
+
+    kind: str = "CPU"
+    workers: int = 1
+    milli_cpu: int = 0
+    memory_bytes: int = 0
+    scratch_bytes: int = 0
+    gpus: tuple[str, ...] = ()
+    driver: str | None = None
+    arguments: dict[str, int | bool | str] = {}
+    env: dict[str, str] = {}
+
+
+class WorkerDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a worker is reached: a Unix stream socket in a folder of mode 0700."""
+
+    path: str
+    pid: int
+
+
+class LeaseUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lease takes now. ``losses``: workers that ended without being asked to."""
+
+    lease: str
+    pids: tuple[int, ...]
+    processes: int
+    memory_bytes: int
+    cpu_ns: int
+    losses: int
+    paused: bool
+
+
+class _Post:
+    """One place for a worker: its door, and who stands there."""
+
+    def __init__(self, index: int, path: str, listener: socket.socket, folder: Path) -> None:
+        self.index = index
+        self.path = path
+        self.listener = listener
+        self.folder = folder
+        self.pid = 0
+        self.born_s = 0.0
+        self.early_deaths = 0
+
+
+class _Lease:
+    """One open lease."""
+
+    def __init__(self, name: str, spec: LaneSpec, cage: Cage, folder: Path) -> None:
+        self.name = name
+        self.spec = spec
+        self.cage = cage
+        self.folder = folder
+        self.posts: list[_Post] = []
+        self.losses = 0
+        self.stopped_for_memory = 0
+        self.over_scratch = False
+        self.paused = False
+        self.closing = False
+
+    @property
+    def pids(self) -> list[int]:
+        return [post.pid for post in self.posts if post.pid]
+
+
+class LaneHost:
+    """The workers of this machine. One per agent; everything from the agent's event loop."""
+
+    def __init__(self, *, on_worker_ended: WorkerEnded | None = None, mechanism: str | None = None) -> None:
+        self._on_worker_ended = on_worker_ended
+        self._mechanism = mechanism
+        self._leases: dict[str, _Lease] = {}
+        self._by_pid: dict[int, tuple[_Lease, _Post]] = {}
+        self._jobs: dict[int, asyncio.Future[int]] = {}
+        self._job = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._folder = Path()
+        self._lock_fd = -1
+        self._cages: Cages | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Clear what a killed host left, then start the nursery."""
+        await asyncio.to_thread(_clear_leftovers)
+        name = secrets.token_hex(6)
+        self._folder = Path(tempfile.gettempdir()) / f"{RUN_PREFIX}{os.getuid()}-{name}"
+        self._folder.mkdir(mode=0o700)
+        self._lock_fd = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._cages = Cages(name, kind=self._mechanism)
+        self._start_nursery()
+        self._spawn(self._watch())
+
+    def describe(self) -> str:
+        """Say which mechanism holds the limits here."""
+        assert self._cages is not None, "start() first"
+        return self._cages.describe()
+
+    async def stop(self) -> None:
+        """Close all leases and end the nursery. Nothing is left."""
+        self._stopping = True
+        for lease in list(self._leases):
+            await self.close_lease(lease)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._drop_nursery()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, CLOSE_SECONDS)
+            self._process.kill()
+            self._process.wait()
+        if self._cages is not None:
+            await asyncio.to_thread(self._cages.close)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    async def open_lease(self, lease_id: str, spec: LaneSpec) -> list[WorkerDoor]:
+        """Make the cage and the workers of a lease; return their doors, by index."""
+        if lease_id in self._leases:
+            raise BadRequest(f"lease {lease_id} is open already")
+        if not 0 < spec.workers <= WORKERS_MAX:
+            raise BadRequest(f"a lane has 1 to {WORKERS_MAX} workers, not {spec.workers}")
+        assert self._cages is not None, "start() first"
+        name = f"l{len(self._leases)}-{secrets.token_hex(3)}"
+        bounds = Bounds(milli_cpu=spec.milli_cpu, memory_bytes=spec.memory_bytes, file_bytes=spec.scratch_bytes)
+        folder = self._folder / name
+        folder.mkdir(mode=0o700)
+        lease = _Lease(lease_id, spec, self._cages.open(name, bounds), folder)
+        self._leases[lease_id] = lease
+        for index in range(spec.workers):
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            path = str(folder / f"{index}.door")
+            listener.bind(path)
+            listener.listen(16)
+            lease.posts.append(_Post(index, path, listener, folder / f"w{index}"))
+        try:
+            await asyncio.gather(*(self._man(lease, post) for post in lease.posts))
+        except WorldError:
+            await self.close_lease(lease_id)
+            raise
+        return [WorkerDoor(path=post.path, pid=post.pid) for post in lease.posts]
+
+    async def close_lease(self, lease_id: str) -> None:
+        """End a lease: kill all its processes, remove its folder and its cage. Unknown leases are closed already."""
+        lease = self._leases.pop(lease_id, None)
+        if lease is None:
+            return
+        lease.closing = True
+        for post in lease.posts:
+            post.listener.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(post.path)
+        deadline = time.monotonic() + CLOSE_SECONDS
+        pause_s = 0.001
+        while True:
+            lease.cage.kill(lease.pids)
+            if not lease.pids and lease.cage.remove():
+                break
+            if time.monotonic() > deadline:
+                log.warning("lease %s: some of its processes do not end: %s", lease_id, lease.cage.pids(lease.pids))
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(0.05, pause_s * 2)
+        await asyncio.to_thread(shutil.rmtree, lease.folder, ignore_errors=True)
+
+    def pause(self, lease_id: str) -> None:
+        """Stop all processes of a lease where they are."""
+        lease = self._open(lease_id)
+        lease.cage.freeze(lease.pids)
+        lease.paused = True
+
+    def resume(self, lease_id: str) -> None:
+        """Let a paused lease go on."""
+        lease = self._open(lease_id)
+        lease.cage.thaw(lease.pids)
+        lease.paused = False
+
+    def interrupt(self, lease_id: str, index: int) -> None:
+        """Send Ctrl-C to a worker: the call that it runs ends with KeyboardInterrupt."""
+        pid = self._open(lease_id).posts[index].pid
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+
+    def statistics(self) -> list[LeaseUse]:
+        """Return what each lease takes now."""
+        uses = []
+        for lease in self._leases.values():
+            inside = lease.cage.pids(lease.pids)
+            uses.append(
+                LeaseUse(
+                    lease=lease.name,
+                    pids=tuple(lease.pids),
+                    processes=len(inside),
+                    memory_bytes=lease.cage.memory_bytes(inside),
+                    cpu_ns=lease.cage.cpu_ns(inside),
+                    losses=lease.losses,
+                    paused=lease.paused,
+                )
+            )
+        return uses
+
+    def _open(self, lease_id: str) -> _Lease:
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            raise LeaseEnded(f"lease {lease_id} is not open on this node")
+        return lease
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    async def _man(self, lease: _Lease, post: _Post, why: str = "", *, over_quota: bool = False) -> None:
+        """Put a fresh worker at a post."""
+        spec = lease.spec
+        terms = worker.Terms(
+            memory_bytes=spec.memory_bytes, driver=spec.driver, arguments=spec.arguments, why=why, over_quota=over_quota
+        )
+        order = nursery.Fork(
+            job=self._next_job(),
+            folder=str(post.folder),
+            terms=terms,
+            env={"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus), "WORLDOS_LEASE": lease.name, **spec.env},
+            cage=lease.cage.entrances(),
+            limits=lease.cage.rlimits(),
+            cpus=_affinity(spec.milli_cpu) if lease.cage.watched else [],
+        )
+        forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._jobs[order.job] = forked
+        sock = self._sock
+        if sock is None:
+            raise WorldError("the nursery does not run")
+        try:
+            socket.send_fds(sock, [nursery.encode(order)], [post.listener.fileno()])
+            post.pid = await asyncio.wait_for(forked, START_SECONDS)
+        except (TimeoutError, OSError) as error:
+            raise WorldError("the nursery gave no worker") from error
+        finally:
+            self._jobs.pop(order.job, None)
+        post.born_s = time.monotonic()
+        self._by_pid[post.pid] = (lease, post)
+
+    def _next_job(self) -> int:
+        self._job += 1
+        return self._job
+
+    def _heard_nursery(self) -> None:
+        assert self._sock is not None
+        while True:
+            try:
+                packet = self._sock.recv(nursery.PACKET_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                packet = b""
+            if not packet:
+                self._nursery_ended()
+                return
+            match nursery.reports.decode(packet):
+                case nursery.Forked(job=job, pid=pid):
+                    waiting = self._jobs.get(job)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(pid)
+                case nursery.Ended(pid=pid, status=status):
+                    self._worker_ended(pid, status)
+
+    def _worker_ended(self, pid: int, status: int) -> None:
+        found = self._by_pid.pop(pid, None)
+        if found is None:
+            return
+        lease, post = found
+        post.pid = 0
+        if lease.closing:
+            return
+        stopped = lease.cage.stopped_for_memory()
+        over_quota = status == -signal.SIGKILL and stopped > lease.stopped_for_memory
+        lease.stopped_for_memory = stopped
+        why = _why(lease, status, over_quota=over_quota)
+        if status:
+            lease.losses += 1
+            early = time.monotonic() - post.born_s < YOUNG_SECONDS
+            post.early_deaths = post.early_deaths + 1 if early else 0
+        if self._on_worker_ended is not None:
+            self._on_worker_ended(lease.name, post.index, pid, why)
+        self._spawn(self._replace(lease, post, why if status else "", over_quota=over_quota))
+
+    async def _replace(self, lease: _Lease, post: _Post, why: str, *, over_quota: bool) -> None:
+        excess = post.early_deaths - BACKOFF_FREE
+        if excess > 0:
+            await asyncio.sleep(min(BACKOFF_SECONDS_MAX, 0.01 * 2 ** min(excess, 10)))
+        old = post.folder
+        post.folder = lease.folder / f"w{post.index}-{self._next_job()}"
+        if not lease.closing:
+            try:
+                await self._man(lease, post, why, over_quota=over_quota)
+            except WorldError as error:
+                log.warning("lease %s: worker %d has no successor: %s", lease.name, post.index, error)
+        await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+
+    # -- the nursery ----------------------------------------------------------------------------------------------
+
+    def _start_nursery(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)  # noqa: FBT003
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
+            [sys.executable, "-c", _NURSERY, str(theirs.fileno()), str(self._folder), *sys.path],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._sock = ours
+        asyncio.get_running_loop().add_reader(ours, self._heard_nursery)
+
+    def _drop_nursery(self) -> None:
+        if self._sock is not None:
+            asyncio.get_running_loop().remove_reader(self._sock)
+            self._sock.close()
+            self._sock = None
+
+    def _nursery_ended(self) -> None:
+        """Start another nursery; all workers died with the old one."""
+        self._drop_nursery()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        for waiting in self._jobs.values():
+            if not waiting.done():
+                waiting.set_exception(WorldError("the nursery ended"))
+        if self._stopping:
+            return
+        log.warning("the nursery ended; starting another")
+        self._start_nursery()
+        for pid in list(self._by_pid):
+            self._worker_ended(pid, -signal.SIGKILL)
+
+    # -- watching -------------------------------------------------------------------------------------------------
+
+    def _spawn(self, job: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self) -> None:
+        """Enforce what the kernel does not: memory without cgroups, disk space in scratch folders."""
+        next_scratch_s = 0.0
+        while True:
+            await asyncio.sleep(WATCH_SECONDS if self._needs_watch() else SCRATCH_WATCH_SECONDS)
+            for lease in self._leases.values():
+                if lease.cage.watched:
+                    lease.cage.enforce(lease.pids)
+            if time.monotonic() < next_scratch_s:
+                continue
+            next_scratch_s = time.monotonic() + SCRATCH_WATCH_SECONDS
+            for lease in list(self._leases.values()):
+                if lease.spec.scratch_bytes:
+                    taken = await asyncio.to_thread(_bytes_under, lease.folder)
+                    lease.over_scratch = taken > lease.spec.scratch_bytes
+                    if lease.over_scratch:
+                        lease.cage.kill(lease.pids)
+
+    def _needs_watch(self) -> bool:
+        return any(lease.cage.watched for lease in self._leases.values())
+
+
+def _why(lease: _Lease, status: int, *, over_quota: bool) -> str:
+    """Say why a worker ended, for its holder."""
+    if over_quota:
+        amount = _amount(lease.spec.memory_bytes)
+        return f'used more than the {amount} of memory leased; ask for more with memory="..."'
+    if lease.over_scratch:
+        amount = _amount(lease.spec.scratch_bytes)
+        return f'wrote more than the {amount} of disk leased; ask for more with scratch="..."'
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"was ended by signal {-status}"
+    return f"exited with code {status}"
+
+
+def _amount(size: int) -> str:
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size} B"
+
+
+def _affinity(milli_cpu: int) -> list[int]:
+    """Return the cores for a lease without a quota: as many as its share, rounded up, not always the same."""
+    if not milli_cpu:
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    count = min(len(cores), -(-milli_cpu // 1000))
+    first = secrets.randbelow(len(cores))
+    return sorted(cores[(first + i) % len(cores)] for i in range(count))
+
+
+def _bytes_under(folder: Path) -> int:
+    total = 0
+    for parent, _folders, files in os.walk(folder, onerror=None):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(parent) / name).st_blocks * 512
+    return total
+
+
+def _clear_leftovers() -> None:
+    """Remove run folders and cages of hosts of this user that live no more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}{os.getuid()}-*"):
+        try:
+            fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its host is about to make the lock, or its nursery about to remove the folder
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            continue
+        clear_leftovers(folder.name.rsplit("-", 1)[-1])
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(fd)

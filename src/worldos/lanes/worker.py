@@ -1,0 +1,344 @@
+"""A worker: one process, one holder at its door, one call at a time.
+
+The loop blocks in ``recv``; there is no thread, so a small call costs little more than its bytes. Between calls that take
+long the worker looks for news (a call taken back, a new function). Results leave when nothing more is to do, or every
+millisecond, many in one frame.
+
+It serves the first connection that greets it properly and ends when that holder hangs up: what a holder left in a process
+is never seen by the next. A connection that says anything else is closed, and the door stays open.
+What it prints goes to the holder. Ctrl-C (SIGINT) ends the running call, not the worker.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from worldos.errors import PeerBroke
+from worldos.lanes import pack, wire
+from worldos.lanes.wire import Frame, FrameKind, Status
+
+GREETING_SECONDS: Final = 5.0
+GREETERS_MAX: Final = 16
+FLUSH_NS: Final = 1_000_000
+FLUSH_BYTES: Final = 256 * 1024
+LOOK_NS: Final = 1_000_000
+
+Job = tuple[int, "Callable[..., Any] | Exception", Any, list[memoryview]]
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told when it is made. ``why``: how its predecessor at this door ended."""
+
+    memory_bytes: int = 0
+    driver: str | None = None
+    arguments: dict[str, int | bool | str] = {}
+    why: str = ""
+    over_quota: bool = False
+
+
+class Stop(Exception):  # noqa: N818 - it is no error
+    """The holder has hung up, or the command has ended."""
+
+
+class Worker:
+    """The worker's end of a lane, after the greeting."""
+
+    def __init__(self, sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> None:
+        self.sock = sock
+        self.inbox = inbox
+        self.terms = terms
+        self._functions: dict[int, Callable[..., Any] | Exception] = {}
+        self._jobs: deque[Job] = deque()
+        self._results: list[tuple[int, int, bytes | memoryview]] = []
+        self._result_bytes = 0
+        self._busy_ns = 0
+        self._last_look_ns = 0
+        self._printed: list[tuple[int, str]] = []
+
+    def run(self) -> None:
+        """Serve until the holder hangs up."""
+        try:
+            while True:
+                self.take(self.inbox.receive())
+                while self._jobs:
+                    self._do(self._jobs.popleft())
+                    now_ns = time.perf_counter_ns()
+                    if now_ns - self._last_look_ns > LOOK_NS:
+                        self._look(now_ns)
+                self.flush()
+        except (EOFError, Stop, ConnectionError, BrokenPipeError):
+            return
+
+    def _look(self, now_ns: int) -> None:
+        """Send what is ready and take in what has come, without waiting."""
+        self.flush()
+        self._last_look_ns = now_ns
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        while poll.poll(0):
+            self.take(self.inbox.receive())
+
+    def take(self, frames: list[Frame]) -> None:
+        """Act on what the holder says."""
+        for frame in frames:
+            kind, meta, data = frame
+            if kind == FrameKind.CALLS:
+                self._jobs.extend([(call, self._function(fn), args, []) for call, fn, args in meta])
+            elif kind == FrameKind.CALL:
+                args, buffers = self.places(meta.places, data)
+                self._jobs.append((meta.call, self._function(meta.function), args, buffers))
+            elif kind == FrameKind.FUNCTION:
+                self._functions[meta] = _loaded(data)
+            elif kind == FrameKind.FORGET:
+                for number in meta:
+                    self._functions.pop(number, None)
+            elif kind == FrameKind.REVOKE:
+                self._revoke(set(meta))
+            elif kind == FrameKind.INITIALIZE:
+                self._initialize(meta, data)
+            else:
+                raise PeerBroke(f"a holder does not send frames of kind {kind}")
+
+    def _function(self, number: int) -> Callable[..., Any] | Exception:
+        return self._functions.get(number) or PeerBroke(f"function {number} never came")
+
+    def places(self, places: list[tuple[int, int]], data: bytearray) -> tuple[memoryview, list[memoryview]]:
+        """Return the pickle and the buffers that ``places`` name."""
+        at = 0
+        found: list[memoryview] = []
+        view = memoryview(data)
+        for _segment, size in places:
+            if at + size > len(data):
+                raise PeerBroke("a call names more bytes than came")
+            found.append(view[at : at + size])
+            at += size
+        if not found:
+            raise PeerBroke("a call without a pickle")
+        return found[0], found[1:]
+
+    def _revoke(self, calls: set[int]) -> None:
+        back = [job[0] for job in self._jobs if job[0] in calls]
+        if back:
+            self._jobs = deque(job for job in self._jobs if job[0] not in calls)
+            self.send(wire.frame(FrameKind.REVOKED, back))
+
+    def _initialize(self, number: int, data: bytearray) -> None:
+        status, out, buffers = self._outcome(self._function(number), memoryview(data), [])
+        self._flush_printed()
+        body = b"" if status == Status.RETURNED else b"".join([out, *buffers])
+        self.send(wire.frame(FrameKind.INITIALIZED, int(status), len(body)), body)
+
+    def _do(self, job: Job) -> None:
+        call, function, args, buffers = job
+        started_ns = time.perf_counter_ns()
+        status, data, out = self._outcome(function, args, buffers)
+        del job, args, buffers
+        self._busy_ns += time.perf_counter_ns() - started_ns
+        if out or len(data) >= wire.SMALL_BYTES:
+            self._send_large(call, status, data, out)
+            return
+        self._results.append((call, status, data))
+        self._result_bytes += len(data)
+        if self._result_bytes > FLUSH_BYTES:
+            self.flush()
+
+    @staticmethod
+    def _outcome(
+        function: Callable[..., Any] | Exception, args: Any, buffers: list[memoryview]
+    ) -> tuple[Status, bytes | memoryview, list[memoryview]]:
+        if isinstance(function, Exception):
+            return Status.UNREADABLE, *pack.pack_exception(function)[1:]
+        try:
+            positional, named = pack.unpack(args, buffers)
+        except BaseException as error:  # noqa: BLE001 - loading runs the user's code: anything may come
+            return Status.UNREADABLE, *pack.pack_exception(error)[1:]
+        del args, buffers
+        try:
+            value = function(*positional, **named)
+        except BaseException as error:  # noqa: BLE001 - the caller gets whatever it is, SystemExit and all
+            return pack.pack_exception(error)
+        del positional, named
+        return pack.pack_result(value)
+
+    def _send_large(self, call: int, status: Status, data: Any, buffers: list[memoryview]) -> None:
+        self.flush()
+        parts = [memoryview(data), *buffers]
+        places = [(0, part.nbytes) for part in parts]
+        meta = wire.Result(busy_ns=self._busy_ns, call=call, status=status, places=places)
+        self._busy_ns = 0
+        self.send(wire.frame(FrameKind.RESULT, meta, sum(size for _, size in places)), *parts)
+
+    def flush(self) -> None:
+        """Send what is printed and what is done."""
+        if self._printed:
+            self._flush_printed()
+        if self._results:
+            results, busy_ns = self._results, self._busy_ns
+            self._results, self._result_bytes, self._busy_ns = [], 0, 0
+            self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
+
+    def send(self, head: bytes, *parts: Any) -> None:
+        """Send one frame, whole."""
+        outbox = wire.Outbox(self.sock)
+        for part in (head, *parts):
+            outbox.put(part)
+        outbox.flush()
+
+    def print(self, stream: int, text: str) -> None:
+        """Keep what was printed until the next flush."""
+        self._printed.append((stream, text))
+        if len(self._printed) > 1000:
+            self.flush()
+
+    def _flush_printed(self) -> None:
+        printed, self._printed = self._printed, []
+        for stream in (1, 2):
+            text = "".join([t for s, t in printed if s == stream])
+            if text:
+                self.sock.sendall(wire.frame(FrameKind.PRINTED, (stream, text)))
+
+
+class _Printed(io.TextIOBase):
+    """``sys.stdout`` of a worker: what is written goes to the holder with the next results."""
+
+    encoding = "utf-8"
+
+    def __init__(self, worker: Worker, stream: int) -> None:
+        self._worker = worker
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream
+
+    def write(self, text: str) -> int:
+        self._worker.print(self._stream, text)
+        return len(text)
+
+
+def _loaded(blob: bytearray) -> Callable[..., Any] | Exception:
+    """Return the function, or why it cannot be loaded: its calls will say."""
+    try:
+        function: Callable[..., Any] = pickle.loads(blob)  # noqa: S301 - the holder runs what it likes here: that is the lease
+    except Exception as error:  # noqa: BLE001 - loading runs the user's code
+        return error
+    return function
+
+
+def serve(listener: socket.socket, terms: Terms) -> None:
+    """Wait for the holder at this door and serve it until it hangs up."""
+    sock, inbox = _greeted(listener, terms)
+    listener.close()
+    sock.setblocking(True)  # noqa: FBT003
+    worker = Worker(sock, inbox, terms)
+    sys.stdout, sys.stderr = _Printed(worker, 1), _Printed(worker, 2)
+    gc.collect()
+    gc.freeze()
+    worker.run()
+
+
+def _greeted(listener: socket.socket, terms: Terms) -> tuple[socket.socket, wire.Inbox]:
+    """Return the first connection that says Hello as it should; drop all others."""
+    listener.setblocking(False)  # noqa: FBT003
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    greeters: dict[int, tuple[socket.socket, wire.Inbox, float]] = {}
+
+    def drop(fd: int) -> None:
+        poll.unregister(fd)
+        sock, inbox, _ = greeters.pop(fd)
+        inbox.close()
+        sock.close()
+
+    while True:
+        for fd, _event in poll.poll(1000 if greeters else None):
+            if fd == listener.fileno():
+                fresh = _accepted(listener)
+                if fresh is not None and len(greeters) < GREETERS_MAX:
+                    inbox = wire.Inbox(fresh, takes_fds=True)
+                    greeters[fresh.fileno()] = (fresh, inbox, time.monotonic() + GREETING_SECONDS)
+                    poll.register(fresh, select.POLLIN)
+                continue
+            sock, inbox, _deadline = greeters[fd]
+            outcome = _greet(sock, inbox, terms)
+            if outcome:
+                poll.unregister(fd)
+                del greeters[fd]
+                for other in list(greeters):
+                    drop(other)
+                return sock, inbox
+            if outcome is False:
+                drop(fd)
+        for fd in [fd for fd, (_, _, deadline) in greeters.items() if deadline < time.monotonic()]:
+            drop(fd)
+
+
+def _accepted(listener: socket.socket) -> socket.socket | None:
+    try:
+        sock, _address = listener.accept()
+    except OSError:
+        return None
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid not in {os.getuid(), 0}:
+        sock.close()
+        return None
+    sock.setblocking(False)  # noqa: FBT003
+    return sock
+
+
+def _greet(sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> bool | None:
+    """Return True if this is our holder, False if it is to be dropped, None if it has not said enough yet."""
+    try:
+        frames = inbox.receive()
+        if not frames:
+            return None
+        if frames[0].kind != FrameKind.HELLO or len(frames) > 1:
+            return False
+        hello: wire.Hello = frames[0].meta
+        refusal = _refusal(hello)
+        if refusal:
+            sock.send(wire.frame(FrameKind.REFUSED, refusal))
+            return False
+        sys.path.extend(p for p in hello.path if p not in sys.path)
+        inbox.takes_fds = hello.shares_memory
+        inbox.data_bytes_max = 1 << 48
+        welcome = wire.Welcome(
+            pid=os.getpid(), memory_bytes=terms.memory_bytes, why=terms.why, over_quota=terms.over_quota
+        )
+        sock.send(wire.frame(FrameKind.WELCOME, welcome))
+    except (OSError, EOFError, PeerBroke) as error:
+        return None if isinstance(error, BlockingIOError) else False
+    return True
+
+
+def _refusal(hello: wire.Hello) -> str:
+    if hello.version != wire.VERSION:
+        return f"the holder speaks version {hello.version} of the lane protocol, this node {wire.VERSION}"
+    here = sys.version_info[:2]
+    if hello.python != here:
+        theirs, ours = (".".join(map(str, v)) for v in (hello.python, here))
+        return f"functions of Python {theirs} cannot run on a node with Python {ours}"
+    return ""
+
+
+def settle() -> None:
+    """Set signals as a worker needs them, whatever its parent did."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,172 @@
+"""A lane as its holder sees it: real workers, no agent."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from harness import Here, alive, eventually
+
+from worldos.errors import BadRequest, LeaseEnded, WorkerLost
+from worldos.lanes.client import Door, Lane
+
+
+def test_a_call_returns_what_the_function_returns(here: Here) -> None:
+    with here.lane() as lane:
+        assert lane.submit(lambda a, b: a + b, 2, b=3).result(5) == 5
+
+
+def test_results_come_in_the_order_of_map(here: Here) -> None:
+    with here.lane() as lane:
+        assert list(lane.map(lambda x: x * x, range(500))) == [x * x for x in range(500)]
+
+
+def test_an_exception_comes_back_with_the_traceback_of_the_worker(here: Here) -> None:
+    def broken() -> None:
+        raise ValueError("no such thing")
+
+    with here.lane() as lane:
+        error = lane.submit(broken).exception(5)
+        assert isinstance(error, ValueError)
+        assert "in broken" in str(error.__cause__)
+
+
+def test_as_completed_and_callbacks_work_without_anyone_in_result(here: Here) -> None:
+    with here.lane() as lane:
+        called = threading.Event()
+        futures = [lane.submit(pow, 2, n) for n in range(20)]
+        futures[-1].add_done_callback(lambda _: called.set())
+        done = list(concurrent.futures.as_completed(futures, timeout=5))
+        assert sorted(f.result() for f in done) == [2**n for n in range(20)]
+        assert called.wait(5)
+
+
+def test_a_timeout_is_kept_and_the_call_goes_on(here: Here) -> None:
+    with here.lane(1) as lane:
+        future = lane.submit(time.sleep, 0.2)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(0.02)
+        assert future.result(5) is None
+
+
+def test_many_threads_share_a_lane(here: Here) -> None:
+    with here.lane() as lane, concurrent.futures.ThreadPoolExecutor(8) as threads:
+        sums = threads.map(lambda n: sum(lane.submit(pow, n, 2).result(10) for _ in range(50)), range(8))
+        assert list(sums) == [50 * n * n for n in range(8)]
+
+
+def test_a_call_that_waits_can_be_cancelled_one_that_runs_cannot(here: Here) -> None:
+    with here.lane(1) as lane:
+        futures = [lane.submit(time.sleep, 0.1) for _ in range(5)]
+        assert futures[-1].cancel()
+        assert futures[-1].cancelled()
+        assert not futures[0].cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            futures[-1].result(5)
+        assert [f.result(5) for f in futures[:-1]] == [None] * 4
+
+
+def test_a_killed_worker_costs_a_rerun_and_nothing_else(here: Here, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+
+    def once(path: str) -> int:
+        if not os.path.exists(path):
+            Path(path).write_text(str(os.getpid()))
+            time.sleep(30)
+        return os.getpid()
+
+    with here.lane() as lane:
+        future = lane.submit(once, str(mark))
+        lane.wait_for_workers(3, 0.01)
+        pid = int(eventually(lambda: mark.exists() and mark.read_text()))
+        os.kill(pid, 9)
+        started = time.monotonic()
+        assert future.result(5) != pid
+        assert time.monotonic() - started < 0.5
+        assert not alive(pid)
+        assert lane.wait_for_workers(2, 5), "the lane keeps its size"
+
+
+def test_a_call_that_may_not_run_twice_fails_when_its_worker_is_lost(here: Here, tmp_path: Path) -> None:
+    def mark_and_die(folder: str) -> None:
+        (Path(folder) / str(os.getpid())).touch()
+        os._exit(3)
+
+    with here.lane() as lane:
+        with pytest.raises(WorkerLost, match="exited with code 3"):
+            lane.submit_call(mark_and_die, (str(tmp_path),), {}, retries=0).result(5)
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_call_that_always_breaks_its_worker_ends_after_its_retries_and_takes_no_other_along(here: Here) -> None:
+    with here.lane() as lane:
+        poison = lane.submit(os._exit, 7)
+        others = [lane.submit(pow, n, 2) for n in range(200)]
+        with pytest.raises(WorkerLost, match="4 times"):
+            poison.result(10)
+        assert [f.result(10) for f in others] == [n * n for n in range(200)]
+
+
+def test_a_function_that_cannot_be_pickled_is_refused_at_submit(here: Here) -> None:
+    lock = threading.Lock()
+    with here.lane(1) as lane:
+        with pytest.raises(BadRequest, match="cannot be sent"):
+            lane.submit(lambda: lock)
+        with pytest.raises(BadRequest, match="argument 2"):
+            lane.submit(print, 1, lock)
+        assert lane.submit(pow, 2, 2).result(5) == 4
+
+
+def test_a_result_that_cannot_be_pickled_is_an_error_of_that_call_alone(here: Here) -> None:
+    with here.lane(1) as lane:
+        with pytest.raises(BadRequest, match="cannot be sent back"):
+            lane.submit(threading.Lock).result(5)
+        assert lane.submit(pow, 2, 2).result(5) == 4
+
+
+def test_what_a_function_prints_appears_at_its_caller(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    with here.lane(1) as lane:
+        lane.submit(print, "hello from afar").result(5)
+    assert capsys.readouterr().out == "hello from afar\n"
+
+
+def test_the_initializer_runs_in_each_worker_before_any_call(here: Here) -> None:
+    def prepare(value: str) -> None:
+        os.environ["PREPARED"] = value
+
+    with here.lane(2, lane={"initializer": prepare, "initargs": ("yes",)}) as lane:
+        assert set(lane.map(lambda _: os.environ["PREPARED"], range(20))) == {"yes"}
+
+
+def test_an_initializer_that_fails_breaks_the_lane_with_its_reason(here: Here) -> None:
+    _lease, doors = here.open(workers=1)
+    lane = Lane([Door(path=doors[0].path)], initializer=lambda: 1 // 0)
+    with pytest.raises(BadRequest, match="initializer") as caught:
+        lane.submit(pow, 2, 2).result(5)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_lane_after_its_end_says_so(here: Here) -> None:
+    lane = here.lane(1)
+    lane.shutdown()
+    with pytest.raises(LeaseEnded):
+        lane.submit(pow, 2, 2)
+
+
+def test_a_forked_child_cannot_use_its_parents_lane(here: Here) -> None:
+    with here.lane(1) as lane:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                lane.submit(pow, 2, 2)
+            except BadRequest:
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert lane.submit(pow, 2, 2).result(5) == 4

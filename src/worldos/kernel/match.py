@@ -153,7 +153,10 @@ def explain(need: Need, answer: Refusal) -> str:
     wanted = show(need.kind, need.amount)
     if answer.considered == 0:
         return f"no node can give {wanted}: no offers are known"
-    whom = "the only node" if answer.considered == 1 else f"of {answer.considered} nodes"
-    reasons = ", ".join(f"{count} failed at '{constraint}'" for constraint, count in answer.excluded)
     free = f"; free would be {answer.best_free}" if answer.best_free else ""
-    return f"no node can give {wanted}: {whom}: {reasons}{free}"
+    if answer.considered == 1:
+        return f"no node can give {wanted}: the only node is excluded by {answer.excluded[0][0]}{free}"
+    first, *others = (f"by {constraint}" for constraint, _ in answer.excluded)
+    counts = [count for _, count in answer.excluded]
+    reasons = ", ".join([f"{counts[0]} excluded {first}", *map("{} {}".format, counts[1:], others)])
+    return f"no node can give {wanted}: of {answer.considered} nodes {reasons}{free}"

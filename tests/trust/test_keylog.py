@@ -181,6 +181,16 @@ def test_two_that_put_each_other_out_are_both_out() -> None:
     assert active(log) == {"desk", "phone"}
 
 
+def test_one_that_takes_its_remover_down_frees_no_other() -> None:
+    """A burglar with two devices: the first strikes the laptop that put out both, and the second stays out all the same."""
+    log, _, then = with_thief()
+    remove(log, LAPTOP, DESK)
+    remove(log, LAPTOP, THIEF)
+    there = KeyLog(entries=dict(list(log.entries.items())[:then]))
+    remove(there, THIEF, LAPTOP)
+    assert active(both(log, there)) == {"phone"}
+
+
 def test_the_words_win_against_a_device_in_every_order() -> None:
     here, there = household(), household()
     remove(here, RECOVERY, PHONE)

@@ -5,14 +5,16 @@ the removed device when its signer had not seen that entry, and when the warrant
 re-admission (one that had seen the removal). Nothing strikes what the recovery key signs.
 
 Two entries may strike each other: A puts out B while B, cut off, puts out A. Nobody can tell which was first, since a
-time in an entry is only a claim, so the rule is the safe one: in such a circle *all removals count and no admission
-does*. A device that was put out can so take the one that put it out down with it, and can never bring itself back. A
-third device, or the recovery words, admit the other again.
+time in an entry would only be a claim. What hangs on such a circle is *open*, and the rule is the safe one: an open
+removal counts, an open admission does not. So whatever a device signs after it was put out can bring no device back,
+itself least of all: what was void stays void, and every removal that counted still counts. What it can do,
+back-dating, is put out others together with itself, as it could before; the recovery words admit those again, and
+against a removal that the recovery key signed it can do nothing at all.
 
-Method: label entries as counting or void as far as that follows (the grounded labelling); what remains hangs on
-circles; settle the circles that hang on no other; repeat. Sets of entries are the bits of an int, at the places where
-the entries came in. Source: P. M. Dung, "On the acceptability of arguments", Artificial Intelligence 77 (1995); the
-rule for circles is ours.
+Method: label each entry as counting or void as far as that follows (the grounded labelling); the rest is open. Sets
+of entries are the bits of an int, at the places where the entries came in. Source: P. M. Dung, "On the acceptability
+of arguments and its fundamental role in nonmonotonic reasoning, logic programming and n-person games", Artificial
+Intelligence 77 (1995).
 """
 
 from __future__ import annotations
@@ -23,70 +25,35 @@ from worldos.trust.history import History
 
 
 def standing(history: History) -> int:
-    """Return the set of entries that count."""
+    """Return the set of entries that count; each edge of who strikes or warrants whom is looked at once."""
     everything = (1 << len(history.entries)) - 1
     if not history.removals:
         return everything
-    labels = _Labels(history, everything)
-    labels.settle()
-    while labels.open:
-        labels.break_circles()
-        labels.settle()
-    return labels.counts
+    strikers = [history.strikers(place) for place in range(len(history.entries))]
+    hanging = _hanging(strikers, history.warrants)
+    counts, void, waiting = 0, 0, list(bits(everything))
+    while waiting:
+        place = waiting.pop()
+        bit, warrant = 1 << place, 1 << history.warrants[place]
+        if (counts | void) & bit:
+            continue
+        if warrant & void or strikers[place] & counts:
+            void |= bit
+        elif place == 0 or (warrant & counts and not strikers[place] & ~void):
+            counts |= bit
+        else:
+            continue
+        waiting.extend(bits(hanging[place] & ~(counts | void)))
+    return counts | (history.removal_places & ~void)
 
 
-class _Labels:
-    """The labelling on its way: each entry counts, is void, or is still open."""
-
-    def __init__(self, history: History, everything: int) -> None:
-        self.history = history
-        self.open = everything
-        self.counts = 0
-        self.void = 0
-        self.strikers = [history.strikers(place) for place in range(len(history.entries))]
-
-    def settle(self) -> None:
-        """Label all that follows from the labels there are."""
-        before = -1
-        while before != self.open:
-            before = self.open
-            for place in bits(before):
-                warrant = 1 << self.history.warrants[place]
-                if warrant & self.void or self.strikers[place] & self.counts:
-                    self._label_void(1 << place)
-                elif place == 0 or (warrant & self.counts and not self.strikers[place] & ~self.void):
-                    self._label_counts(1 << place)
-
-    def break_circles(self) -> None:
-        """Settle the circles that hang on no other: their removals count, their admissions do not."""
-        reach = self._reach()
-        free = 0
-        for place in reach:
-            if all(reach[other] >> place & 1 for other in bits(reach[place])):
-                free |= 1 << place
-        assert free, "what is open hangs on a circle"
-        self._label_counts(free & self.history.removal_places)
-        self._label_void(free & ~self.history.removal_places)
-
-    def _reach(self) -> dict[int, int]:
-        """Return for each open entry all the open entries that it hangs on, near and far (Warshall's closure)."""
-        reach = {
-            place: (self.strikers[place] | 1 << self.history.warrants[place]) & self.open for place in bits(self.open)
-        }
-        for middle in bits(self.open):
-            through = reach[middle]
-            for place, known in reach.items():
-                if known >> middle & 1:
-                    reach[place] = known | through
-        return reach
-
-    def _label_counts(self, places: int) -> None:
-        self.counts |= places
-        self.open &= ~places
-
-    def _label_void(self, places: int) -> None:
-        self.void |= places
-        self.open &= ~places
+def _hanging(strikers: list[int], warrants: list[int]) -> list[int]:
+    """Return for each entry those whose label depends on it."""
+    hanging = [0] * len(strikers)
+    for place, struck_by in enumerate(strikers):
+        for other in (*bits(struck_by), warrants[place]):
+            hanging[other] |= 1 << place
+    return hanging
 
 
 def bits(places: int) -> Iterator[int]:

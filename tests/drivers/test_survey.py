@@ -113,6 +113,13 @@ def test_a_foreign_driver_that_misbehaves_is_reported_and_left_out(captured, sca
     assert [name for name, _ in told] == ["Odd", "Odd"], "once for the scan, once for the sample"
 
 
+def test_a_driver_that_fails_twice_a_second_is_reported_once(captured):
+    machine, told = captured("vm"), []
+    for _ in range(5):
+        sample(machine, {"Odd": Odd([])}, lambda *line: told.append(line))
+    assert told == [("Odd", "OSError: gone")]
+
+
 def test_a_sample_holds_what_changes_by_kind_and_for_the_node(captured):
     machine = captured("laptop", ("/home/ada",))
     survey(machine, found())

@@ -80,8 +80,10 @@ def _opened(machine: Machine) -> Any | None:
 
 
 def _describe(nvml: Any, handle: Any, version: str) -> Scanned:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    facts: dict[str, Fact] = {"vram": int(memory.total), "driver": version, **_changing(nvml, handle)}
+    facts: dict[str, Fact] = {"driver": version, **_changing(nvml, handle)}
+    memory = _asked(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))  # not where it shares the processor's
+    if memory is not None:
+        facts["vram"] = int(memory.total)
     compute = _asked(nvml, lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
     if compute is not None:
         facts["compute_capability"] = compute[0] * 10 + compute[1]

@@ -53,7 +53,11 @@ def survey(machine: Machine, drivers: Mapping[str, Driver], report: Report = log
 def sample(
     machine: Machine, drivers: Mapping[str, Driver], report: Report = log_broken
 ) -> tuple[dict[str, Sample], dict[str, Fact]]:
-    """Ask every driver what changed; return the samples by kind, and the node's facts that change."""
+    """Ask every driver what changed; return the samples by kind, and the node's facts that change.
+
+    What is wrong with a driver is reported once, not twice a second.
+    """
+    report = _once(machine, report)
     samples: dict[str, Sample] = {}
     facts: dict[str, Fact] = {}
     for kind in sorted(drivers):
@@ -81,6 +85,18 @@ def node_facts(machine: Machine) -> dict[str, Fact]:
     if distribution:
         facts["distribution"] = distribution
     return facts
+
+
+def _once(machine: Machine, report: Report) -> Report:
+    """Return a report that keeps quiet about what it said last."""
+
+    def say(name: str, sentence: str) -> None:
+        key = f"survey.said.{name}"
+        if machine.remembered.get(key) != sentence:
+            machine.remembered[key] = sentence
+            report(name, sentence)
+
+    return say
 
 
 def _checked(driver: Driver, machine: Machine) -> list[Scanned]:

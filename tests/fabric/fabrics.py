@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import uvloop
 
@@ -125,8 +125,7 @@ class Node:
             Identity(key=self.key, account=AccountId("account"), boot=boot),
             self.notes,
             members=roots(*(device(other) for other in (*others, number))),
-            listen=("127.0.0.1", 0),
-            **options,  # type: ignore[arg-type]
+            **{"listen": ("127.0.0.1", 0), **options},  # type: ignore[arg-type]
         )
 
     @property
@@ -157,3 +156,62 @@ def run(story: Callable[[], Coroutine[None, None, None]], *, loops: int = 2) -> 
     uvloop.run(story())
     if loops == 2:
         asyncio.run(story())
+
+
+class Cable:
+    """A TCP proxy in front of a node that can be cut: silently, as a pulled cable, or by closing all."""
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Move nothing any more, and say nothing."""
+        self._whole.clear()
+
+    def heal(self) -> None:
+        self._whole.set()
+
+    def close_all(self) -> None:
+        """Reset every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def stop(self) -> None:
+        self.close_all()
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._whole.wait()
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers += [writer, far_writer]
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.ensure_future(self._move(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _move(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(1 << 16):
+                await self._whole.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.close()

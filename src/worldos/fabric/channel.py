@@ -68,11 +68,13 @@ class Channel:
 
     __slots__ = (
         "_acceptable",
+        "_awaiting",
         "_chunks",
         "_credit",
         "_early",
         "_ended",
         "_eof_sent",
+        "_far_eof",
         "_paused",
         "_queued",
         "_receiver",
@@ -91,6 +93,8 @@ class Channel:
         self.priority = priority
         self._receiver = receiver
         self._acceptable = receiver is None
+        self._awaiting = receiver is not None  # the far end has not yet accepted
+        self._far_eof = False
         self._early: list[bytes] = []  # came before ``accept``, at most a window; b"" is the far end's eof
         self._ended: tuple[Ending, str] | None = None  # the end came before ``accept``
         self._credit = CHANNEL_WINDOW_BYTES  # how much we may still send
@@ -138,7 +142,8 @@ class Channel:
         assert self._acceptable, "only a channel that was opened by the far end is refused, and once"
         self._acceptable = False
         self._early.clear()
-        self._last(frame.REFUSE, reason)
+        if not self.closed:
+            self._last(frame.REFUSE, reason)
 
     def write(self, data: Bytes) -> None:
         """Queue bytes. A ``bytes`` object is kept as it is, anything else is copied. Written after the end: dropped."""
@@ -170,8 +175,11 @@ class Channel:
 
     def abort(self, reason: str = "") -> None:
         """End both directions now; what was not yet sent is dropped."""
+        words = self._chunks[-1] if self._chunks else b""
         self._chunks.clear()
         self.pending_bytes = 0
+        if self.closed and isinstance(words, tuple):
+            self._chunks.append(words)  # closed before, and not yet said
         self.close(reason)
 
     def pause(self) -> None:
@@ -224,14 +232,17 @@ class Channel:
 
     def on_accept(self) -> None:
         """Note that the far end took it."""
+        if not self._awaiting:
+            raise PeerBroke("accepts a channel that waits for nothing")
+        self._awaiting = False
         if self._receiver is not None and not self.closed:
             self._receiver.accepted()
 
     def on_data(self, data: memoryview) -> None:
         """Bytes came from the far end."""
         self._uncredited += len(data)
-        if self._uncredited > CHANNEL_WINDOW_BYTES:
-            raise PeerBroke("more bytes on a channel than its window")
+        if self._uncredited > CHANNEL_WINDOW_BYTES or self._far_eof:
+            raise PeerBroke("more bytes on a channel than its window, or after its end")
         if self.closed:
             return
         if self._receiver is None:
@@ -253,6 +264,9 @@ class Channel:
 
     def on_eof(self) -> None:
         """Note that the far end writes no more."""
+        if self._far_eof:
+            raise PeerBroke("ends a direction twice")
+        self._far_eof = True
         if self._receiver is None:
             self._early.append(b"")
         elif not self.closed:
@@ -265,6 +279,8 @@ class Channel:
         if self.closed:
             return
         self.closed = True
+        if ending is Ending.REFUSED and not self._awaiting:
+            ending = Ending.DONE
         if self._receiver is None:
             self._ended = (ending, reason)
         else:

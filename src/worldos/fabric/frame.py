@@ -35,9 +35,10 @@ CREDIT: Final = 20
 EOF: Final = 21
 CLOSE: Final = 22
 REFUSE: Final = 23
+RELAY: Final = 24  # opens a channel for the records of other nodes
 
 LINK_KINDS: Final = frozenset((HELLO, PING, PONG, ACK))
-SESSION_KINDS: Final = frozenset((MESSAGE, OPEN, ACCEPT, DATA, CREDIT, EOF, CLOSE, REFUSE))
+SESSION_KINDS: Final = frozenset((MESSAGE, OPEN, ACCEPT, DATA, CREDIT, EOF, CLOSE, REFUSE, RELAY))
 
 Frame = tuple[int, int, int, int, int, memoryview]
 """(kind, priority, channel, seq, ack, payload)"""

@@ -42,20 +42,21 @@ import msgspec
 from worldos.errors import NotAllowed
 from worldos.fabric.channel import Channel, Receiver
 from worldos.fabric.limits import (
-    ADDRESSES_PER_PEER_MAX,
     DIAL_RETRY_NS_MAX,
     DIAL_RETRY_NS_MIN,
     DIAL_STAGGER_NS,
     HALF_OPEN_MAX,
     HALF_OPEN_PER_HOST_MAX,
     HANDSHAKE_NS_MAX,
+    LATE_NS,
     LEAF_RENEW_NS,
     PEERS_MAX,
     SECOND,
     TICK_NS,
 )
-from worldos.fabric.link import Link, State
+from worldos.fabric.link import Carrier, Link, State
 from worldos.fabric.peer import Handler, Peer
+from worldos.fabric.switchboard import Switchboard
 from worldos.fabric.tcp import Address, TcpCarrier, format_address, listening_socket, parse_address
 from worldos.fabric.tls import Credentials, TlsPipe
 from worldos.model.ids import AccountId, NodeId
@@ -116,9 +117,9 @@ class Fabric:
         self._identity = identity
         self._listen = listen
         self._beacon_wanted = beacon
-        self._relays = relay
+        self._switchboard = Switchboard(self, willing=relay)
         self._members = dict(members)
-        self._peers: dict[NodeId, Peer] = {}
+        self.peers: dict[NodeId, Peer] = {}
         self._dials: dict[NodeId, asyncio.Task[None]] = {}
         self._credentials = Credentials(*self._fresh_leaf(), self._members.values())
         self._handshakes: dict[Link, asyncio.TimerHandle] = {}
@@ -143,8 +144,8 @@ class Fabric:
             self._server = await loop.create_server(self._accepting, sock=raw)
         self._spawn(self._tick_forever())
         self._spawn(self._renew_forever())
-        for node in sorted(self._peers):
-            self._keep_dialing(self._peers[node])
+        for node in sorted(self.peers):
+            self.dial(self.peers[node])
 
     async def close(self) -> None:
         """Close everything; nothing is called afterwards."""
@@ -156,9 +157,9 @@ class Fabric:
         await asyncio.gather(*tasks, return_exceptions=True)
         for link in list(self._handshakes):
             link.abort("this node stops")
-        for node in sorted(self._peers):
-            self._peers[node].end("this node stops")
-        self._peers.clear()
+        for node in sorted(self.peers):
+            self.peers[node].end("this node stops")
+        self.peers.clear()
         await asyncio.sleep(0)  # let the transports say good-bye
 
     # -- what the agent does -----------------------------------------------------------------------
@@ -176,17 +177,15 @@ class Fabric:
         if node == self.node or node not in self._members:
             return
         peer = self._peer(node)
-        fresh = [format_address(parse_address(address)) for address in addresses]
-        known = [address for address in peer.addresses if address not in fresh]
-        peer.addresses[:] = [*dict.fromkeys(fresh), *known][:ADDRESSES_PER_PEER_MAX]
-        self._keep_dialing(peer)
+        peer.learn([format_address(parse_address(address)) for address in addresses])
+        self.dial(peer)
 
     def forget(self, node: NodeId, reason: str) -> None:
         """Close all links to a node and end its session; as a member it may come back by itself."""
         dial = self._dials.pop(node, None)
         if dial is not None:
             dial.cancel()
-        peer = self._peers.pop(node, None)
+        peer = self.peers.pop(node, None)
         if peer is not None:
             peer.end(reason)
 
@@ -205,7 +204,7 @@ class Fabric:
     def statistics(self) -> Statistics:
         """Return a snapshot."""
         return Statistics(
-            peers=tuple(_peer_statistics(self._peers[node]) for node in sorted(self._peers)),
+            peers=tuple(_peer_statistics(self.peers[node]) for node in sorted(self.peers)),
             half_open=len(self._door),
             refused=self._refused,
         )
@@ -242,10 +241,35 @@ class Fabric:
     def link_up(self, link: Link) -> None:
         """Note that it has proved itself: no timer runs any more."""
         self._settle(link)
+        if not link.via:
+            for peer in self.peers.values():
+                if peer.active is None:
+                    peer.relays.restart()
 
     def link_closed(self, link: Link) -> None:
         """Note that a link of a known node is over."""
         self._settle(link)
+
+    def relay_called(self, peer: Peer, channel: Channel, words: bytes) -> None:
+        """Hand on."""
+        self._switchboard.called(peer, channel, words)
+
+    def seek_relay(self, peer: Peer) -> None:
+        """Hand on."""
+        self._switchboard.seek(peer)
+
+    def dial(self, peer: Peer) -> None:
+        """Keep trying a peer's addresses while no direct link is up."""
+        if self._loop is not None and peer.node not in self._dials and peer.addresses:
+            self._dials[peer.node] = self._loop.create_task(self._dial_forever(peer))
+
+    def is_member(self, node: NodeId) -> bool:
+        """Whether a node is one of ours."""
+        return node in self._members
+
+    def relayed_link(self, carrier: Carrier, via: NodeId, *, dialed: bool) -> Link | None:
+        """Make a link through a relay; None where too many are half open."""
+        return self._new_link(carrier, dialed=dialed, via=via) if dialed else self._accept(carrier, via, via=via)
 
     # -- what links need (link.Door) ---------------------------------------------------------------
 
@@ -267,11 +291,11 @@ class Fabric:
         return fresh_leaf(self._identity.key, int(time.time()), secrets.token_bytes(32))
 
     def _peer(self, node: NodeId) -> Peer:
-        peer = self._peers.get(node)
+        peer = self.peers.get(node)
         if peer is None:
-            if len(self._peers) >= PEERS_MAX:
+            if len(self.peers) >= PEERS_MAX:
                 raise NotAllowed(f"more than {PEERS_MAX} peers")
-            peer = self._peers[node] = Peer(self, node)
+            peer = self.peers[node] = Peer(self, node)
         return peer
 
     def _flush_late(self) -> None:
@@ -292,16 +316,20 @@ class Fabric:
         return TcpCarrier(self._accepted, self.now_ns)
 
     def _accepted(self, carrier: TcpCarrier, address: Address) -> Link | None:
-        host = address[0]
-        if len(self._door) >= HALF_OPEN_MAX or list(self._door.values()).count(host) >= HALF_OPEN_PER_HOST_MAX:
+        return self._accept(carrier, address[0].removeprefix("::ffff:"))
+
+    def _accept(self, carrier: Carrier, origin: str, via: str = "") -> Link | None:
+        """Let somebody try to prove who it is; ``origin`` is a host or a relay, and each has a few tries at one time."""
+        if len(self._door) >= HALF_OPEN_MAX or list(self._door.values()).count(origin) >= HALF_OPEN_PER_HOST_MAX:
             self._refused += 1
             return None
-        link = self._new_link(carrier, dialed=False)
-        self._door[link] = host
+        link = self._new_link(carrier, dialed=False, via=via)
+        link.host = "" if via else origin
+        self._door[link] = origin
         return link
 
-    def _new_link(self, carrier: TcpCarrier, *, dialed: bool) -> Link:
-        link = Link(self, TlsPipe(self._credentials, dialed=dialed), carrier, dialed=dialed)
+    def _new_link(self, carrier: Carrier, *, dialed: bool, via: str = "") -> Link:
+        link = Link(self, TlsPipe(self._credentials, dialed=dialed), carrier, dialed=dialed, via=via)
         self._handshakes[link] = self.later(HANDSHAKE_NS_MAX, lambda: link.abort("no handshake in time"))
         return link
 
@@ -311,11 +339,17 @@ class Fabric:
         task.add_done_callback(self._tasks.discard)
 
     async def _tick_forever(self) -> None:
+        due_ns = self.now_ns()
         while True:
             await asyncio.sleep(TICK_NS / SECOND)
             now_ns = self.now_ns()
-            for node in sorted(self._peers):
-                self._peers[node].tick(now_ns)
+            late_ns = now_ns - due_ns - TICK_NS
+            due_ns = now_ns
+            for peer in [self.peers[node] for node in sorted(self.peers)]:
+                if late_ns > LATE_NS:  # we slept, not they
+                    for link in peer.links:
+                        link.forgive(late_ns)
+                peer.tick(now_ns)
 
     async def _renew_forever(self) -> None:
         while True:
@@ -324,19 +358,15 @@ class Fabric:
 
     # -- dialing -----------------------------------------------------------------------------------
 
-    def _keep_dialing(self, peer: Peer) -> None:
-        if self._loop is not None and peer.node not in self._dials and peer.addresses:
-            self._dials[peer.node] = self._loop.create_task(self._dial_forever(peer))
-
     async def _dial_forever(self, peer: Peer) -> None:
         """Try all addresses, again and again, while no direct link is up."""
         pause_ns = DIAL_RETRY_NS_MIN
         while True:
-            if peer.has_direct():
+            if peer.paths.has_direct():
                 await peer.unlinked.wait()
                 pause_ns = DIAL_RETRY_NS_MIN
             await self._dial_all(peer)
-            if not peer.has_direct():
+            if not peer.paths.has_direct():
                 await asyncio.sleep(pause_ns * self._dice.uniform(0.8, 1.2) / SECOND)
                 pause_ns = min(pause_ns * 2, DIAL_RETRY_NS_MAX)
 

@@ -47,19 +47,22 @@ NOTSENT_LOWAT_BYTES: Final = 128 * KIB  # what the kernel may hold unsent: contr
 
 # -- liveness and paths ----------------------------------------------------------------------------
 TICK_NS: Final = 50 * MS
+LATE_NS: Final = 100 * MS  # a tick this late was our own pause, not the silence of others
 PROBE_NS: Final = 1 * SECOND
 PROBE_BUSY_NS: Final = 250 * MS  # a peer with open channels is asked more often
 PROBE_DOUBT_NS: Final = 200 * MS
-DOUBT_NS: Final = 250 * MS  # asked, or unacknowledged data, and nothing heard for this long: look for another way
+UNACKED_ASK_NS: Final = 60 * MS  # data unacknowledged and nothing heard for this long: ask
+DOUBT_NS: Final = 200 * MS  # asked, or unacknowledged data, and nothing heard for this long: look for another way
 LINK_SILENT_NS_MAX: Final = 2 * SECOND  # ... for this long: the link is closed, the session is not
-FOLLOW_NS: Final = 250 * MS  # the peer sends on another link and ours is silent for this long: follow it
 SETTLE_NS: Final = 500 * MS  # a direct link must be good for this long before traffic returns to it
+FAILED_SOON_NS: Final = 10 * SECOND  # a direct link that fails this soon after the return failed soon
 SETTLE_NS_MAX: Final = 30 * SECOND  # ... doubled up to this when it failed soon after
 RELAYS_ASKED_AT_ONCE: Final = 3
+RELAY_RETRY_NS_MIN: Final = 200 * MS
 RELAY_RETRY_NS_MAX: Final = 10 * SECOND
 RELAY_CHANNELS_PER_PEER_MAX: Final = 64  # spliced for one member at one time
 DIAL_RETRY_NS_MIN: Final = 200 * MS
-DIAL_RETRY_NS_MAX: Final = 10 * SECOND
+DIAL_RETRY_NS_MAX: Final = 5 * SECOND
 DIAL_STAGGER_NS: Final = 100 * MS  # between the addresses of one peer
 ADDRESSES_PER_PEER_MAX: Final = 8
 PEERS_MAX: Final = 256
@@ -81,7 +84,7 @@ assert DATA_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
 assert HELLO_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
 assert CHANNEL_PENDING_LOW_BYTES < CHANNEL_PENDING_HIGH_BYTES < CHANNEL_PENDING_BYTES_MAX
 assert ACK_EVERY_BYTES * 4 <= INFLIGHT_BYTES_MAX, "acknowledgements must come before the sender has to stop"
-assert ACK_DELAY_NS * 4 < DOUBT_NS, "a healthy peer that only listens must not be doubted"
-assert DOUBT_NS + PROBE_DOUBT_NS < 500 * MS, "a cut costs at most half a second"
+assert ACK_DELAY_NS * 2 < UNACKED_ASK_NS, "a healthy peer that only listens must not be doubted"
+assert UNACKED_ASK_NS + DOUBT_NS + 2 * TICK_NS < 400 * MS, "a cut costs at most half a second, the relay included"
 assert DOUBT_NS < LINK_SILENT_NS_MAX < SESSION_SILENT_NS_MAX
 assert LEAF_RENEW_NS * 2 < LEAF_LIFE_NS

@@ -21,7 +21,7 @@ from worldos.fabric import frame
 from worldos.fabric.channel import Bytes
 from worldos.fabric.tls import LinkEnded, TlsPipe
 
-_HELLO: Final = Struct("<BQQQQ")
+_HELLO: Final = Struct("<BQQQQH")
 _HELLO_VERSION: Final = 1
 _MOMENT: Final = Struct("<Q")
 
@@ -33,20 +33,21 @@ class Hello(msgspec.Struct, frozen=True):
     session: int
     known: int  # the session number of the far end, 0 where none is known
     received: int
+    port: int  # where it listens; 0: nowhere
 
     def encode(self) -> bytes:
         """Make the payload of a Hello frame."""
-        return _HELLO.pack(_HELLO_VERSION, self.boot, self.session, self.known, self.received)
+        return _HELLO.pack(_HELLO_VERSION, self.boot, self.session, self.known, self.received, self.port)
 
 
 def decode_hello(payload: memoryview) -> Hello:
     """Read the payload of a Hello frame; more bytes may follow in a later version."""
     if len(payload) < _HELLO.size:
         raise PeerBroke("a Hello that is too short")
-    version, boot, session, known, received = _HELLO.unpack_from(payload)
+    version, boot, session, known, received, port = _HELLO.unpack_from(payload)
     if version != _HELLO_VERSION:
         raise PeerBroke(f"speaks version {version} of the fabric")
-    return Hello(boot, session, known, received)
+    return Hello(boot, session, known, received, port)
 
 
 class State(Enum):
@@ -117,6 +118,7 @@ class Link:
         self._door = door
         self._owner: LinkOwner | None = None
         self.via = via
+        self.host = ""  # the far end's address, where it dialed
         self.dialed = dialed
         self.state = State.HANDSHAKE
         self.writable = True

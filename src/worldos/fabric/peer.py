@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from worldos.fabric.channel import Channel
-from worldos.fabric.limits import ACK_DELAY_NS, FLUSH_BYTES, SESSION_SILENT_NS_MAX
+from worldos.fabric.limits import (
+    ACK_DELAY_NS,
+    ADDRESSES_PER_PEER_MAX,
+    FLUSH_BYTES,
+    RESEND_AFTER_NS,
+    SESSION_SILENT_NS_MAX,
+)
 from worldos.fabric.link import Hello, Link, Sink
+from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay, Use
+from worldos.fabric.relay import RelaySearch
 from worldos.fabric.session import Session
 from worldos.model.ids import NodeId
 
@@ -48,6 +56,7 @@ class PeerHost(Protocol):
 
     node: NodeId
     boot: int
+    port: int
     handler: Handler
 
     def now_ns(self) -> int:
@@ -71,6 +80,15 @@ class PeerHost(Protocol):
     def link_closed(self, link: Link) -> None:
         """Note that a link of a known node is over."""
 
+    def relay_called(self, peer: Peer, channel: Channel, words: bytes) -> None:
+        """Note that the peer wants to be relayed, or relays somebody to this node."""
+
+    def seek_relay(self, peer: Peer) -> None:
+        """Look for a node that reaches this peer."""
+
+    def dial(self, peer: Peer) -> None:
+        """Keep trying the peer's addresses."""
+
 
 class Peer:
     """One other node."""
@@ -79,14 +97,18 @@ class Peer:
         self._host = host
         self.node = node
         self.boot = 0  # not yet known
-        self.links: list[Link] = []  # those that are up
-        self.active: Link | None = None
+        self.paths: Paths[Link] = Paths(first=host.node < node)
         self.addresses: list[str] = []
         self.linked = asyncio.Event()  # a direct link is up
         self.unlinked = asyncio.Event()  # no direct link is up
         self.unlinked.set()
+        self.relays = RelaySearch()
         self._lost_ns = host.now_ns()  # when the last link went
         self._told_rtt_us = 0
+        self._told_via: str | None = None
+        self._followed = 0
+        self._acked = 0  # as of the last progress
+        self._acked_ns = 0
         self._ack_timer: asyncio.TimerHandle | None = None
         self.session = self._new_session(host.fresh_id())
 
@@ -106,9 +128,18 @@ class Peer:
 
     def tick(self, now_ns: int) -> None:
         """Look after time: called every ``TICK_NS``."""
+        session = self.session
+        unacked = session.inflight_bytes > 0
+        self._act(self.paths.tick(now_ns, unacked=unacked, busy=bool(session.channels)))
+        if not unacked or session.acked != self._acked or self.active is None:
+            self._acked, self._acked_ns = session.acked, now_ns
+        elif now_ns - self._acked_ns > RESEND_AFTER_NS and not self.paths.in_doubt(now_ns):
+            self._acked_ns = now_ns
+            session.rewind()  # the way lives and nothing gets through: frames were dropped by a switch
+            self.flush()
         if not self.links and now_ns - self._lost_ns > SESSION_SILENT_NS_MAX:
             self._lost_ns = now_ns
-            self._restart_session(self._host.fresh_id(), "not reached for 60 s")
+            self._restart_session(self._host.fresh_id(), "not reached for too long")
 
     def end(self, reason: str) -> None:
         """Close all links and end the session."""
@@ -118,9 +149,20 @@ class Peer:
         if self._ack_timer is not None:
             self._ack_timer.cancel()
 
-    def has_direct(self) -> bool:
-        """Whether a direct link is up."""
-        return any(not link.via for link in self.links)
+    @property
+    def links(self) -> list[Link]:
+        """The links that are up."""
+        return self.paths.ways
+
+    @property
+    def active(self) -> Link | None:
+        """The link in use."""
+        return self.paths.active
+
+    def learn(self, addresses: list[str]) -> None:
+        """Remember addresses, the newest first."""
+        known = [address for address in self.addresses if address not in addresses]
+        self.addresses[:] = [*dict.fromkeys(addresses), *known][:ADDRESSES_PER_PEER_MAX]
 
     # -- what the session says ---------------------------------------------------------------------
 
@@ -136,12 +178,16 @@ class Peer:
         """Write at the end of this turn."""
         self._host.dirty(self)
 
+    def session_relay(self, channel: Channel, words: bytes) -> None:
+        """Hand on."""
+        self._host.relay_called(self, channel, words)
+
     # -- what a link says --------------------------------------------------------------------------
 
     def link_hello(self, link: Link) -> Hello:
         """Return our first words."""
         session = self.session
-        return Hello(self._host.boot, session.my_id, session.peer_id, session.received)
+        return Hello(self._host.boot, session.my_id, session.peer_id, session.received, self._host.port)
 
     def link_greeted(self, link: Link, hello: Hello) -> Sink:
         """Note that the peer lives and knows us."""
@@ -152,22 +198,29 @@ class Peer:
             self.session.meet(hello.session, 0, 0)
         self.boot = hello.boot
         first = not self.links
-        self.links.append(link)
+        now_ns = self._host.now_ns()
         self._host.link_up(link)
-        self._close_doubles(link)
-        self._choose()
         if not link.via:
             self.linked.set()
             self.unlinked.clear()
+        if link.host and hello.port:
+            self.addresses.append(f"[{link.host}]:{hello.port}" if ":" in link.host else f"{link.host}:{hello.port}")
+            self.learn([])
+            self._host.dial(self)
+        self._act(self.paths.add(link, now_ns))
+        for useless in self.paths.doubles(link, now_ns):
+            useless.close("another link stays")
         if first:
             self._host.handler.on_peer(self.node, self.boot, link.via, link.rtt_us)
-        link.ping(self._host.now_ns(), self.session.received)
         return self.session.receive
 
     def link_fed(self, link: Link) -> None:
         """Write the answers of this batch, and tell what came."""
         self._host.flush_dirty()
         session = self.session
+        if link is not self.active and session.received != self._followed:
+            self._followed = session.received  # data came on a way that is not ours
+            self._act(self.paths.follow(link, self._host.now_ns()))
         if session.ack_owed():
             if session.ack_urgent():
                 (self.active or link).tell(session.ack_frame())
@@ -190,16 +243,15 @@ class Peer:
         self._host.link_closed(link)
         if link not in self.links:
             return
-        self.links.remove(link)
-        if not self.has_direct():
+        self._act(self.paths.remove(link, self._host.now_ns()))
+        self.relays.restart()
+        if not self.paths.has_direct():
             self.linked.clear()
             self.unlinked.set()
-        if link is self.active:
-            self.active = None
-            self._choose()
         if not self.links:
             self._lost_ns = self._host.now_ns()
             self._told_rtt_us = 0
+            self._told_via = None
             self._host.handler.on_peer_lost(self.node, reason)
 
     # -- inside ------------------------------------------------------------------------------------
@@ -218,23 +270,24 @@ class Peer:
         if self.active is not None and self.session.ack_owed():
             self.active.tell(self.session.ack_frame())
 
-    def _close_doubles(self, fresh: Link) -> None:
-        """Close the links that a new one of the same kind makes useless."""
-        mine_first = self._host.node < self.node
-        for other in list(self.links):
-            if other is fresh or bool(other.via) != bool(fresh.via):
-                continue
-            if other.dialed == fresh.dialed:
-                other.close("replaced by a newer link")
-            elif not mine_first:  # of two that cross, the one dialed by the smaller id stays: ours goes
-                (fresh if fresh.dialed else other).close("the other end's link stays")
+    def _act(self, actions: list[Action[Link]]) -> None:
+        for action in actions:
+            match action:
+                case Ask(way):
+                    way.ping(self._host.now_ns(), self.session.received)
+                case Use(way):
+                    self._use(way)
+                case Drop(way):
+                    way.abort("silent for too long")
+                case SeekRelay():
+                    self._host.seek_relay(self)
+                case _:
+                    assert_never(action)
 
-    def _choose(self) -> None:
-        """Use the best link: a direct one before a relay, the one that stays before the other."""
-        mine_first = self._host.node < self.node
-        best = min(self.links, key=lambda link: (bool(link.via), link.dialed != mine_first), default=None)
-        if best is self.active or best is None:
-            return
-        self.active = best
+    def _use(self, link: Link) -> None:
         self.session.rewind()
         self.flush()
+        if self._told_via is not None and self._told_via != link.via:
+            self._host.handler.on_path(self.node, link.via, link.rtt_us)
+            self._told_rtt_us = link.rtt_us
+        self._told_via = link.via

@@ -52,6 +52,9 @@ class Owner(Protocol):
     def session_opened(self, channel: Channel, hello: bytes) -> None:
         """Note that the peer opened a channel: accept or refuse it, now or later."""
 
+    def session_relay(self, channel: Channel, words: bytes) -> None:
+        """Note that the peer wants a channel to be relayed, or that it relays one to this node."""
+
     def session_ready(self) -> None:
         """There is something to take; called once until the next ``take``."""
 
@@ -119,8 +122,8 @@ class Session:
         self.queue(frame.MESSAGE, priority, 0, message)
         return True
 
-    def open(self, hello: bytes, priority: int, receiver: Receiver) -> Channel:
-        """Open a channel; what is written goes out at once, before the far end has accepted."""
+    def open(self, hello: bytes, priority: int, receiver: Receiver, kind: int = frame.OPEN) -> Channel:
+        """Open a channel; what is written goes out at once, before the far end has accepted. ``kind``: OPEN or RELAY."""
         if len(hello) > HELLO_BYTES_MAX:
             raise BadRequest(f"a channel hello of {len(hello)} bytes")
         if len(self.channels) >= CHANNELS_MAX:
@@ -128,7 +131,7 @@ class Session:
         number = self._next_channel
         self._next_channel += 2
         channel = self.channels[number] = Channel(self, number, priority, receiver)
-        self.queue(frame.OPEN, priority, number, hello)
+        self.queue(kind, priority, number, hello)
         return channel
 
     def queue(self, kind: int, priority: int, channel: int, payload: Bytes) -> None:
@@ -270,8 +273,8 @@ class Session:
             self._owner.session_ready()
 
     def _receive_rest(self, kind: int, priority: int, number: int, payload: memoryview) -> None:
-        if kind == frame.OPEN:
-            self._receive_open(number, priority, bytes(payload))
+        if kind in (frame.OPEN, frame.RELAY):
+            self._receive_open(kind, number, priority, bytes(payload))
             return
         channel = self.channels.get(number)
         if channel is None:
@@ -287,7 +290,7 @@ class Session:
             ending = Ending.REFUSED if kind == frame.REFUSE else Ending.DONE
             channel.on_end(ending, decode_reason(payload))
 
-    def _receive_open(self, number: int, priority: int, hello: bytes) -> None:
+    def _receive_open(self, kind: int, number: int, priority: int, hello: bytes) -> None:
         if number & 1 == self._parity or not number or number in self.channels:
             raise PeerBroke(f"opens channel {number}, which is not its to open")
         if len(hello) > HELLO_BYTES_MAX:
@@ -297,4 +300,7 @@ class Session:
             channel.refuse("too many channels")
             return
         self.channels[number] = channel
-        self._owner.session_opened(channel, hello)
+        if kind == frame.RELAY:
+            self._owner.session_relay(channel, hello)
+        else:
+            self._owner.session_opened(channel, hello)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from worldos.drivers.gpu import driver
@@ -97,4 +98,6 @@ def test_a_lease_shows_its_workers_one_card_only(captured, leased):
     lane = driver.lane(captured("vm"), leased("GPU-1", "GPU", 1000, memory_bytes=10**9))
     assert lane.environ["CUDA_VISIBLE_DEVICES"] == "GPU-1"
     assert (lane.workers, lane.memory_bytes, lane.driver) == (1, 10**9, "")
+    both = msgspec.structs.replace(leased("GPU-1", "GPU", 2000), also=("GPU-2",))
+    assert driver.lane(captured("laptop"), both).environ["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
     assert driver.lane(captured("board"), leased("GPU-1", "GPU", 1000, workers=3)).workers == 3

@@ -5,7 +5,8 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldos.drivers.machine import Machine, printable
+from worldos.drivers.machine import Machine, local_name, printable
+from worldos.drivers.survey import LOCAL_NAME
 from worldos.model.limits import NAME_CHARS_MAX
 
 
@@ -46,6 +47,11 @@ def test_foreign_text_comes_out_short_and_printable(text):
     assert len(line) <= NAME_CHARS_MAX
     assert line.isprintable()
     assert line == line.strip()
+
+
+@given(st.text())
+def test_any_name_becomes_one_that_can_stand_in_an_address(text):
+    assert LOCAL_NAME.fullmatch(local_name(text))
 
 
 def test_bytes_that_are_no_text_still_make_a_line(tmp_path):

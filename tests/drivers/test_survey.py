@@ -102,6 +102,9 @@ def piece(**changes):
         [piece(), piece()],
         [piece(local="a\nb")],
         [piece(local="")],
+        [piece(local="a/b")],
+        [piece(local="a b")],
+        [piece(local="x" * 65)],
         [piece(facts={"x": object()})],
     ],
 )

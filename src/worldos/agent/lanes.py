@@ -112,8 +112,9 @@ class Lanes:
         driver = self._scanner.drivers.get(terms.need.kind)
         if driver is None:
             raise BadRequest(f"no driver for {terms.need.kind} is installed here")
-        local = terms.resources[0].rsplit("/", 1)[-1]
-        return driver.lane(self._scanner.machine, Leased(lease=terms.lease, local=local, need=terms.need))
+        local, *also = [resource.rsplit("/", 1)[-1] for resource in terms.resources]
+        leased = Leased(lease=terms.lease, local=local, need=terms.need, also=tuple(also))
+        return driver.lane(self._scanner.machine, leased)
 
     async def _end(self, lease: LeaseId, opening: asyncio.Task[tuple[str, ...]]) -> None:
         await asyncio.wait([opening])

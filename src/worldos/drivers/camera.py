@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine
+from worldos.drivers.machine import Machine, local_name
 from worldos.errors import BadRequest
 from worldos.model.resource import Kind, Scanned
 
@@ -58,7 +58,7 @@ def _port(machine: Machine, node: str) -> str:
     """Return where the camera is plugged in (``1-5:1.0``), which stays the same over restarts; else the node's name."""
     parts = machine.target(f"{VIDEO}/{node}").split("/")
     if len(parts) >= 3 and parts[-2] == "video4linux":
-        return parts[-3]
+        return local_name(parts[-3])
     return node
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine
+from worldos.drivers.machine import Machine, local_name
 from worldos.errors import BadRequest
 from worldos.model.resource import Fact, Kind, Scanned
 
@@ -33,7 +33,7 @@ class DisplayDriver:
                 screens.append(
                     Scanned(
                         kind=self.kind,
-                        local=connector,
+                        local=local_name(connector),
                         name=match[1],
                         unit="piece",
                         capacity=1,

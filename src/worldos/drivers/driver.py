@@ -41,12 +41,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: dict[str, Fact] = {}
 
 
-class Leased(msgspec.Struct, frozen=True, kw_only=True):
-    """What was granted of one scanned resource: enough to staff its lane."""
+class Leased(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was granted of one scanned resource, or of several whole ones (``also``): enough to staff its lane."""
 
     lease: LeaseId
     local: str
     need: Need
+    also: tuple[str, ...] = ()
 
 
 class LaneNeeds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -52,13 +52,13 @@ class GpuDriver:
         return Sample(facts={local: _changing(nvml, handle) for local, handle in handles.items()})
 
     def lane(self, machine: Machine, leased: Leased) -> LaneNeeds:
-        """Staff Python workers that see this card only; one unless the need says otherwise."""
+        """Staff Python workers that see these cards only; one unless the need says otherwise."""
         need = leased.need
         workers = need.workers or 1
         return LaneNeeds(
             workers=workers,
             memory_bytes=need.memory_bytes,
-            environ={"CUDA_VISIBLE_DEVICES": leased.local, **thread_environ(MILLI, workers)},
+            environ={"CUDA_VISIBLE_DEVICES": ",".join((leased.local, *leased.also)), **thread_environ(MILLI, workers)},
         )
 
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 from collections.abc import Sequence
 
 from worldos.model.limits import NAME_CHARS_MAX
 
 TEXT_BYTES_MAX = 64 * 1024
+NOT_IN_NAMES = re.compile(r"[^!-.0-~]")
 
 
 def printable(text: str) -> str:
     """Return what a device calls itself as one short line without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line[:NAME_CHARS_MAX].rstrip()
+
+
+def local_name(text: str) -> str:
+    """Return a device's name as it may stand in ids and addresses: no blanks, no slashes, nothing beyond ASCII."""
+    return NOT_IN_NAMES.sub("-", printable(text)) or "-"
 
 
 class Machine:

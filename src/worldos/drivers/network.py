@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine
+from worldos.drivers.machine import Machine, local_name, printable
 from worldos.model.resource import Fact, Kind, Scanned
 
 MEGABIT = 1_000_000
@@ -68,8 +68,8 @@ def _describe(machine: Machine, name: str, addresses: tuple[str, ...]) -> Scanne
     facts: dict[str, Fact] = {"speed_known": known, "wireless": wireless, **_address_facts(addresses)}
     return Scanned(
         kind=Kind.NETWORK,
-        local=name,
-        name=name,
+        local=local_name(name),
+        name=printable(name),
         unit="bit/s",
         capacity=capacity,
         free=capacity,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine
+from worldos.drivers.machine import Machine, local_name, printable
 from worldos.errors import BadRequest
 from worldos.model.resource import Fact, Kind, Scanned
 
@@ -39,8 +39,8 @@ class PowerDriver:
         return [
             Scanned(
                 kind=self.kind,
-                local=supply.name,
-                name=supply.model or supply.name,
+                local=local_name(supply.name),
+                name=supply.model or printable(supply.name),
                 unit="piece",
                 capacity=1,
                 free=1,
@@ -54,7 +54,7 @@ class PowerDriver:
     def sample(self, machine: Machine) -> Sample:
         """Say whether we run on a battery and how full it is."""
         present = supplies(machine)
-        return Sample(facts={supply.name: _facts(supply) for supply in present}, node=node_facts(present))
+        return Sample(facts={local_name(supply.name): _facts(supply) for supply in present}, node=node_facts(present))
 
     def lane(self, machine: Machine, leased: Leased) -> LaneNeeds:
         """Refuse: power cannot be leased."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine, printable
+from worldos.drivers.machine import Machine, local_name, printable
 from worldos.errors import BadRequest
 from worldos.model.resource import Kind, Scanned
 
@@ -27,7 +27,7 @@ class SoundDriver:
         for line in machine.text("/proc/asound/cards").splitlines():
             match = CARD.match(line)
             if match:
-                number, local, title = int(match[1]), printable(match[2]), printable(match[3])
+                number, local, title = int(match[1]), local_name(match[2]), printable(match[3])
                 capture, playback = _directions(streams, number)
                 cards.append(_card(local, title.partition(" - ")[2] or title, capture=capture, playback=playback))
         return sorted(cards, key=lambda card: card.local)

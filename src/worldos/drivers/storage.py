@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
-from worldos.drivers.machine import Machine, printable
+from worldos.drivers.machine import Machine, local_name, printable
 from worldos.errors import BadRequest
 from worldos.model.resource import Fact, Kind, Scanned
 
@@ -160,10 +160,10 @@ def _is_shown(folder: str, kind: str, options: list[str]) -> bool:
 
 def _local_name(device: str, folder: str) -> str:
     if device.startswith("/dev/"):
-        return printable(device.removeprefix("/dev/").removeprefix("mapper/").replace("/", "-"))
+        return local_name(device.removeprefix("/dev/").removeprefix("mapper/"))
     if folder == "/":
         return "root"
-    return printable((device if "/" in device else folder).strip("/").replace("/", "-"))
+    return local_name((device if "/" in device else folder).strip("/"))
 
 
 def _rotational(machine: Machine, device: str) -> bool | None:

@@ -7,6 +7,7 @@ are those that hold for all its resources; no host name, no serial number, no ha
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -28,6 +29,7 @@ ARCHITECTURES = {
     "i686": "x86",
     "i386": "x86",
 }
+LOCAL_NAME = re.compile(r"[!-.0-~]{1,64}")  # it becomes a part of the resource's id and address
 VIRTUAL_FILES = ("/.dockerenv", "/run/.containerenv", "/sys/hypervisor/type")
 
 
@@ -108,8 +110,10 @@ def _checked(driver: Driver, machine: Machine) -> list[Scanned]:
             raise ValueError(f"{scanned.local} is of kind {scanned.kind}, not {driver.kind}")
         if not 0 <= scanned.free <= scanned.capacity:
             raise ValueError(f"{scanned.local}: free {scanned.free} of {scanned.capacity}")
-        if scanned.local in names or scanned.local != printable(scanned.local) or not scanned.local:
-            raise ValueError(f"{scanned.local!r} is not a printable name of its own")
+        if scanned.local in names or not LOCAL_NAME.fullmatch(scanned.local):
+            raise ValueError(
+                f"{scanned.local!r} is not a name of its own of 1 to 64 characters without blanks and slashes"
+            )
         names.add(scanned.local)
     return found
 

@@ -5,6 +5,8 @@
     lane.submit_call(fn, (1, 2), {}, retries=0)          # never run twice
     lane.add_door(Door(...)); lane.lose_door(path, why)  # what the control connection says
     lane.doubt("n1"); lane.trust("n1")                   # its node is suspected; heard again
+    lane.verb("command", "put", "a", b"..")              # the driver behind the lease, if it has one
+    lane.listen(lambda number, topic, payload: ...)      # what it tells; answer by verb("respond", number, answer)
     lane.no_more_doors()                                 # calls without any worker fail with NodeGone
     lane.statistics(); lane.shutdown()
 
@@ -40,7 +42,7 @@ import msgspec
 from worldos.errors import BadRequest, LeaseEnded, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.kernel import calls as kernel
 from worldos.kernel.calls import Calls, Failure, Loss
-from worldos.lanes import pack, wire
+from worldos.lanes import driving, pack, wire
 from worldos.lanes.future import LaneFuture, RemoteTraceback
 from worldos.lanes.link import Door, Link, Place
 from worldos.lanes.wire import Frame, FrameKind, Status
@@ -56,6 +58,9 @@ PUMP_CALLS: Final = 32
 RETRIES_DEFAULT: Final = 3
 
 __all__ = ["Door", "Lane", "LaneFuture", "LaneUse", "RemoteTraceback"]
+
+
+OnEvent = Callable[[int, str, Any], object]
 
 
 class LaneUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +111,8 @@ class Lane(Executor):
         self._tick_s = 0.0
         self._torn = False
         self._torn_reading = False
+        self._on_event: OnEvent | None = None
+        self._events: list[tuple[int, str, Any]] = []
         self._tender: threading.Thread | None = None
         self._tender_sleeps = True
         self._bell = threading.Event()
@@ -164,6 +171,17 @@ class Lane(Executor):
         if pump:
             self._pump()
         return future
+
+    def verb(self, name: str, /, *args: Any, **kwargs: Any) -> LaneFuture:
+        """Drive the object behind the lease by one of the verbs (``lanes.driving``). Never done twice."""
+        return self.submit_call(driving.verb, (name, *args), kwargs, retries=0)
+
+    def listen(self, on_event: OnEvent) -> None:
+        """Call ``on_event(number, topic, payload)`` for each event of a driver, in whatever thread drives."""
+        with self._lock:
+            self._on_event = on_event
+            if self._tender_sleeps:
+                self._wake_tender()
 
     def cancel_call(self, future: LaneFuture) -> bool:
         """Cancel a call that no worker has."""
@@ -360,7 +378,7 @@ class Lane(Executor):
                 self._tick_s = now_s + TURN_SECONDS
                 self._act(self._machine.handle(kernel.ClockTicked(now_ns=int(now_s * 1e9))))
             self._torn = False
-        if self._callbacks:
+        if self._callbacks or self._events:
             self._run_callbacks()
         for fd, event in self._epoll.poll(timeout_s):
             link = self._by_fd.get(fd)
@@ -370,7 +388,7 @@ class Lane(Executor):
                 self._unblock(link)
             if event & ~select.EPOLLOUT:
                 self._read(link)
-        if self._callbacks:
+        if self._callbacks or self._events:
             self._run_callbacks()
 
     def _read(self, link: Link) -> None:
@@ -493,6 +511,8 @@ class Lane(Executor):
     def _run_callbacks(self) -> None:
         while self._callbacks:
             self._callbacks.pop().run_callbacks()
+        while self._events and self._on_event is not None:
+            self._on_event(*self._events.pop(0))
 
     # -- what the machine wants -----------------------------------------------------------------------------------
 
@@ -622,6 +642,10 @@ class Lane(Executor):
             stream = sys.stderr if meta[0] == 2 else sys.stdout
             with contextlib.suppress(ValueError):  # the program has closed it
                 stream.write(meta[1])
+        elif kind == FrameKind.EVENT:
+            value, error = self._outcome(0, Status.RETURNED, meta[1], [])
+            if error is None and self._on_event is not None:
+                self._events.append((meta[0], *value))
         elif kind == FrameKind.WELCOME and not link.number:
             self._welcomed(link, meta)
         elif kind == FrameKind.REFUSED and not link.number:
@@ -722,7 +746,7 @@ class Lane(Executor):
             with self._lock:
                 if self._driven() or self._over():
                     continue
-                if not self._calls:
+                if not self._calls and self._on_event is None:
                     idle += 1
                     self._tender_sleeps = idle > TEND_IDLE_ROUNDS
                     if self._tender_sleeps:
@@ -734,7 +758,7 @@ class Lane(Executor):
                 idle = 0
             elif self._driver == me:
                 try:
-                    while self._calls and not self._sleepers and not self._over():
+                    while (self._calls or self._on_event) and not self._sleepers and not self._over():
                         self._turn(TURN_SECONDS)
                 finally:
                     self._step_down()

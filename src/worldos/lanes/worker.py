@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from worldos.errors import PeerBroke
-from worldos.lanes import pack, wire
+from worldos.lanes import driving, pack, wire
 from worldos.lanes.wire import Frame, FrameKind, Status
 
 GREETING_SECONDS: Final = 5.0
@@ -67,6 +68,7 @@ class Worker:
         self._busy_ns = 0
         self._last_look_ns = 0
         self._printed: list[tuple[int, str]] = []
+        self._sending = threading.Lock()  # a driver's threads send events beside the results
 
     def run(self) -> None:
         """Serve until the holder hangs up."""
@@ -188,14 +190,20 @@ class Worker:
         if self._results:
             results, busy_ns = self._results, self._busy_ns
             self._results, self._result_bytes, self._busy_ns = [], 0, 0
-            self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
+            with self._sending:
+                self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
 
     def send(self, head: bytes, *parts: Any) -> None:
         """Send one frame, whole."""
         outbox = wire.Outbox(self.sock)
         for part in (head, *parts):
             outbox.put(part)
-        outbox.flush()
+        with self._sending:
+            outbox.flush()
+
+    def send_event(self, number: int, body: bytes) -> None:
+        """Send what a driver tells its holder."""
+        self.send(wire.frame(FrameKind.EVENT, (number, body)))
 
     def print(self, stream: int, text: str) -> None:
         """Keep what was printed until the next flush."""
@@ -208,7 +216,7 @@ class Worker:
         for stream in (1, 2):
             text = "".join([t for s, t in printed if s == stream])
             if text:
-                self.sock.sendall(wire.frame(FrameKind.PRINTED, (stream, text)))
+                self.send(wire.frame(FrameKind.PRINTED, (stream, text)))
 
 
 class _Printed(io.TextIOBase):
@@ -249,6 +257,8 @@ def serve(listener: socket.socket, terms: Terms) -> None:
     sys.stdout, sys.stderr = _Printed(worker, 1), _Printed(worker, 2)
     gc.collect()
     gc.freeze()
+    if terms.driver is not None:
+        driving.build(terms.driver, terms.arguments, worker.send_event)
     worker.run()
 
 

@@ -1,0 +1,71 @@
+"""A driver behind a lease: verbs in, events out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from harness import Here, eventually
+
+from worldos.errors import BadRequest
+
+
+class Lamp:
+    """A lane object as any package could bring one."""
+
+    def __init__(self, watts: int) -> None:
+        self.watts = watts
+        self.answers: list[tuple[int, Any]] = []
+
+    def event(self, emit: Any) -> None:
+        self.emit = emit
+
+    def activate(self, **settings: Any) -> str:
+        threading.Thread(target=self.emit, args=("warm", self.watts)).start()
+        return "on"
+
+    def rest(self) -> None:
+        self.watts = 0
+
+    def command(self, name: str, *args: Any) -> Any:
+        if name == "ask":
+            return self.emit("brighter?", args[0])
+        if name == "answers":
+            return self.answers
+        raise KeyError(name)
+
+    def wait(self, condition: str, timeout_s: float) -> bool:
+        return condition == "dark" and self.watts == 0
+
+    def respond(self, event_id: int, answer: Any) -> None:
+        self.answers.append((event_id, answer))
+
+
+def test_the_verbs_reach_the_object_behind_the_lease(here: Here) -> None:
+    with here.lane(1, driver="test_driving:Lamp", arguments={"watts": 40}) as lane:
+        heard: list[tuple[int, str, Any]] = []
+        lane.listen(lambda *event: heard.append(event))
+        assert lane.verb("activate").result(5) == "on"
+        assert eventually(lambda: heard) == [(1, "warm", 40)]
+        assert lane.verb("command", "ask", b"x" * 300).result(5) == 2
+        assert eventually(lambda: heard[1:]) == [(2, "brighter?", b"x" * 300)]
+        lane.verb("respond", 2, "yes").result(5)
+        assert lane.verb("command", "answers").result(5) == [(2, "yes")]
+        assert not lane.verb("wait", "dark", 0.1).result(5)
+        lane.verb("rest").result(5)
+        assert lane.verb("wait", "dark", 0.1).result(5)
+        with pytest.raises(KeyError):
+            lane.verb("command", "explode").result(5)
+        with pytest.raises(BadRequest, match="none of the verbs"):
+            lane.verb("__init__", 3).result(5)
+
+
+def test_a_driver_that_cannot_be_built_says_why_at_each_verb(here: Here) -> None:
+    with here.lane(1, driver="test_driving:Lamp", arguments={"volts": 230}) as lane, pytest.raises(TypeError):
+        lane.verb("activate").result(5)
+
+
+def test_a_lease_without_a_driver_says_so(here: Here) -> None:
+    with here.lane(1) as lane, pytest.raises(BadRequest, match="no driver"):
+        lane.verb("command", "x").result(5)

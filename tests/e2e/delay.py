@@ -61,7 +61,7 @@ class Line:
         assert self.process.stdout is not None
         words = self.process.stdout.readline().split()
         if len(words) != 2:
-            raise AssertionError("the line does not stand: may this user open /dev/net/tun?")
+            raise AssertionError("the line does not stand")
         self.passed, self.dropped = int(words[0]), int(words[1])
 
     def close(self) -> None:

@@ -245,6 +245,8 @@ class Lab:
 
     def wan(self, a: str, b: str, *, delay_ms: float = 0, jitter_ms: float = 0, loss_percent: float = 0) -> Line:
         """Join two hosts by a line with an address at each end; what it does to packets can be changed live."""
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            pytest.skip("e2e lab: this user may not open /dev/net/tun")
         one, other = self.host(a), self.host(b)
         devices = (self._new_device(), self._new_device())
         line = Line([*self.floor.prefix, sys.executable, "-P"], devices)

@@ -219,7 +219,6 @@ def test_nothing_is_left_of_a_lab_whose_test_was_killed() -> None:
         "import time\nfrom tests.e2e.lab import Lab\n"
         "with Lab() as lab:\n"
         "    lab.site('home', '10.1.0', ['a', 'b'])\n"
-        "    lab.wan('a', 'b')\n"
         "    lab.run('a', ['sleep', '60'])\n"
         "    print(*[host.holder.inode for host in lab.hosts.values()], lab.folder, flush=True)\n"
         "    time.sleep(60)\n"

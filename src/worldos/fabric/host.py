@@ -36,12 +36,15 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from worldos.errors import NotAllowed
+from worldos.fabric.beacon import Beacon
 from worldos.fabric.channel import Channel, Receiver
 from worldos.fabric.limits import (
+    BEACON_INTERFACES_NS,
     DIAL_RETRY_NS_MAX,
     DIAL_RETRY_NS_MIN,
     DIAL_STAGGER_NS,
@@ -55,6 +58,7 @@ from worldos.fabric.limits import (
     TICK_NS,
 )
 from worldos.fabric.link import Carrier, Link, State
+from worldos.fabric.multicast import Multicast
 from worldos.fabric.peer import Handler, Peer
 from worldos.fabric.switchboard import Switchboard
 from worldos.fabric.tcp import Address, TcpCarrier, format_address, listening_socket, parse_address
@@ -116,7 +120,11 @@ class Fabric:
         self.port = 0
         self._identity = identity
         self._listen = listen
-        self._beacon_wanted = beacon
+        self._beacon_wanted = beacon and listen is not None
+        self._beacon: Beacon | None = None
+        self._multicast: Multicast | None = None
+        self._facts = b""
+        self._interfaces_ns = 0  # when was last looked for new ones
         self._switchboard = Switchboard(self, willing=relay)
         self._members = dict(members)
         self.peers: dict[NodeId, Peer] = {}
@@ -142,6 +150,8 @@ class Fabric:
             raw = listening_socket(self._listen)
             self.port = raw.getsockname()[1]
             self._server = await loop.create_server(self._accepting, sock=raw)
+        if self._beacon_wanted:
+            self._start_beacon()
         self._spawn(self._tick_forever())
         self._spawn(self._renew_forever())
         for node in sorted(self.peers):
@@ -151,6 +161,8 @@ class Fabric:
         """Close everything; nothing is called afterwards."""
         if self._server is not None:
             self._server.close()
+        if self._multicast is not None:
+            self._multicast.close()
         tasks = [*self._tasks, *self._dials.values()]
         for task in tasks:
             task.cancel()
@@ -178,6 +190,7 @@ class Fabric:
             return
         peer = self._peer(node)
         peer.learn([format_address(parse_address(address)) for address in addresses])
+        peer.news.set()
         self.dial(peer)
 
     def forget(self, node: NodeId, reason: str) -> None:
@@ -200,6 +213,12 @@ class Fabric:
         if node not in self._members or node == self.node:
             raise NotAllowed(f"{node} is no member")
         return self._peer(node).session.open(hello, priority, receiver)
+
+    def set_facts(self, facts: bytes) -> None:
+        """Let these bytes (at most 1200) go out with each beacon, the next one soon."""
+        self._facts = facts
+        if self._beacon is not None:
+            self._beacon.set_facts(facts, self.now_ns())
 
     def statistics(self) -> Statistics:
         """Return a snapshot."""
@@ -316,7 +335,7 @@ class Fabric:
         return TcpCarrier(self._accepted, self.now_ns)
 
     def _accepted(self, carrier: TcpCarrier, address: Address) -> Link | None:
-        return self._accept(carrier, address[0].removeprefix("::ffff:"))
+        return self._accept(carrier, address[0])
 
     def _accept(self, carrier: Carrier, origin: str, via: str = "") -> Link | None:
         """Let somebody try to prove who it is; ``origin`` is a host or a relay, and each has a few tries at one time."""
@@ -341,6 +360,7 @@ class Fabric:
     async def _tick_forever(self) -> None:
         due_ns = self.now_ns()
         while True:
+            self._tick_beacon(due_ns)
             await asyncio.sleep(TICK_NS / SECOND)
             now_ns = self.now_ns()
             late_ns = now_ns - due_ns - TICK_NS
@@ -350,6 +370,36 @@ class Fabric:
                     for link in peer.links:
                         link.forgive(late_ns)
                 peer.tick(now_ns)
+
+    def _start_beacon(self) -> None:
+        assert self._listen is not None, "a beacon says where to dial"
+        host = self._listen[0]
+        identity = self._identity
+        self._beacon = Beacon(identity.key, identity.account, identity.boot, host=host, port=self.port)
+        self._beacon.set_facts(self._facts, self.now_ns())
+        self._multicast = Multicast(self._hear, host=host)
+        self._multicast.start()
+
+    def _hear(self, datagram: bytes, source: str) -> None:
+        if self._beacon is None:
+            return
+        heard = self._beacon.hear(datagram, source, self.now_ns(), self.is_member)
+        if heard is None:
+            return
+        address = format_address((heard.host, heard.port))
+        if self.is_member(heard.node):
+            self.connect(heard.node, [address])
+        self.handler.on_beacon(heard.node, heard.account, address, heard.facts)
+
+    def _tick_beacon(self, now_ns: int) -> None:
+        if self._beacon is None or self._multicast is None:
+            return
+        datagram = self._beacon.emit(now_ns)
+        if datagram is not None:
+            self._multicast.send(datagram)
+        if now_ns - self._interfaces_ns > BEACON_INTERFACES_NS:
+            self._interfaces_ns = now_ns
+            self._multicast.refresh()
 
     async def _renew_forever(self) -> None:
         while True:
@@ -367,8 +417,15 @@ class Fabric:
                 pause_ns = DIAL_RETRY_NS_MIN
             await self._dial_all(peer)
             if not peer.paths.has_direct():
-                await asyncio.sleep(pause_ns * self._dice.uniform(0.8, 1.2) / SECOND)
+                await self._pause(peer, int(pause_ns * self._dice.uniform(0.8, 1.2)))
                 pause_ns = min(pause_ns * 2, DIAL_RETRY_NS_MAX)
+
+    async def _pause(self, peer: Peer, pause_ns: int) -> None:
+        """Wait before the next try, or until there is news of the peer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_ns / SECOND):
+                await peer.news.wait()
+        peer.news.clear()
 
     async def _dial_all(self, peer: Peer) -> None:
         """Try the addresses one shortly after the other; the first that leads to the peer wins."""

@@ -73,8 +73,11 @@ BEACON_BYTES_MAX: Final = 1460  # one datagram, never fragmented on Ethernet
 BEACON_PERIOD_NS_MIN: Final = 50 * MS
 BEACON_PERIOD_NS_MAX: Final = 5 * SECOND
 BEACON_ANSWER_NS_MIN: Final = 50 * MS  # however many are heard, no more than one answer in this time
-BEACON_VERIFY_PER_SECOND_MAX: Final = 200  # signatures are checked at most this often
-BEACON_NODES_MAX: Final = 1024  # whose last sequence numbers are remembered
+BEACON_CHECKS_PER_SECOND_MAX: Final = 200  # signatures of members are checked at most this often
+BEACON_STRANGERS_PER_SECOND_MAX: Final = 10  # ... and of nodes that only say that they belong to our account
+BEACON_STRANGERS_MAX: Final = 256  # of these, so many are remembered
+BEACON_INTERFACES_MAX: Final = 16
+BEACON_INTERFACES_NS: Final = 5 * SECOND  # how often is looked for new interfaces
 
 # -- certificates ----------------------------------------------------------------------------------
 LEAF_LIFE_NS: Final = 24 * 3600 * SECOND

@@ -23,6 +23,7 @@ from worldos.fabric.link import Hello, Link, Sink
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay, Use
 from worldos.fabric.relay import RelaySearch
 from worldos.fabric.session import Session
+from worldos.fabric.tcp import format_address
 from worldos.model.ids import NodeId
 
 
@@ -99,6 +100,7 @@ class Peer:
         self.boot = 0  # not yet known
         self.paths: Paths[Link] = Paths(first=host.node < node)
         self.addresses: list[str] = []
+        self.news = asyncio.Event()  # there is a reason to dial now
         self.linked = asyncio.Event()  # a direct link is up
         self.unlinked = asyncio.Event()  # no direct link is up
         self.unlinked.set()
@@ -204,7 +206,7 @@ class Peer:
             self.linked.set()
             self.unlinked.clear()
         if link.host and hello.port:
-            self.addresses.append(f"[{link.host}]:{hello.port}" if ":" in link.host else f"{link.host}:{hello.port}")
+            self.addresses.append(format_address((link.host, hello.port)))
             self.learn([])
             self._host.dial(self)
         self._act(self.paths.add(link, now_ns))

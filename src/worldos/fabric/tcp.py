@@ -34,6 +34,12 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def scoped_host(source: tuple[object, ...]) -> str:
+    """Return the host of a socket address; a link-local one with its interface, without which nobody can dial it."""
+    host = str(source[0]).removeprefix("::ffff:")
+    return f"{host}%{source[3]}" if len(source) == 4 and source[3] else host
+
+
 class TcpCarrier(asyncio.BufferedProtocol):
     """Carries one link over one TCP connection."""
 
@@ -54,7 +60,7 @@ class TcpCarrier(asyncio.BufferedProtocol):
         if raw is not None and _TCP_NOTSENT_LOWAT is not None:
             raw.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
         peer = transport.get_extra_info("peername") or ("", 0)
-        self._link = self._connected(self, (str(peer[0]), int(peer[1])))
+        self._link = self._connected(self, (scoped_host(peer), int(peer[1])))
         if self._link is None:
             transport.abort()
         else:

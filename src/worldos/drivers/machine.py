@@ -7,14 +7,20 @@ is missing or may not be read is an answer ("there is none"), not an error.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import platform
 import re
 import socket
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 
 from worldos.model.limits import NAME_CHARS_MAX
 
+SIOCGIFCONF = 0x8912
+IFREQ_BYTES = 16 + struct.calcsize("LLHBBBxxx")  # a name and a union; its largest member is struct ifmap
+ADDRESSES_MAX = 512
 TEXT_BYTES_MAX = 64 * 1024
 NOT_IN_NAMES = re.compile(r"[^!-.0-~]")
 
@@ -105,14 +111,18 @@ class Machine:
         return (answer.f_blocks * answer.f_frsize, answer.f_bavail * answer.f_frsize)
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
-        """Return the IP addresses of each network link, without those of hardware."""
-        import psutil  # noqa: PLC0415 - slow to import, and only this needs it
+        """Return the IP addresses of each network link that has some, those of version 4 first."""
+        found: dict[str, list[str]] = {}
+        for link, address in (*_addresses_v4(), *self._addresses_v6()):
+            found.setdefault(link, []).append(address)
+        return {link: tuple(addresses) for link, addresses in sorted(found.items())}
 
-        families = (socket.AF_INET, socket.AF_INET6)
-        return {
-            link: tuple(a.address.partition("%")[0] for a in found if a.family in families)
-            for link, found in psutil.net_if_addrs().items()
-        }
+    def _addresses_v6(self) -> Iterator[tuple[str, str]]:
+        """Lines are ``address index prefix scope flags link``, all but the last in hexadecimal."""
+        for line in self.text("/proc/net/if_inet6").splitlines():
+            fields = line.split()
+            if len(fields) == 6 and len(fields[0]) == 32:
+                yield fields[5], socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0]))
 
     def system(self) -> tuple[str, str, str]:
         """Return the operating system, its release and the processor, each as the system names it."""
@@ -127,3 +137,16 @@ def _read(descriptor: int, size_max: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def _addresses_v4() -> Iterator[tuple[str, str]]:
+    """Ask the kernel by SIOCGIFCONF, netdevice(7): a table of ``name[16], sockaddr``. /proc has no such list."""
+    table = array.array("B", bytes(ADDRESSES_MAX * IFREQ_BYTES))
+    request = struct.pack("iP", len(table), table.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock.fileno(), SIOCGIFCONF, request)
+    size, _ = struct.unpack("iP", answer)
+    for start in range(0, size, IFREQ_BYTES):
+        entry = table[start : start + IFREQ_BYTES].tobytes()
+        label = entry[:16].partition(b"\0")[0].decode(errors="replace")
+        yield label.partition(":")[0], socket.inet_ntoa(entry[20:24])

@@ -5,6 +5,7 @@ The list of decisions in the menu is what lies in docs/decisions, so that a new 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,35 +21,32 @@ DOCS = Path(__file__).parent
 COLUMNS = "92"
 
 
-def said_by(*words: str) -> str:
-    """Return what ``wos WORDS --help`` prints."""
-    environment = os.environ | {"COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-m", "worldos.cli.main", *words, "--help"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
-
-
-NAMES = """
-import contextlib, io, sys, typer
+HELP = """
+import contextlib, io, json, sys, typer
 from worldos.cli import main
-sys.argv = ["wos", "--help"]
-with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    main.main()
-print(*typer.main.get_command(main.app).commands)
+
+def said_by(call, *words):
+    out = io.StringIO()
+    sys.argv = ["wos", *words, "--help"]
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        call()
+    return "\\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip()
+
+pages = {"": said_by(main.main)}
+for name in typer.main.get_command(main.app).commands:
+    pages[name] = said_by(main.app, name)
+json.dump(pages, sys.stdout)
 """
 
 
-def commands() -> list[str]:
-    """Name all commands, in the order of ``wos --help``."""
-    done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True, check=True)  # noqa: S603
-    return done.stdout.split()
-
-
 def command_page() -> str:
-    """Lay out the page of the command line."""
-    parts = ["# The command `wos`", "", "As `wos --help` says it.", "", f"```text\n{said_by()}\n```"]
-    for command in commands():
-        parts += ["", f"## wos {command}", "", f"```text\n{said_by(command)}\n```"]
+    """Lay out the page of the command line, in the order of ``wos --help``."""
+    environment = os.environ | {"COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-c", HELP]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    parts = ["# The command `wos`", "", "As `wos --help` says it."]
+    for name, said in json.loads(done.stdout).items():
+        parts += ["", f"## wos {name}" if name else "", "", f"```text\n{said}\n```"]
     return "\n".join(parts) + "\n"
 
 

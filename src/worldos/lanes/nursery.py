@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import types
 from pathlib import Path
 from typing import Final
@@ -159,6 +160,8 @@ class Nursery:
             _settle(order)
             worker.serve(listener, order.terms)
             code = 0
+        except BaseException:  # noqa: BLE001 - the last to see it: say it and end
+            traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(code)
 
@@ -180,9 +183,16 @@ class Nursery:
 
     @staticmethod
     def _bury(session: int) -> None:
-        """Kill the session of a worker. Orphans that left it are ours by now (subreaper), or in the cage."""
+        """Kill the session of a worker that has ended. What left its session stays in the cage until the lease ends.
+
+        Its orphans are our children now (subreaper); theirs follow once they are orphans themselves.
+        """
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(session, signal.SIGKILL)
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == session and pid != session:
+                    kill(pid)
 
     def bury_all(self) -> None:
         """Kill every descendant, until there is none."""

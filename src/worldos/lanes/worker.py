@@ -28,7 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from worldos.errors import PeerBroke
-from worldos.lanes import driving, pack, wire
+from worldos.lanes import driving, pack, running, wire
 from worldos.lanes.wire import Frame, FrameKind, Status
 
 GREETING_SECONDS: Final = 5.0
@@ -95,7 +95,7 @@ class Worker:
 
     def take(self, frames: list[Frame]) -> None:
         """Act on what the holder says."""
-        for frame in frames:
+        for position, frame in enumerate(frames):
             kind, meta, data = frame
             if kind == FrameKind.CALLS:
                 self._jobs.extend([(call, self._function(fn), args, []) for call, fn, args in meta])
@@ -111,6 +111,10 @@ class Worker:
                 self._revoke(set(meta))
             elif kind == FrameKind.INITIALIZE:
                 self._initialize(meta, data)
+            elif kind in {FrameKind.EXEC, FrameKind.INPUT}:
+                self.sock.setblocking(False)  # noqa: FBT003
+                running.Running(self.inbox, wire.Outbox(self.sock), self.sock.fileno()).run(frames[position:])
+                raise Stop
             else:
                 raise PeerBroke(f"a holder does not send frames of kind {kind}")
 

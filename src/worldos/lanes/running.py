@@ -1,0 +1,250 @@
+"""A command in a worker: any program, with the holder's input, output and signals, in a folder of its own.
+
+The files that come along are unpacked into the working folder, the command runs in a process group of its own, and at its
+end the files that are new or changed go back. When it has ended its whole process group is killed. If the holder hangs
+up the group gets SIGTERM, and SIGKILL ``GRACE_SECONDS`` later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from worldos.errors import BadRequest, PeerBroke, WorldError
+from worldos.lanes import parcel, wire
+from worldos.lanes.wire import Frame, FrameKind
+
+GRACE_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 0.3  # what the command left in its pipes, if something else holds them open
+CHUNK_BYTES: Final = 64 * 1024
+AHEAD_BYTES: Final = 1024 * 1024
+NOT_FOUND: Final = 127
+NOT_EXECUTABLE: Final = 126
+SIGNALS: Final = frozenset(
+    {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
+)
+
+
+class HungUp(Exception):  # noqa: N818 - it is how the holder says that it has lost interest
+    """The holder is gone."""
+
+
+class Running:
+    """One command. ``sock`` is non-blocking from here on."""
+
+    def __init__(self, inbox: wire.Inbox, outbox: wire.Outbox, sock_fd: int) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._sock_fd = sock_fd
+        self._frames: list[Frame] = []
+        self._selector = selectors.DefaultSelector()
+        self._interest = selectors.EVENT_READ
+        self._selector.register(sock_fd, self._interest)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stdin = bytearray()
+        self._stdin_ended = False
+        self._open: dict[int, FrameKind] = {}
+
+    def run(self, frames: list[Frame]) -> None:
+        """Do what the holder asks, from its first frames on, to the end. Returns when it hangs up."""
+        self._frames = frames
+        with contextlib.suppress(HungUp, ConnectionError, BrokenPipeError, EOFError):
+            try:
+                self._whole()
+            except WorldError as error:
+                self._put(FrameKind.EXITED, (NOT_EXECUTABLE, str(error)))
+                self._flush_all()
+            self._until_hung_up()
+
+    def _whole(self) -> None:
+        folder = Path.cwd()
+        if self._peek().kind == FrameKind.INPUT:
+            parcel.unpack(folder, self._next_input)
+        first = self._next()
+        if first.kind != FrameKind.EXEC:
+            raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")
+        order: wire.Exec = first.meta
+        before = parcel.seen(folder)
+        code, why = self._execute(order, folder)
+        if order.results:
+            parcel.pack(parcel.changed(folder, before), self._send_output)
+            self._send_output(b"")
+        self._put(FrameKind.EXITED, (code, why))
+        self._flush_all()
+
+    # -- the command ----------------------------------------------------------------------------------------------
+
+    def _execute(self, order: wire.Exec, folder: Path) -> tuple[int, str]:
+        if not order.argv:
+            raise BadRequest("an empty command")
+        try:
+            self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
+                order.argv,
+                cwd=folder,
+                env={**os.environ, **order.env},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0,
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return NOT_FOUND, f"{order.argv[0]}: there is no such command on that node"
+        except (OSError, ValueError) as error:
+            return NOT_EXECUTABLE, f"{order.argv[0]}: {error}"
+        try:
+            self._relay(process)
+        except (HungUp, ConnectionError, EOFError, PeerBroke):
+            self._end(process)
+            raise
+        finally:
+            _kill_group(process.pid, signal.SIGKILL)
+        code = process.wait()
+        return (128 - code, "") if code < 0 else (code, "")
+
+    def _relay(self, process: subprocess.Popen[bytes]) -> None:
+        """Carry bytes both ways until the command has ended and its pipes are empty."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        self._open = {process.stdout.fileno(): FrameKind.STDOUT, process.stderr.fileno(): FrameKind.STDERR}
+        reading: set[int] = set()
+        ended = os.pidfd_open(process.pid)
+        self._selector.register(ended, selectors.EVENT_READ)
+        deadline_s: float | None = None
+        try:
+            while self._open and (deadline_s is None or time.monotonic() < deadline_s):
+                wanted = set(self._open) if self._outbox.bytes_waiting < AHEAD_BYTES else set()
+                for fd in wanted - reading:
+                    self._selector.register(fd, selectors.EVENT_READ)
+                for fd in reading - wanted:
+                    self._selector.unregister(fd)
+                reading = wanted
+                for fd in self._wait(0.05 if deadline_s else None):
+                    if fd in self._open:
+                        self._read_pipe(fd)
+                        reading &= self._open.keys()
+                    elif fd == ended and deadline_s is None:
+                        self._selector.unregister(ended)
+                        deadline_s = time.monotonic() + DRAIN_SECONDS
+                self._take_all(process)
+        finally:
+            os.close(ended)
+            for fd in reading & self._open.keys():
+                self._selector.unregister(fd)
+            if deadline_s is None:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(ended)
+
+    def _read_pipe(self, fd: int) -> None:
+        data = os.read(fd, CHUNK_BYTES)
+        if data:
+            self._put(self._open[fd], None, data)
+        else:
+            self._selector.unregister(fd)
+            del self._open[fd]
+
+    def _take_all(self, process: subprocess.Popen[bytes]) -> None:
+        """Act on what the holder has said since."""
+        assert process.stdin is not None
+        frames, self._frames = self._frames, []
+        for frame in frames:
+            if frame.kind == FrameKind.STDIN:
+                self._stdin += frame.data
+                self._stdin_ended = self._stdin_ended or not frame.data
+            elif frame.kind == FrameKind.SIGNAL:
+                if frame.meta not in SIGNALS:
+                    raise PeerBroke(f"signal {frame.meta} is not forwarded")
+                _kill_group(process.pid, frame.meta)
+            else:
+                raise PeerBroke(f"a frame of kind {frame.kind} while a command runs")
+        if process.stdin.closed:
+            self._stdin.clear()
+            return
+        try:
+            while self._stdin:
+                written = os.write(process.stdin.fileno(), self._stdin[:CHUNK_BYTES])
+                del self._stdin[:written]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._stdin_ended = True
+        if self._stdin_ended:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        _kill_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def _put(self, kind: FrameKind, meta: object, data: bytes = b"") -> None:
+        self._outbox.put(wire.frame(kind, meta, len(data)))
+        self._outbox.put(data)
+
+    def _send_output(self, data: bytes) -> None:
+        self._put(FrameKind.OUTPUT, None, data)
+        while self._outbox.bytes_waiting > AHEAD_BYTES:
+            self._wait(None)
+
+    def _flush_all(self) -> None:
+        while not self._outbox.flush():
+            self._wait(None)
+
+    def _wait(self, timeout_s: float | None) -> list[int]:
+        """Send and receive what is possible now, or wait for it; return other descriptors that are ready."""
+        interest = selectors.EVENT_READ if self._outbox.flush() else selectors.EVENT_READ | selectors.EVENT_WRITE
+        if self._stdin and not self._stdin_ended:
+            timeout_s = 0.01 if timeout_s is None else min(timeout_s, 0.01)  # the command is slow to read
+        if interest != self._interest:
+            self._selector.modify(self._sock_fd, interest)
+            self._interest = interest
+        others = []
+        for key, events in self._selector.select(timeout_s):
+            if key.fd != self._sock_fd:
+                others.append(key.fd)
+            elif events & selectors.EVENT_READ:
+                self._receive()
+        return others
+
+    def _receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            try:
+                self._frames.extend(self._inbox.receive())
+            except (EOFError, ConnectionError):
+                raise HungUp from None
+
+    def _peek(self) -> Frame:
+        while not self._frames:
+            self._wait(None)
+        return self._frames[0]
+
+    def _next(self) -> Frame:
+        frame = self._peek()
+        del self._frames[0]
+        return frame
+
+    def _next_input(self) -> bytearray:
+        frame = self._next()
+        if frame.kind != FrameKind.INPUT:
+            raise PeerBroke(f"files were expected, not a frame of kind {frame.kind}")
+        return frame.data
+
+    def _until_hung_up(self) -> None:
+        """Let the holder read its fill; it hangs up first."""
+        while True:
+            self._frames.clear()
+            self._wait(None)
+
+
+def _kill_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

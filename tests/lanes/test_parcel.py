@@ -1,0 +1,108 @@
+"""Parcels of files: what is in them lands inside, or nowhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from worldos.errors import BadRequest, PeerBroke, WorldError
+from worldos.lanes import parcel
+
+
+def stream(*members: tarfile.TarInfo) -> list[bytes]:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"x" * member.size))
+    data = out.getvalue()
+    return [data[i : i + 1000] for i in range(0, len(data), 1000)]
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.linkname = link
+    info.size = 3 if kind == tarfile.REGTYPE else 0
+    return info
+
+
+def unpack(folder: Path, chunks: list[bytes]) -> list[str]:
+    waiting = iter([*chunks, b""])
+    return parcel.unpack(folder, lambda: next(waiting))
+
+
+def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    (source / "folder" / "empty").mkdir(parents=True)
+    (source / "folder" / "big").write_bytes(os.urandom(1_000_000))
+    (source / "folder" / "link").symlink_to("big")
+    (source / "program").write_text("#!/bin/sh\n")
+    (source / "program").chmod(0o755)
+    target.mkdir()
+    chunks: list[bytes] = []
+    assert parcel.pack(parcel.inputs([source], source), chunks.append) == 5
+    assert max(len(c) for c in chunks) <= parcel.CHUNK_BYTES
+    unpack(target, chunks)
+    assert (target / "folder" / "big").read_bytes() == (source / "folder" / "big").read_bytes()
+    assert (target / "folder" / "link").readlink() == Path("big")
+    assert (target / "folder" / "empty").is_dir()
+    assert os.access(target / "program", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("/etc/passwd"),
+        member("../outside"),
+        member("a/../../outside"),
+        member("device", tarfile.CHRTYPE),
+        member("pipe", tarfile.FIFOTYPE),
+        member("link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("link", tarfile.SYMTYPE, "../../outside"),
+        member("hard", tarfile.LNKTYPE, "../outside"),
+    ],
+    ids=lambda m: f"{m.name}-{m.type!r}",
+)
+def test_what_would_land_outside_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(BadRequest):
+        unpack(inside, stream(member("good"), bad))
+    assert [p.name for p in tmp_path.iterdir()] == ["inside"]
+    assert [p.name for p in inside.iterdir()] == ["good"]
+
+
+def test_a_link_out_is_no_way_to_write_outside(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(WorldError):
+        unpack(inside, stream(member("d", tarfile.SYMTYPE, ".."), member("d/evil")))
+    assert [p.name for p in tmp_path.iterdir()] == ["inside"]
+
+
+@pytest.mark.parametrize("garbage", [os.urandom(5000), b"", b"\0" * 100])
+def test_garbage_is_no_parcel(tmp_path: Path, garbage: bytes) -> None:
+    with pytest.raises(PeerBroke):
+        unpack(tmp_path, [garbage])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parcel_cut_short_is_an_error(tmp_path: Path) -> None:
+    chunks = stream(member("a"), member("b"))
+    with pytest.raises(PeerBroke):
+        unpack(tmp_path, [chunks[0][:700]])
+
+
+def test_only_what_changed_counts(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    before = parcel.seen(tmp_path)
+    (tmp_path / "b").write_text("longer")
+    (tmp_path / "c").unlink()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "e").touch()
+    assert [name for name, _ in parcel.changed(tmp_path, before)] == ["b", "d/e"]

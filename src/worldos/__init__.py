@@ -1,3 +1,64 @@
-"""World OS: all your machines as one computer."""
+"""World OS: all your machines as one computer: ``with use("CPU", 2) as cpu: cpu.map(...)``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worldos.errors import (
+    BadRequest,
+    BadSignature,
+    CorruptFile,
+    Damaged,
+    LeaseEnded,
+    NoAgent,
+    NoCapacity,
+    NodeGone,
+    NotAllowed,
+    OverQuota,
+    PeerBroke,
+    Refused,
+    Unreachable,
+    WorkerLost,
+    WorldError,
+)
+
+if TYPE_CHECKING:
+    from worldos import aio
+    from worldos.sdk.use import Gang, need, use
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "use",
+    "need",
+    "Gang",
+    "aio",
+    "WorldError",
+    "BadRequest",
+    "Refused",
+    "NotAllowed",
+    "NoCapacity",
+    "OverQuota",
+    "Unreachable",
+    "NoAgent",
+    "NodeGone",
+    "LeaseEnded",
+    "WorkerLost",
+    "Damaged",
+    "BadSignature",
+    "CorruptFile",
+    "PeerBroke",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the SDK when it is first asked for: ``import worldos`` by itself costs next to nothing."""
+    if name in {"use", "need", "Gang"}:
+        import importlib  # noqa: PLC0415 - late by purpose
+
+        return getattr(importlib.import_module("worldos.sdk.use"), name)
+    if name == "aio":
+        import importlib  # noqa: PLC0415
+
+        return importlib.import_module("worldos.aio")
+    raise AttributeError(f"module 'worldos' has no attribute {name!r}")

@@ -8,6 +8,7 @@ Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tomllib
@@ -114,3 +115,27 @@ def read_settings(home: Home) -> Settings:
         raise BadRequest(f"{home.config_file} is not TOML: {cause}", hint="mend or delete it") from cause
     except msgspec.ValidationError as cause:
         raise BadRequest(f"{home.config_file}: {cause}", hint="mend or delete that line") from cause
+
+
+def write_settings(home: Home, settings: Settings) -> None:
+    """Write the choices that differ from the defaults, as TOML."""
+    lines = [f"{name} = {_toml(value)}" for name, value in _differing(settings)]
+    fresh = home.config_file.with_suffix(".new")
+    fresh.write_text("# World OS: the choices of this node\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    fresh.chmod(0o600)
+    fresh.replace(home.config_file)
+
+
+def _differing(settings: Settings) -> list[tuple[str, object]]:
+    default = Settings()
+    fields = settings.__struct_fields__
+    return [(name, getattr(settings, name)) for name in fields if getattr(settings, name) != getattr(default, name)]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
+        return "{ " + inside + " }"
+    return json.dumps(value, ensure_ascii=False)

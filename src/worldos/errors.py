@@ -53,6 +53,12 @@ class NoCapacity(Refused):
     """No node can give this now."""
 
 
+class AlreadyRunning(Refused):
+    """An agent runs on this home already."""
+
+    hint = "see it with: wos status; stop it with: wos down"
+
+
 class OverQuota(Refused):
     """More was used than was leased."""
 
@@ -94,6 +100,12 @@ class BadSignature(Damaged):
 
 class CorruptFile(Damaged):
     """A file of World OS is damaged."""
+
+
+class DiskFull(WorldError):
+    """The disk is full or cannot be written."""
+
+    hint = "free some space, or name another home: WORLDOS_HOME=/path wos up"
 
 
 class PeerBroke(WorldError):

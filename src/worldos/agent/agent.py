@@ -16,13 +16,14 @@ from typing import Protocol, assert_never
 
 from worldos.agent import home as homes
 from worldos.agent.addresses import is_loopback, reachable_addresses
+from worldos.agent.claims import ClaimDoor, Confirmations
 from worldos.agent.doors import FarDoors, NearDoors
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.scanner import Scanner
 from worldos.agent.start import Started
-from worldos.errors import PeerBroke, WorldError
+from worldos.errors import DiskFull, PeerBroke, WorldError
 from worldos.fabric.channel import Channel
 from worldos.fabric.host import Fabric, Identity
 from worldos.fabric.tcp import Address
@@ -61,6 +62,8 @@ from worldos.model.local import (
 from worldos.model.local import Watch as WatchMessage
 from worldos.model.need import workers_of
 from worldos.node import NEVER_NS, log_entries
+from worldos.trust.keylog import SignedEntry
+from worldos.trust.pairing import PeerHint
 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
@@ -95,6 +98,10 @@ class Agent:
         if self.fabric is not None:
             self.far_doors = FarDoors(self.run_folder / "far", self.fabric)
         self.near_doors = NearDoors(self.node.leases.is_live, self.lanes.path_of)
+        self.claim_door = ClaimDoor(
+            self, started.key, self.node.registry.name, self.node.keylog, listen or ("127.0.0.1", 0)
+        )
+        self.confirmations = Confirmations()
         self._journal: Journal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS
@@ -134,6 +141,7 @@ class Agent:
         await asyncio.sleep(0.05 if self.fabric is not None and self.node.paths else 0)  # let good-byes go out
         if self._timer is not None:
             self._timer.cancel()
+        self.claim_door.close()
         await self.api.close()
         if self.fabric is not None:
             self.far_doors.close_all()
@@ -346,7 +354,7 @@ class Agent:
                 remembered.peers[node] = offer.addresses
         remembered.peers = {n: a for n, a in remembered.peers.items() if self.node.is_member(n)}
         remembered.history = self.node.registry.history
-        with suppress(homes.NoRoom):
+        with suppress(DiskFull):
             homes.write_remembered(self.home, remembered)
 
     def _save_keylog(self) -> None:
@@ -362,6 +370,23 @@ class Agent:
         for client in self.api.clients.values():
             if client.watching:
                 client.tell(Noticed(name=notice.name, fields=notice.fields))
+
+    # -- pairing (claims.Owner) -----------------------------------------------------------------------------------------
+
+    def admit(self, entry: SignedEntry) -> None:
+        """Take in the admission of a device; the key log is on disk when this returns."""
+        self.offer_entries(((entry.body, entry.signature),))
+
+    def hints(self) -> tuple[PeerHint, ...]:
+        """Say where every device of the account was last seen, this one first."""
+        offers = self.node.registry.offers
+        here = PeerHint(node=self.node.node, name=self.node.registry.name, addresses=self.addresses())
+        others = [
+            PeerHint(node=device.node, name=device.name, addresses=offers[device.node].addresses)
+            for device in self.node.keylog.members().active
+            if device.node in offers and device.node != self.node.node
+        ]
+        return (here, *others)
 
     # -- small things -----------------------------------------------------------------------------------------------------
 

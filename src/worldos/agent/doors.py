@@ -34,9 +34,7 @@ class DoorHello(msgspec.Struct, frozen=True, tag="lane"):
 class Dialer(Protocol):
     """What the fabric offers to doors."""
 
-    def open_channel(
-        self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = CALLS_PRIORITY
-    ) -> Channel:
+    def open_channel(self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = CALLS_PRIORITY) -> Channel:
         """Open a byte stream to a node."""
 
 

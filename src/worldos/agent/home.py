@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from worldos.config import Home
-from worldos.errors import CorruptFile, NotAllowed, Refused, WorldError
+from worldos.errors import AlreadyRunning, CorruptFile, DiskFull, NotAllowed
 from worldos.model.ids import NodeId, ResourceId
 from worldos.model.resource import HistoryLine
 from worldos.model.wire import LogEntry
@@ -38,18 +38,6 @@ class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
     speed_of: str = ""
 
 
-class AlreadyRunning(Refused):
-    """An agent runs on this home already."""
-
-    hint = "see it with: wos status; stop it with: wos down"
-
-
-class NoRoom(WorldError):
-    """The disk is full or cannot be written."""
-
-    hint = "free some space, or name another home: WORLDOS_HOME=/path wos up"
-
-
 def make_folder(folder: Path) -> None:
     """Make a folder for this user alone, and refuse one that another user could have laid there."""
     try:
@@ -59,7 +47,7 @@ def make_folder(folder: Path) -> None:
             raise NotAllowed(f"{folder} belongs to another user", hint="name another home: WORLDOS_HOME=/path")
         folder.chmod(0o700)
     except OSError as cause:
-        raise NoRoom(f"{folder}: {cause.strerror}") from cause
+        raise DiskFull(f"{folder}: {cause.strerror}") from cause
 
 
 def write_durably(file: Path, data: bytes) -> None:
@@ -82,7 +70,7 @@ def write_durably(file: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as cause:
-        raise NoRoom(f"{file}: {cause.strerror}") from cause
+        raise DiskFull(f"{file}: {cause.strerror}") from cause
 
 
 def lock(home: Home) -> int:

@@ -1,4 +1,4 @@
-"""The journal: each event in, with a fingerprint of the effects out, so that any incident can be replayed exactly.
+r"""The journal: each event in, with a fingerprint of the effects out, so that any incident can be replayed exactly.
 
 One file a life, and a new one past 32 MB: ``WOSJ1\\n``, then records ``length u32 | crc32 u32 | kind u8 | body``. The first
 record is a snapshot of the node (kind S); the others are events (kind E: 8 bytes of fingerprint, then the event). A torn last

@@ -103,7 +103,7 @@ class Lanes:
             gpus=tuple(needs.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if terms.need.kind == Kind.GPU else (),
             driver=needs.driver or None,
             arguments=needs.arguments,
-            env=needs.environ,
+            env={**needs.environ, "WORLDOS_NODE": terms.node, "WORLDOS_LEASE": terms.lease},
         )
         doors = await self._host.open_lease(terms.lease, spec)
         return tuple(door.path for door in doors)

@@ -1,11 +1,12 @@
 """What programs may ask of the agent by name: questions about the realm, and orders of its owner.
 
-Each order is a method ``order_NAME(agent, client, ask, ...)`` with typed keyword arguments; arguments that do not fit are refused before it
-runs. Answers are plain values (numbers, text, lists, dicts) so that ``--json`` shows them as they are.
+Each order is a method ``order_NAME(agent, call, ...)`` with keyword arguments; arguments that do not fit are refused.
+Answers are plain values (numbers, text, lists, dicts) so that ``--json`` shows them as they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from worldos.agent.agent import Agent
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
-from worldos.errors import BadRequest, WorldError
+from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
 from worldos.model.ids import NodeId
@@ -25,8 +26,10 @@ from worldos.model.swim import Status
 from worldos.model.where import parse_where
 from worldos.node import log_entries, offline
 from worldos.trust.keylog import hash_of, remove_device
+from worldos.trust.pairing import ShowCode
 
 LOG_LINES_DEFAULT = 100
+TICKET_LIFE_S = 600
 MICRO = 1000
 
 
@@ -95,9 +98,10 @@ class Orders:
         """Every device of the account, linked or not."""
         node = agent.node
         rows = []
-        for device in node.keylog.members().active:
-            offer = node.registry.offers.get(device.node)
-            rows.append(_node_row(agent, device.node, device.name, offer))
+        names = {device.node: device.name for device in node.keylog.members().active}
+        names.setdefault(node.node, node.registry.name)  # an embedded node has no account with devices
+        for device, name in names.items():
+            rows.append(_node_row(agent, device, name, node.registry.offers.get(device)))
         return sorted(rows, key=lambda row: (not row["here"], row["status"] != "alive", row["name"]))
 
     async def order_resources(  # noqa: PLR0913 - one argument a filter of the command line
@@ -185,13 +189,38 @@ class Orders:
     async def order_log(self, agent: Agent, call: Call, lines: int = LOG_LINES_DEFAULT) -> list[dict[str, Any]]:
         """The last notices of this node."""
         last = list(agent.notices)[-max(1, lines) :]
-        return [{"at_ns": at_ns, "name": notice.name, **notice.fields} for at_ns, notice in last]
+        return [{"at_ns": at_ns, "name": notice.name, "fields": notice.fields} for at_ns, notice in last]
 
     # -- orders of the owner --------------------------------------------------------------------------------------------
 
     async def order_drain(self, agent: Agent, call: Call, drained: bool) -> None:  # noqa: FBT001 - a JSON argument
         """Take this node out of service, or back in."""
         agent.feed(DrainAsked(now_ns=time.monotonic_ns(), drained=drained))
+
+    async def order_invite(self, agent: Agent, call: Call, life_s: int = TICKET_LIFE_S) -> dict[str, Any]:
+        """Make a ticket, wait for the machine that uses it, and let the person confirm its code."""
+        if not agent.addresses():
+            raise BadRequest("no other machine can reach this one", hint="wos down, then wos up --reachable")
+
+        async def decide(shown: ShowCode) -> bool:
+            number, answer = agent.confirmations.begin()
+            call.progress({"code": shown.code, "name": shown.name, "node": shown.node, "confirm": number})
+            return await answer
+
+        account = agent.node.registry.owner
+        invite = await agent.claim_door.invite(account, min(max(1, life_s), TICKET_LIFE_S), decide)
+        ticket = invite.invitation.ticket
+        call.progress({"ticket": ticket.encode(), "expires_s": ticket.expires_s, "addresses": list(ticket.addresses)})
+        try:
+            async with asyncio.timeout(life_s):
+                admitted = await invite.ended
+        except TimeoutError as cause:
+            raise NotAllowed("nobody used the ticket in time", hint="make a new one: wos invite") from cause
+        return {"node": admitted.node, "name": admitted.name}
+
+    async def order_confirm(self, agent: Agent, call: Call, confirm: int, yes: bool) -> None:
+        """Say whether the code that an invitation showed is the one on the other machine."""
+        agent.confirmations.answer(confirm, yes=yes)
 
     async def order_revoke(self, agent: Agent, call: Call, device: str) -> dict[str, Any]:
         """Put a device out of the account, now and for every node that hears of it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import shutil
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,16 +17,17 @@ from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
 from worldos.errors import NotAllowed
-from worldos.model.ids import NodeId
+from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
 from worldos.node import Node, log_entries, new_node
 from worldos.trust.certs import root_certificate
-from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account
+from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
 from worldos.trust.words import seed_from_words, words_from_entropy
 
 SPEED_SECONDS = 0.05
+EMBEDDED_PREFIX = "wos-embedded-"
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +53,30 @@ def make_account(home: Home, name: str) -> str:
     return words
 
 
-def recover_account(home: Home, name: str, words: str) -> None:
+def recover_account(home: Home, name: str, words: str, *, revoke_others: bool = False) -> AccountId:
     """Make this device one of the account that the words name, by the right of the words alone."""
     seed = seed_from_words(words)
-    key = homes.open_key(home)
+    key, recovery = homes.open_key(home), DeviceKey.from_seed(seed)
     keylog = KeyLog()
     keylog.merge([new_account(seed)])
-    _admit(keylog, DeviceKey.from_seed(seed), key, name)
+    account = keylog.account
+    known = [SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home)]
+    if known:
+        stored = KeyLog()
+        stored.merge(known)
+        if stored.account != account and len(stored.members().active) > 1:
+            hint = "take it out first: wos leave; or check the words"
+            raise NotAllowed("this machine belongs to another account with other devices", hint=hint)
+        if stored.account == account:
+            keylog = stored
+    if revoke_others:
+        for device in keylog.members().active:
+            if device.node != key.node_id:
+                keylog.merge([remove_device(keylog, recovery, device.node)])
+    if not keylog.is_member(key.node_id):
+        _admit(keylog, recovery, key, name)
     homes.write_keylog(home, log_entries(keylog, keylog.entries))
+    return account
 
 
 def embedded(home: Home) -> Started:
@@ -109,7 +128,7 @@ def _started(
         node=NodeId(key.node_id),
         account=keylog.account,
         boot=remembered.boot,
-        name=known.name if known is not None else device_name(settings),
+        name=settings.name or (known.name if known is not None else device_name(settings)),
         place=settings.place,
         keylog=keylog,
         seed=secrets.randbits(63),
@@ -127,8 +146,12 @@ def _admit(keylog: KeyLog, signer: DeviceKey, device: DeviceKey, name: str) -> N
 
 
 def temporary_home() -> Home:
-    """Make a home for an embedded node, in memory where the system has such a place."""
-    base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path("/tmp")  # noqa: S108 - a private name below
-    path = base / f"wos-{os.getpid()}-{secrets.token_hex(4)}"
+    """Make a home for an embedded node; remove those of embedded nodes that were killed."""
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{EMBEDDED_PREFIX}*"):
+        pid = left.name.removeprefix(EMBEDDED_PREFIX).split("-")[0]
+        if pid.isdigit() and left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    path = base / f"{EMBEDDED_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     path.mkdir(mode=0o700)
     return Home(path)

@@ -143,10 +143,10 @@ class Registry(msgspec.Struct, kw_only=True):
             uri=f"wos://{self.node}/{item.kind.lower()}/{item.local}",
             unit=item.unit,
             capacity=item.capacity,
-            free=leases.free(resource) if item.leasable else item.free,
+            free=leases.free(resource) if item.leasable else 0,
             price_uwos=self.prices.get(item.kind, 0),
             tags=item.tags,
-            facts=item.facts,
+            facts=item.facts if item.leasable else {**item.facts, "leasable": False, "free": item.free},
             state=self.states.get(resource, ResourceState.AVAILABLE),
         )
 

@@ -1,0 +1,234 @@
+"""Claiming a device over the network: the door that an invitation opens, and the call of the machine that joins.
+
+``trust.pairing`` decides; this carries its bytes. The door listens only while a ticket is good, and a while after, so that who
+holds a spent one is told why. Who cannot show a ticket at once gets no byte back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+from worldos.agent.addresses import reachable_addresses
+from worldos.errors import BadRequest, Unreachable
+from worldos.fabric.tcp import Address, parse_address
+from worldos.model.ids import AccountId
+from worldos.trust.keylog import KeyLog, SignedEntry
+from worldos.trust.keys import DeviceKey
+from worldos.trust.pairing import (
+    Admitted,
+    Close,
+    Failed,
+    Failure,
+    Invitation,
+    Inviter,
+    Joined,
+    Joiner,
+    Output,
+    PeerHint,
+    Send,
+    ShowCode,
+    Ticket,
+    error_of,
+    new_ticket,
+)
+
+TICKETS_MAX = 16
+CALLERS_MAX = 8
+FIRST_WORDS_S = 10.0
+KEPT_S = 300
+CONNECT_S = 5.0
+READ_BYTES = 65536
+
+Decide = Callable[[ShowCode], Awaitable[bool]]
+"""Shows a code to the person here, and returns whether it is the one on the other machine."""
+
+
+class Owner(Protocol):
+    """The agent, as the door sees it."""
+
+    def admit(self, entry: SignedEntry) -> None:
+        """Take in the admission and make it durable before this returns."""
+
+    def hints(self) -> tuple[PeerHint, ...]:
+        """Say where the other devices were last seen."""
+
+
+class Invite:
+    """One open invitation: who is told of a caller, and how it ends."""
+
+    def __init__(self, invitation: Invitation, decide: Decide) -> None:
+        self.invitation = invitation
+        self.decide = decide
+        self.ended: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
+
+
+class ClaimDoor:
+    """The listening side. Open while there are tickets to honour or to explain."""
+
+    def __init__(self, owner: Owner, key: DeviceKey, name: str, keylog: KeyLog, listen: Address) -> None:
+        self._owner = owner
+        self._key = key
+        self._name = name
+        self._keylog = keylog
+        self._listen = listen
+        self._server: asyncio.Server | None = None
+        self._invites: list[Invite] = []
+        self._callers = 0
+
+    async def invite(self, account: AccountId, life_s: int, decide: Decide) -> Invite:
+        """Make a ticket and open the door for it."""
+        now_s = int(time.time())
+        self._invites = [i for i in self._invites if i.invitation.ticket.expires_s + KEPT_S > now_s][-TICKETS_MAX + 1 :]
+        if self._server is None:
+            self._server = await asyncio.start_server(self._called, self._listen[0] or None, 0)
+        port = self._server.sockets[0].getsockname()[1]
+        ticket = new_ticket(
+            addresses=reachable_addresses(self._listen[0], port),
+            secret=secrets.token_bytes(16),
+            inviter=self._key.node_id,
+            account=account,
+            expires_s=now_s + life_s,
+        )
+        invite = Invite(Invitation(ticket=ticket), decide)
+        self._invites.append(invite)
+        asyncio.get_running_loop().call_later(life_s + KEPT_S, self._close_if_idle)
+        return invite
+
+    def close(self) -> None:
+        """Close the door."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _close_if_idle(self) -> None:
+        now_s = time.time()
+        if all(invite.invitation.ticket.expires_s + KEPT_S <= now_s + 1 for invite in self._invites):
+            self.close()
+
+    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._callers >= CALLERS_MAX:
+            writer.close()
+            return
+        self._callers += 1
+        try:
+            with suppress(OSError, TimeoutError):
+                await self._talk(reader, writer)
+        finally:
+            self._callers -= 1
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        used_before = {id(i) for i in self._invites if i.invitation.used}
+        machine = Inviter(
+            invitations=[invite.invitation for invite in self._invites],
+            key=self._key,
+            name=self._name,
+            log=self._keylog,
+            peers=self._owner.hints(),
+            now_s=int(time.time()),
+            seed=secrets.token_bytes(32),
+        )
+        invite: Invite | None = None
+        while not machine.ended:
+            async with asyncio.timeout(FIRST_WORDS_S if invite is None else None):
+                data = await reader.read(READ_BYTES)
+            outputs = machine.receive(data) if data else machine.closed()
+            if invite is None:
+                fresh = [i for i in self._invites if i.invitation.used and id(i) not in used_before]
+                invite = fresh[0] if fresh else None
+            while outputs:
+                outputs = await self._act(machine, outputs, writer, invite)
+
+    async def _act(
+        self, machine: Inviter, outputs: list[Output], writer: asyncio.StreamWriter, invite: Invite | None
+    ) -> list[Output]:
+        """Do what the machine says, in order; return what its person's answer leads to."""
+        follow: list[Output] = []
+        for output in outputs:
+            if isinstance(output, Send):
+                writer.write(output.data)
+                await writer.drain()
+            elif isinstance(output, ShowCode) and invite is not None:
+                follow += machine.confirm() if await invite.decide(output) else machine.reject()
+            elif isinstance(output, Admitted):
+                self._owner.admit(output.entry)
+                if invite is not None and not invite.ended.done():
+                    invite.ended.set_result(output)
+            elif isinstance(output, Failed):
+                if invite is not None and not invite.ended.done():
+                    invite.ended.set_exception(error_of(output))
+            elif isinstance(output, Close):
+                break
+        return follow
+
+
+async def join(ticket: Ticket, key: DeviceKey, name: str, decide: Decide) -> Joined:
+    """Call the inviter, prove the ticket, let the person compare the code, and return what it leads to."""
+    reader, writer = await _connect(ticket)
+    machine = Joiner(ticket=ticket, key=key, name=name, seed=secrets.token_bytes(32))
+    joined: Joined | None = None
+    try:
+        outputs = machine.start()
+        while True:
+            while outputs:
+                output = outputs.pop(0)
+                if isinstance(output, Send):
+                    writer.write(output.data)
+                    await writer.drain()
+                elif isinstance(output, ShowCode):
+                    outputs += machine.confirm() if await decide(output) else machine.reject()
+                elif isinstance(output, Joined):
+                    joined = output
+                elif isinstance(output, Failed):
+                    raise error_of(output)
+            if joined is not None or machine.ended:
+                break
+            data = await reader.read(READ_BYTES)
+            outputs = machine.receive(data) if data else machine.closed()
+    except OSError as cause:
+        raise Unreachable(str(Failure.CUT), hint="make a new ticket and try again: wos invite") from cause
+    finally:
+        writer.close()
+    if joined is None:
+        raise Unreachable(str(Failure.CUT), hint="make a new ticket and try again: wos invite")
+    return joined
+
+
+async def _connect(ticket: Ticket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    problems: list[str] = []
+    for address in ticket.addresses:
+        host, port = parse_address(address)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError) as error:
+            problems.append(f"{address}: {error or 'no answer'}")
+    hint = "is the ticket older than 10 minutes, or the other machine on another network? make a new one: wos invite"
+    raise Unreachable(f"the machine that made this ticket does not answer ({'; '.join(problems)})", hint=hint)
+
+
+class Confirmations:
+    """Codes that wait for the yes or no of a person, by number."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+
+    def begin(self) -> tuple[int, asyncio.Future[bool]]:
+        """Begin to wait for an answer."""
+        self._number += 1
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[self._number] = future
+        return self._number, future
+
+    def answer(self, number: int, *, yes: bool) -> None:
+        """Give the answer."""
+        future = self._waiting.pop(number, None)
+        if future is None or future.done():
+            raise BadRequest("nobody waits for this answer (any more)", hint="make a new ticket: wos invite")
+        future.set_result(yes)

@@ -1,0 +1,243 @@
+"""``wos invite``, ``join``, ``devices``, ``revoke``, ``leave``, ``recover``: whose machines these are."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from typing import Any
+
+import segno
+import typer
+
+from worldos.agent import home as homes
+from worldos.agent.claims import join as join_account
+from worldos.agent.start import device_name, has_account, recover_account
+from worldos.cli import output
+from worldos.cli.lifecycle import JSON, chosen_settings, start_agent, wait_until_stopped
+from worldos.config import Home, default_home
+from worldos.errors import BadRequest, NoAgent, NotAllowed
+from worldos.model.ids import NodeId
+from worldos.sdk.asking import Asking
+from worldos.trust.keylog import KeyLog, SignedEntry
+from worldos.trust.pairing import Joined, ShowCode, Ticket
+
+INVITE_TIMEOUT_S = 660.0
+YES = typer.Option(False, "--yes", "-y", help="Do not ask: take the code as right.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for name, command in (
+        ("invite", invite),
+        ("join", join),
+        ("devices", devices),
+        ("revoke", revoke),
+        ("leave", leave),
+        ("recover", recover),
+    ):
+        app.command(name)(command)
+
+
+def invite(
+    minutes: int = typer.Option(10, min=1, max=10, help="How long the ticket is good."),
+    yes: bool = YES,
+    plain: bool = typer.Option(False, "--plain", help="Print the ticket alone, for scripts."),
+    as_json: bool = JSON,
+) -> None:
+    """Make a ticket for one more machine, and wait for it: one use, 10 minutes."""
+    home = default_home()
+
+    def progress(value: dict[str, Any]) -> None:
+        if "ticket" in value:
+            _show_ticket(value["ticket"], minutes, plain=plain or as_json)
+        elif "code" in value:
+            with Asking(home) as other:
+                said_yes = yes or _ask_person(value["code"], value["name"])
+                other.ask("confirm", confirm=value["confirm"], yes=said_yes)
+
+    with Asking(home) as agent:
+        joined = agent.ask("invite", progress=progress, timeout_s=INVITE_TIMEOUT_S, life_s=minutes * 60)
+    if as_json:
+        output.say_json(joined)
+    elif not plain:
+        output.out.print(f"[bold]{joined['name']}[/] is one of your machines now. See them: wos nodes")
+
+
+def join(
+    ticket: str = typer.Argument(help="What wos invite printed on a machine of yours."),
+    name: str = typer.Option("", help="What to call this machine (default: its host name)."),
+    place: str = typer.Option("", help="Where it stands."),
+    listen: str = typer.Option("", help="Let your other machines connect to this one, at HOST:PORT."),
+    reachable: bool = typer.Option(False, "--reachable", help="As --listen, at the default port."),
+    yes: bool = YES,
+    as_json: bool = JSON,
+) -> None:
+    """Make this machine one of yours: both sides confirm a short code, and its agent starts."""
+    parsed = Ticket.parse(ticket)
+    home = default_home()
+    homes.make_folder(home.path)
+    _give_up_own_account(home)
+    settings = chosen_settings(home, name=name, place=place, listen=listen, reachable=reachable)
+    key = homes.open_key(home)
+
+    async def decide(shown: ShowCode) -> bool:
+        return yes or await asyncio.to_thread(_ask_person, shown.code, shown.name)
+
+    joined = asyncio.run(join_account(parsed, key, device_name(settings), decide))
+    _become_member(home, joined)
+    start_agent(home)
+    if as_json:
+        output.say_json({"account": joined.account, "node": key.node_id, "peers": [p.name for p in joined.peers]})
+        return
+    others = ", ".join(peer.name for peer in joined.peers)
+    output.out.print(f"This machine is one computer now with {others}. See it: [bold]wos nodes[/]")
+
+
+def devices(as_json: bool = JSON) -> None:
+    """List every device that is or was of this account."""
+    with Asking(default_home()) as agent:
+        rows = agent.ask("devices")
+    if as_json:
+        output.say_json(rows)
+        return
+    names = {row["node"]: row["name"] for row in rows}
+    output.table(
+        ("DEVICE", "STATUS", "ADMITTED BY", "ID"),
+        [
+            (
+                f"{row['name']} (here)" if row["here"] else row["name"],
+                row["status"],
+                names.get(row["added_by"], row["added_by"]),
+                row["node"],
+            )
+            for row in rows
+        ],
+    )
+
+
+def revoke(
+    device: str = typer.Argument(help="Its name, or its id (or the beginning of it)."),
+    yes: bool = YES,
+    as_json: bool = JSON,
+) -> None:
+    """Put a device out: gone at once wherever your machines hear of it, and refused when it comes back."""
+    if not yes:
+        _sure(f"Put {device} out of your account?")
+    with Asking(default_home()) as agent:
+        done = agent.ask("revoke", device=device)
+    if as_json:
+        output.say_json(done)
+    else:
+        output.out.print(f"{device} is put out; what it knew so far it still knows")
+
+
+def leave(yes: bool = YES, as_json: bool = JSON) -> None:
+    """Take this machine out of its account: tell the others, stop, and forget the account's key log and this key."""
+    home = default_home()
+    if not has_account(home):
+        raise NotAllowed("this machine belongs to no account", hint="wos up makes one, wos join TICKET joins one")
+    if not yes:
+        _sure("Take this machine out of its account?")
+    told = _sign_out(home)
+    for file in (home.keylog_file, home.key_file, home.state_file):
+        file.unlink(missing_ok=True)
+    if as_json:
+        output.say_json({"left": True, "told": told})
+    elif told:
+        output.out.print(f"left; {told} other machines were told")
+    else:
+        output.out.print("left; no other machine could be told: run wos revoke for this one on another machine")
+
+
+def recover(
+    name: str = typer.Option("", help="What to call this machine (default: its host name)."),
+    revoke_others: bool = typer.Option(False, "--revoke-others", help="Put all other known devices out (stolen)."),
+    as_json: bool = JSON,
+) -> None:
+    """Make this machine one of your account by the 24 recovery words (asked for, or read from standard input)."""
+    home = default_home()
+    homes.make_folder(home.path)
+    if homes.running_pid(home) is not None:
+        raise BadRequest("an agent runs here", hint="stop it first: wos down")
+    if sys.stdin.isatty():
+        words = typer.prompt("The 24 words", hide_input=True, err=True)
+    else:
+        words = sys.stdin.read()
+    settings = chosen_settings(home, name=name, place="", listen="", reachable=False)
+    recovered = recover_account(home, device_name(settings), words, revoke_others=revoke_others)
+    if as_json:
+        output.say_json({"account": recovered})
+    else:
+        output.out.print(f"account {recovered[:12]}... is yours again on this machine. Start it: [bold]wos up[/]")
+
+
+def _show_ticket(ticket: str, minutes: int, *, plain: bool) -> None:
+    if plain:
+        print(ticket, flush=True)
+        return
+    drawing = io.StringIO()
+    segno.make(ticket.upper(), error="l").terminal(out=drawing, compact=True, border=2)
+    output.out.print("On the next machine, within " + f"{minutes} minutes:\n")
+    print(f"   wos join {ticket}\n")
+    print(drawing.getvalue(), flush=True)
+    output.err.print("waiting for it (Ctrl-C to end) ...")
+
+
+def _ask_person(code: str, name: str) -> bool:
+    shown = f"{code[:3]} {code[3:]}"
+    output.err.print(f"\n[bold]{name}[/] shows a code too. Is it [bold reverse] {shown} [/] ?")
+    if not sys.stdin.isatty():
+        raise BadRequest(
+            "nobody is here to compare the code", hint="run it in a terminal, or with --yes if you are sure"
+        )
+    return typer.confirm("Do both machines show the same code?", err=True)
+
+
+def _sure(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise BadRequest("nobody is here to ask", hint="add --yes")
+    if not typer.confirm(question, err=True):
+        raise NotAllowed("nothing was done")
+
+
+def _give_up_own_account(home: Home) -> None:
+    """A machine that is alone in an account of its own may change to another one; any other stays."""
+    if not has_account(home):
+        return
+    log = _stored_log(home)
+    if len(log.members().active) > 1:
+        hint = "take it out first: wos leave"
+        raise NotAllowed("this machine belongs to an account with other devices already", hint=hint)
+    pid = homes.running_pid(home)
+    if pid is not None:
+        with Asking(home) as agent:
+            agent.ask("down")
+        wait_until_stopped(home, pid)
+
+
+def _become_member(home: Home, joined: Joined) -> None:
+    homes.write_keylog(home, tuple((signed.body, signed.signature) for signed in joined.entries))
+    remembered = homes.read_remembered(home)
+    remembered.peers = {NodeId(peer.node): peer.addresses for peer in joined.peers if peer.addresses}
+    homes.write_remembered(home, remembered)
+
+
+def _sign_out(home: Home) -> int:
+    """Sign this device's own removal, with the agent's help if it runs; return how many others were told."""
+    pid = homes.running_pid(home)
+    if pid is None:
+        return 0
+    try:
+        with Asking(home) as agent:
+            told = int(agent.ask("leave")["told"])
+    except NoAgent:
+        return 0
+    wait_until_stopped(home, pid)
+    return told
+
+
+def _stored_log(home: Home) -> KeyLog:
+    log = KeyLog()
+    log.merge(SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home))
+    return log

@@ -1,0 +1,1 @@
+"""Live pictures in the terminal."""

@@ -8,7 +8,7 @@ constraint excluded how many nodes, what would have been free, and who came clos
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -121,24 +121,35 @@ def choice(best: list[tuple[int, int, NodeId, tuple[ResourceId, ...]]], consider
 def refusal(question: Question, standings: Iterable[tuple[NodeId, Standing]]) -> Refusal:
     """Return the explanation of a refusal from how far each offer came."""
     reached = list(standings)
-    counts = Counter(standing.stage for _, standing in reached)
-    kind, nonce = question.need.kind, question.view.nonce
+    nonce = question.view.nonce
     close = sorted(
         (-standing.stage, -standing.free, draw(node_key(node), nonce), node)
         for node, standing in reached
         if standing.stage >= NEAR
     )[:NEAR_MISSES_MAX]
-    most = max(((s.free, s.memory_free) for _, s in reached if s.stage >= question.size), default=None)
+    return explanation(
+        question,
+        Counter(standing.stage for _, standing in reached),
+        [(node, -stage, -free) for stage, free, _, node in close],
+        max(((s.free, s.memory_free) for _, s in reached if s.stage >= question.size), default=None),
+    )
+
+
+def explanation(
+    question: Question,
+    counts: Mapping[int, int],
+    close: Sequence[tuple[NodeId, int, int]],
+    most: tuple[int, int] | None,
+) -> Refusal:
+    """Return the refusal for these counts by stage, the closest ``(node, stage, free)``, and the most that is free."""
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return Refusal(
-        considered=len(reached),
-        excluded=tuple(
-            (question.texts[stage], count)
-            for stage, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        ),
+        considered=sum(counts.values()),
+        excluded=tuple((question.texts[stage], count) for stage, count in by_count),
         best_free=_show_free(question, *most) if most else "",
         near_misses=tuple(
-            NearMiss(node=node, constraint=question.texts[-stage], free=show(kind, -free))
-            for stage, free, _, node in close
+            NearMiss(node=node, constraint=question.texts[stage], free=show(question.need.kind, free))
+            for node, stage, free in close
         ),
     )
 

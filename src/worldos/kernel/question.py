@@ -13,7 +13,7 @@ that many whole, free GPUs of one node. Memory beside a CPU or GPU must be free 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -125,7 +125,7 @@ class Question:
         stages = sorted(((self._stage(offer, item, memory), clamp(item.free)) for item in own), reverse=True)
         if self.count == 1:
             return Standing(*stages[0], memory_free)
-        free = sum(free for stage, free in stages if stage >= self.size)
+        free = sum(min(free, self.each) for stage, free in stages if stage >= self.size)
         last = stages[self.count - 1][0] if len(stages) >= self.count else min(stages[0][0], self.size)
         return Standing(last, free, memory_free)
 
@@ -231,17 +231,15 @@ def check_need(need: Need) -> None:
 
 def facts_of(offer: Offer, resource: Resource) -> dict[str, Fact]:
     """Return what ``where`` sees: the node's facts, over them the resource's own, over these what is known anyway."""
-    return {
-        **offer.facts,
-        **resource.facts,
-        "kind": resource.kind,
-        "name": offer.name,
-        "place": resource.place or offer.place,
-        "tags": " ".join(resource.tags),
-        "capacity": resource.capacity,
-        "free": resource.free,
-        "price": price_of(offer, resource),
-    }
+    return {**offer.facts, **resource.facts, **{name: read(offer, resource) for name, read in _KNOWN_ANYWAY.items()}}
+
+
+def fact_of(offer: Offer, resource: Resource, name: str) -> Fact | None:
+    """Return one fact of facts_of, or None."""
+    known = _KNOWN_ANYWAY.get(name)
+    if known is not None:
+        return known(offer, resource)
+    return resource.facts.get(name, offer.facts.get(name))
 
 
 def memory_of(offer: Offer) -> Resource | None:
@@ -257,6 +255,17 @@ def memory_of(offer: Offer) -> Resource | None:
 def price_of(offer: Offer, resource: Resource) -> int:
     """Return the price of one unit and hour: what the resource says, and no less than what the provider's rules say."""
     return clamp(max(resource.price_uwos, offer.rules.price_min_uwos))
+
+
+_KNOWN_ANYWAY: Final[Mapping[str, Callable[[Offer, Resource], Fact]]] = {
+    "kind": lambda _, resource: resource.kind,
+    "name": lambda offer, _: offer.name,
+    "place": lambda offer, resource: resource.place or offer.place,
+    "tags": lambda _, resource: " ".join(resource.tags),
+    "capacity": lambda _, resource: resource.capacity,
+    "free": lambda _, resource: resource.free,
+    "price": price_of,
+}
 
 
 def clamp(number: int) -> int:

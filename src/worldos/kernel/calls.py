@@ -213,6 +213,7 @@ class Calls:
         self.patience_ns = patience_ns
         self.ended = False
         self.speculated = False  # some call may be at two workers
+        self.reruns = 0  # calls sent again because their worker was lost or doubted
         self._calls: dict[int, _Call] = {}
         self._workers: dict[int, _Worker] = {}
         self._trusted: list[_Worker] = []
@@ -466,6 +467,7 @@ class Calls:
                 del self._calls[call]
                 effects.append(DeliverError(call=call, failure=failure, attempts=entry.attempts))
             elif not entry.queued:
+                self.reruns += 1
                 self._requeue(call, entry)
         if not self._workers:
             self._alone_since_ns = event.now_ns
@@ -507,6 +509,7 @@ class Calls:
                 continue
             if all(self._workers[w].doubted for w in entry.at) and self._trusted:
                 self.speculated = True
+                self.reruns += 1
                 self._requeue(call, entry)
 
     def _heard(self, number: int) -> list[Effect]:

@@ -71,6 +71,7 @@ class LaneUse(msgspec.Struct, frozen=True, kw_only=True):
     submitted: int
     delivered: int
     losses: int
+    reruns: int
 
 
 class Lane(Executor):
@@ -299,6 +300,7 @@ class Lane(Executor):
             submitted=self._next_call,
             delivered=self._delivered,
             losses=self._losses,
+            reruns=self._machine.reruns,
         )
 
     def wait_for_workers(self, count: int, timeout_s: float) -> bool:

@@ -29,7 +29,9 @@ GO_ON = "go on"
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a handle has and does now. ``amount`` is in the kind's base unit; ``losses`` counts workers that ended."""
+    """What a handle has and does now. ``amount`` is in the kind's base unit; ``losses`` counts workers that ended,
+    ``reruns`` calls that were begun again elsewhere because of it.
+    """
 
     kind: str
     amount: int
@@ -40,6 +42,7 @@ class Statistics:
     submitted: int
     delivered: int
     losses: int
+    reruns: int
 
 
 class Handle:
@@ -90,6 +93,7 @@ class Handle:
             submitted=lane.submitted,
             delivered=lane.delivered,
             losses=lane.losses,
+            reruns=lane.reruns,
         )
 
     # -- the six verbs --------------------------------------------------------------------------------------------------

@@ -288,7 +288,7 @@ class Channel:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _cut(self, limit: int) -> bytes:
+    def _cut(self, limit: int) -> Bytes:
         """Join chunks, or cut one, to a payload of at most ``limit`` bytes."""
         chunks = self._chunks
         parts: list[Bytes] = []
@@ -305,7 +305,7 @@ class Channel:
             parts.append(chunk)
             chunks.popleft()
             left -= len(chunk)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _give_credit(self) -> None:
         if self._uncredited >= CHANNEL_WINDOW_BYTES // 4:

@@ -204,9 +204,12 @@ class Fabric:
 
     def send(self, node: NodeId, message: bytes, priority: int = 0) -> bool:
         """Send a message exactly once, now or when the node can be reached. False: it was not taken."""
-        if node not in self._members or node == self.node:
-            return False
-        return self._peer(node).session.send(message, priority)
+        peer = self.peers.get(node)
+        if peer is None:
+            if node not in self._members or node == self.node:
+                return False
+            peer = self._peer(node)
+        return peer.session.send(message, priority)
 
     def open_channel(self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = 1) -> Channel:
         """Open a byte stream to a node. Raises ``NotAllowed`` for one that is no member."""

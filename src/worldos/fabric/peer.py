@@ -122,11 +122,10 @@ class Peer:
         if link is None or not link.writable:
             return
         session, now_ns = self.session, self._host.now_ns()
-        while link.writable:
+        while session.asked and link.writable:
             out = session.take(FLUSH_BYTES)
-            if not out:
-                return
-            link.write(out, now_ns)
+            if out:
+                link.write(out, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Look after time: called every ``TICK_NS``."""

@@ -82,7 +82,7 @@ class Session:
         self._received = 0  # the highest number received from the peer
         self._told = 0  # ... and last told to it
         self._untold_bytes = 0
-        self._asked = False  # the owner knows that there is something to take
+        self.asked = False  # there is something to take, and the owner knows
         self._twice = False  # a frame came again: the peer misses an acknowledgement
 
     # -- the names of a session --------------------------------------------------------------------
@@ -137,22 +137,22 @@ class Session:
     def queue(self, kind: int, priority: int, channel: int, payload: Bytes) -> None:
         """Queue one frame behind those of its priority."""
         self._queues[priority].append((kind, priority, channel, payload))
-        if not self._asked:
-            self._asked = True
+        if not self.asked:
+            self.asked = True
             self._owner.session_ready()
 
     def ready(self, channel: Channel) -> None:
         """Queue a channel that has something to give; it takes turns with the others of its priority."""
         self._queues[channel.priority].append(channel)
-        if not self._asked:
-            self._asked = True
+        if not self.asked:
+            self.asked = True
             self._owner.session_ready()
 
     def rewind(self) -> None:
         """Send all that is not acknowledged again: the session moved to another link, or made no progress."""
         self._again = deque(self._sent)
         self.resent_frames += len(self._again)
-        self._asked = True
+        self.asked = True
 
     def take(self, budget: int) -> list[Bytes]:
         """Return headers and payloads to write on the present link, about ``budget`` bytes, highest priority first."""
@@ -168,7 +168,7 @@ class Session:
             else:
                 item = self._next(queues)
                 if item is None:
-                    self._asked = False
+                    self.asked = False
                     break
                 kind, priority, number, payload = item
                 size = len(payload)
@@ -268,8 +268,8 @@ class Session:
         sent = self._sent
         while sent and sent[0][0] <= ack:
             self.inflight_bytes -= len(sent.popleft()[4]) + _HEADER_BYTES
-        if not self._asked and self.inflight_bytes < INFLIGHT_BYTES_MAX and any(self._queues):
-            self._asked = True
+        if not self.asked and self.inflight_bytes < INFLIGHT_BYTES_MAX and any(self._queues):
+            self.asked = True
             self._owner.session_ready()
 
     def _receive_rest(self, kind: int, priority: int, number: int, payload: memoryview) -> None:

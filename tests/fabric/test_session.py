@@ -1,0 +1,355 @@
+"""Sessions over links that break, switch, lose and repeat."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.fabric.fabrics import Ear
+from worldos.errors import BadRequest, PeerBroke
+from worldos.fabric import frame
+from worldos.fabric.channel import Channel, Ending
+from worldos.fabric.limits import (
+    CHANNEL_WINDOW_BYTES,
+    FRAME_PAYLOAD_BYTES_MAX,
+    INFLIGHT_BYTES_MAX,
+    QUEUE_MESSAGES_MAX,
+)
+from worldos.fabric.session import Session
+from worldos.model.ids import NodeId
+
+Parsed = tuple[int, int, int, int, int, bytes]
+
+
+class Side:
+    """One half of a session and what it was given."""
+
+    def __init__(self, name: str, my_id: int, *, odd: bool) -> None:
+        self.session = Session(NodeId(name), my_id, self, odd=odd)
+        self.messages: list[bytes] = []
+        self.ears: list[Ear] = []
+        self.accept = True
+
+    def session_message(self, message: bytes) -> None:
+        self.messages.append(message)
+
+    def session_opened(self, channel: Channel, hello: bytes) -> None:
+        ear = Ear()
+        ear.channel = channel
+        self.ears.append(ear)
+        if self.accept:
+            channel.accept(ear)
+
+    def session_relay(self, channel: Channel, words: bytes) -> None:
+        channel.refuse(f"no relay for {words!r}")
+
+    def session_ready(self) -> None:
+        pass
+
+    def take(self, budget: int = 1 << 16) -> list[Parsed]:
+        reader, parsed = frame.Reader(), []
+        data = b"".join(self.session.take(budget))
+        while data:
+            room = reader.room()
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            data = data[count:]
+            reader.wrote(count)
+            while (item := reader.next()) is not None:
+                parsed.append((*item[:5], bytes(item[5])))
+        return parsed
+
+    def receive(self, parsed: Parsed) -> None:
+        kind, priority, channel, seq, ack, payload = parsed
+        self.session.receive(kind, priority, channel, seq, ack, memoryview(payload))
+
+
+def pair() -> tuple[Side, Side]:
+    a, b = Side("b", 11, odd=True), Side("a", 22, odd=False)
+    greet(a, b)
+    return a, b
+
+
+def greet(a: Side, b: Side) -> None:
+    """Exchange the Hellos of a new link."""
+    hellos = [(side.session.my_id, side.session.peer_id, side.session.received) for side in (a, b)]
+    assert a.session.meet(*hellos[1])
+    assert b.session.meet(*hellos[0])
+
+
+def settle(a: Side, b: Side) -> None:
+    """Move everything until nothing is left to say."""
+    for _ in range(10_000):
+        moved = False
+        for here, there in ((a, b), (b, a)):
+            for parsed in here.take():
+                moved = True
+                there.receive(parsed)
+            if there.session.ack_owed():
+                there_ack = there.session.received
+                there.session.ack_frame()
+                here.receive((frame.ACK, 0, 0, 0, there_ack, b""))
+                moved = True
+        if not moved:
+            return
+    raise AssertionError("it never ends")
+
+
+class AnyLinks(RuleBasedStateMachine):
+    """Whatever happens to links and frames, each message and each byte comes once and in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides = pair()
+        self.sent: tuple[list[list[bytes]], list[list[bytes]]] = ([[], [], [], []], [[], [], [], []])
+        self.written = (bytearray(), bytearray())
+        self.channels = [side.session.open(b"", 2, Ear()) for side in self.sides]
+        self.wires: list[tuple[deque[Parsed], deque[Parsed]]] = [(deque(), deque())]
+        self.past: list[tuple[int, Parsed]] = []
+        self.active = [0, 0]
+        self.count = 0
+
+    @rule(who=st.integers(0, 1), priority=st.integers(0, 3), size=st.integers(0, 300))
+    def send(self, who: int, priority: int, size: int) -> None:
+        self.count += 1
+        message = b"%d/%d/" % (priority, self.count) + bytes(size)
+        assert self.sides[who].session.send(message, priority)
+        self.sent[who][priority].append(message)
+
+    @rule(who=st.integers(0, 1), data=st.binary(min_size=1, max_size=200))
+    def write(self, who: int, data: bytes) -> None:
+        self.channels[who].write(data)
+        self.written[who].extend(data)
+
+    @rule(who=st.integers(0, 1), budget=st.integers(1, 2000))
+    def flush(self, who: int, budget: int) -> None:
+        self.wires[self.active[who]][who].extend(self.sides[who].take(budget))
+
+    @rule(who=st.integers(0, 1), wire=st.integers(0, 100), count=st.integers(1, 20))
+    def deliver(self, who: int, wire: int, count: int) -> None:
+        queue = self.wires[wire % len(self.wires)][who]
+        for _ in range(min(count, len(queue))):
+            parsed = queue.popleft()
+            self.past.append((who, parsed))
+            self.sides[1 - who].receive(parsed)
+
+    @rule(who=st.integers(0, 1), wire=st.integers(0, 100))
+    def lose_one(self, who: int, wire: int) -> None:
+        queue = self.wires[wire % len(self.wires)][who]
+        if queue:
+            queue.popleft()
+
+    @rule(which=st.integers(0, 10_000))
+    def repeat_one(self, which: int) -> None:
+        if self.past:
+            who, parsed = self.past[which % len(self.past)]
+            self.sides[1 - who].receive(parsed)
+
+    @rule(who=st.integers(0, 1))
+    def acknowledge(self, who: int) -> None:
+        session = self.sides[who].session
+        ack = session.received
+        session.ack_frame()
+        self.wires[self.active[who]][who].append((frame.ACK, 0, 0, 0, ack, b""))
+
+    @rule(who=st.integers(0, 1), wire=st.integers(0, 100))
+    def switch(self, who: int, wire: int) -> None:
+        self.active[who] = wire % len(self.wires)
+        self.sides[who].session.rewind()
+
+    @precondition(lambda self: len(self.wires) < 4)
+    @rule()
+    def another_link(self) -> None:
+        greet(*self.sides)
+        self.wires.append((deque(), deque()))
+
+    @rule(wire=st.integers(0, 100))
+    def cut(self, wire: int) -> None:
+        for queue in self.wires[wire % len(self.wires)]:
+            queue.clear()
+
+    @invariant()
+    def nothing_came_twice_or_out_of_order(self) -> None:
+        for who, side in enumerate(self.sides):
+            for priority in range(4):
+                came = [message for message in side.messages if message.startswith(b"%d/" % priority)]
+                assert came == self.sent[1 - who][priority][: len(came)]
+            for ear in side.ears:
+                assert self.written[1 - who].startswith(ear.data)
+
+    def teardown(self) -> None:
+        """Heal: a fresh link and time; then all must have come."""
+        greet(*self.sides)
+        for side in self.sides:
+            side.session.rewind()
+        settle(*self.sides)
+        for who, side in enumerate(self.sides):
+            assert sorted(side.messages) == sorted(message for queue in self.sent[1 - who] for message in queue)
+            assert [bytes(ear.data) for ear in side.ears] == [bytes(self.written[1 - who])]
+            assert side.session.inflight_bytes == 0
+        self.nothing_came_twice_or_out_of_order()
+
+
+AnyLinks.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestAnyLinks = AnyLinks.TestCase
+
+
+def test_control_overtakes_bulk_that_waits() -> None:
+    a, b = pair()
+    for number in range(10):
+        a.session.send(b"bulk %d" % number, 3)
+    a.session.send(b"now", 0)
+    settle(a, b)
+    assert b.messages[0] == b"now"
+    assert b.messages[1:] == [b"bulk %d" % number for number in range(10)]
+
+
+def test_a_sender_stops_at_the_window_and_goes_on_with_credit() -> None:
+    a, b = pair()
+    ear = Ear()
+    channel = a.session.open(b"", 2, ear)
+    settle(a, b)
+    far = b.ears[0]
+    assert far.channel is not None
+    far.channel.pause()
+    total = CHANNEL_WINDOW_BYTES + 3 * (1 << 20)
+    channel.write(bytes(total))
+    assert not channel.writable
+    settle(a, b)
+    assert len(far.data) == CHANNEL_WINDOW_BYTES
+    assert channel.pending_bytes == 3 << 20
+    far.channel.resume()
+    settle(a, b)
+    assert len(far.data) == total
+    assert ear.writable_calls == 1
+
+
+def test_bytes_before_the_accept_are_kept() -> None:
+    a, b = pair()
+    b.accept = False
+    channel = a.session.open(b"hello", 1, Ear())
+    channel.write(b"early")
+    channel.eof()
+    settle(a, b)
+    far = b.ears[0]
+    assert far.channel is not None
+    far.channel.accept(far)
+    assert (bytes(far.data), far.eof) == (b"early", True)
+
+
+def test_a_refusal_says_why() -> None:
+    a, b = pair()
+    b.accept = False
+    ear = Ear()
+    channel = a.session.open(b"hello", 1, ear)
+    settle(a, b)
+    assert b.ears[0].channel is not None
+    b.ears[0].channel.refuse("no such lease")
+    settle(a, b)
+    assert ear.ending == (Ending.REFUSED, "no such lease")
+    assert channel.closed
+    assert not a.session.channels
+    assert not b.session.channels
+
+
+def test_an_abort_drops_what_waits_and_a_close_does_not() -> None:
+    a, b = pair()
+    first, second = a.session.open(b"1", 1, Ear()), a.session.open(b"2", 1, Ear())
+    settle(a, b)
+    first.write(b"x" * 1000)
+    first.close("done")
+    second.write(b"x" * 1000)
+    second.abort("changed my mind")
+    settle(a, b)
+    assert [(len(ear.data), ear.ending) for ear in b.ears] == [
+        (1000, (Ending.DONE, "done")),
+        (0, (Ending.DONE, "changed my mind")),
+    ]
+
+
+def test_a_peer_that_restarted_makes_this_half_void_and_a_new_one_with_the_same_name_is_met() -> None:
+    a, _ = pair()
+    a.session.send(b"lost?", 1)
+    ear = Ear()
+    a.session.open(b"", 1, ear)
+    reborn = Side("a", 33, odd=False)
+    hello_of_a = (a.session.my_id, a.session.peer_id, a.session.received)
+    assert not a.session.meet(33, 0, 0)
+    assert a.session.end("restarted") == [b"lost?"]
+    assert ear.ending == (Ending.BROKEN, "restarted")
+    a.session = Session(NodeId("b"), 11, a, odd=True)
+    assert a.session.meet(33, 0, 0)
+    assert reborn.session.meet(*hello_of_a)  # written before a knew of the new life
+    a.session.send(b"again", 1)
+    settle(a, reborn)
+    assert reborn.messages == [b"again"]
+
+
+def test_no_more_is_in_flight_than_its_bound_but_control_goes_on() -> None:
+    a, _ = pair()
+    channel = [a.session.open(b"", 2, Ear()) for _ in range(4)]
+    for one in channel:
+        one.write(bytes(CHANNEL_WINDOW_BYTES))
+    taken = sum(len(parsed[5]) for parsed in a.take(1 << 30))
+    assert INFLIGHT_BYTES_MAX <= taken + 1000 * frame.HEADER_BYTES <= INFLIGHT_BYTES_MAX + 2 * FRAME_PAYLOAD_BYTES_MAX
+    a.session.send(b"control", 0)
+    assert [parsed[5] for parsed in a.take(1 << 30)] == [b"control"]
+
+
+def test_a_full_queue_refuses_and_a_large_message_is_a_mistake() -> None:
+    side = Side("b", 1, odd=True)
+    with pytest.raises(BadRequest):
+        side.session.send(bytes(FRAME_PAYLOAD_BYTES_MAX + 1), 1)
+    accepted = sum(side.session.send(b"", 1) for _ in range(QUEUE_MESSAGES_MAX + 5))
+    assert accepted == QUEUE_MESSAGES_MAX
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(frame.ACK, 0, 0, 0, 5, b"")],  # acknowledges what was never sent
+        [(frame.OPEN, 1, 1, 1, 0, b"")],  # a number of ours
+        [(frame.OPEN, 1, 2, 1, 0, b""), (frame.OPEN, 1, 2, 2, 0, b"")],  # twice
+        [(frame.OPEN, 1, 2, 1, 0, bytes(70_000))],
+        [(frame.OPEN, 1, 2, 1, 0, b""), (frame.ACCEPT, 1, 2, 2, 0, b"")],  # accepts its own
+        [(frame.OPEN, 1, 2, 1, 0, b""), (frame.CREDIT, 1, 2, 2, 0, b"\xff" * 8)],
+        [(frame.OPEN, 1, 2, 1, 0, b""), (frame.CREDIT, 1, 2, 2, 0, b"")],
+        [(frame.OPEN, 1, 2, 1, 0, b""), (frame.EOF, 1, 2, 2, 0, b""), (frame.DATA, 1, 2, 3, 0, b"x")],
+        [(frame.OPEN, 1, 2, 1, 0, b""), *((frame.DATA, 1, 2, 2 + n, 0, bytes(1 << 20)) for n in range(5))],
+    ],
+)
+def test_a_peer_that_breaks_the_rules_is_told_so(frames: list[Parsed]) -> None:
+    side = Side("b", 1, odd=True)
+    side.accept = False  # nothing is consumed
+    for parsed in frames[:-1]:
+        side.receive(parsed)
+    with pytest.raises(PeerBroke):
+        side.receive(frames[-1])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(frame.SESSION_KINDS)), st.integers(0, 3), st.integers(0, 6), st.binary(max_size=12)
+        ),
+        max_size=30,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_frames_in_any_order_give_nothing_worse_than_peer_broke(
+    frames: list[tuple[int, int, int, bytes]],
+) -> None:
+    side = Side("b", 1, odd=True)
+    side.session.open(b"", 1, Ear())
+    side.session.take(1 << 16)
+    try:
+        for seq, (kind, priority, channel, payload) in enumerate(frames, 1):
+            side.receive((kind, priority, channel, seq, 0, payload))
+    except PeerBroke:
+        return

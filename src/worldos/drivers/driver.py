@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from worldos.drivers.installed import EntryPoint, entry_points
 from worldos.drivers.machine import Machine
 from worldos.model.ids import LeaseId
 from worldos.model.limits import NAME_CHARS_MAX
@@ -94,7 +94,7 @@ def found(report: Report = log_broken) -> dict[str, Driver]:
     Those of World OS itself come first, so a foreign package can add a kind but not take one over.
     """
     drivers: dict[str, Driver] = {}
-    for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=_ours_first):
+    for point in sorted(entry_points(ENTRY_POINTS), key=_ours_first):
         driver = guarded(point.name, point.load, report)
         if driver is None:
             continue
@@ -115,7 +115,7 @@ def guarded(name: str, call: Callable[[], Any], report: Report) -> Any | None:
         return None
 
 
-def _ours_first(point: metadata.EntryPoint) -> tuple[bool, str, str]:
+def _ours_first(point: EntryPoint) -> tuple[bool, str, str]:
     return (not point.value.startswith("worldos."), point.name, point.value)
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from worldos.errors import BadRequest
 
+PORT_MAX = 65535
 SOCKET_PATH_BYTES_MAX = 100  # sun_path holds 108 with its end; keep room for lane sockets beside it
 
 
@@ -139,3 +140,11 @@ def _toml(value: object) -> str:
         inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
         return "{ " + inside + " }"
     return json.dumps(value, ensure_ascii=False)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses, and port 0 any free one."""
+    host, _, port = (text if ":" in text else f"0.0.0.0:{text}").rpartition(":")
+    if not port.isdigit() or int(port) > PORT_MAX or not host:
+        raise BadRequest(f"not an address to listen at: {text!r}", hint="write it as 0.0.0.0:7370 or [::]:7370")
+    return (host.strip("[]"), int(port))

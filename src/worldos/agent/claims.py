@@ -207,7 +207,7 @@ async def _connect(ticket: Ticket) -> tuple[asyncio.StreamReader, asyncio.Stream
             async with asyncio.timeout(CONNECT_S):
                 return await asyncio.open_connection(host, port)
         except (OSError, TimeoutError) as error:
-            problems.append(f"{address}: {error or 'no answer'}")
+            problems.append(f"{address}: {str(error) or 'no answer'}")
     hint = "is the ticket older than 10 minutes, or the other machine on another network? make a new one: wos invite"
     raise Unreachable(f"the machine that made this ticket does not answer ({'; '.join(problems)})", hint=hint)
 

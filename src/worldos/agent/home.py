@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,7 +19,9 @@ from worldos.errors import AlreadyRunning, CorruptFile, DiskFull, NotAllowed
 from worldos.model.ids import NodeId, ResourceId
 from worldos.model.resource import HistoryLine
 from worldos.model.wire import LogEntry
-from worldos.trust.keys import DeviceKey
+
+if TYPE_CHECKING:
+    from worldos.trust.keys import DeviceKey
 
 T = TypeVar("T")
 
@@ -106,6 +108,8 @@ def running_pid(home: Home) -> int | None:
 
 def open_key(home: Home) -> DeviceKey:
     """Read the device key, or make one on a new machine."""
+    from worldos.trust.keys import DeviceKey  # noqa: PLC0415 - libsodium, which most commands do without
+
     try:
         seed = home.key_file.read_bytes()
     except FileNotFoundError:

@@ -104,7 +104,7 @@ class Orders:
             rows.append(_node_row(agent, device, name, node.registry.offers.get(device)))
         return sorted(rows, key=lambda row: (not row["here"], row["status"] != "alive", row["name"]))
 
-    async def order_resources(  # noqa: PLR0913 - one argument a filter of the command line
+    async def order_resources(
         self,
         agent: Agent,
         call: Call,
@@ -134,7 +134,7 @@ class Orders:
         names = {offer.node: offer.name for offer in offers}
         return [{**msgspec.to_builtins(resource), "node_name": names[resource.node]} for resource in found]
 
-    async def order_resource(self, agent: Agent, call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - as shown
+    async def order_resource(self, agent: Agent, call: Call, id: str) -> dict[str, Any]:
         """One resource with the history of its life (kept at its own node)."""
         for offer in agent.node.registry.offers.values():
             for resource in offer.resources:
@@ -193,7 +193,7 @@ class Orders:
 
     # -- orders of the owner --------------------------------------------------------------------------------------------
 
-    async def order_drain(self, agent: Agent, call: Call, drained: bool) -> None:  # noqa: FBT001 - a JSON argument
+    async def order_drain(self, agent: Agent, call: Call, drained: bool) -> None:
         """Take this node out of service, or back in."""
         agent.feed(DrainAsked(now_ns=time.monotonic_ns(), drained=drained))
 

@@ -14,13 +14,10 @@ from worldos.agent import home as homes
 from worldos.agent.agent import Agent
 from worldos.agent.orders import Orders
 from worldos.agent.start import embedded, open_home, temporary_home
-from worldos.config import Home
+from worldos.config import Home, parse_listen
 from worldos.errors import BadRequest, Unreachable
-from worldos.fabric.tcp import Address
 
 SWITCH_INTERVAL_S = 0.0005  # a busy thread holds the loop up for 0.5 ms at most, not 5 (measured: FINDINGS)
-
-PORT_MAX = 65535
 
 Say = Callable[[str], None]
 
@@ -47,14 +44,6 @@ def run_embedded(say: Say) -> None:
         _loop(lambda: _live(agent, say, stdin=True))
     finally:
         shutil.rmtree(home.path, ignore_errors=True)
-
-
-def parse_listen(text: str) -> Address:
-    """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses, and port 0 any free one."""
-    host, _, port = (text if ":" in text else f"0.0.0.0:{text}").rpartition(":")
-    if not port.isdigit() or int(port) > PORT_MAX or not host:
-        raise BadRequest(f"not an address to listen at: {text!r}", hint="write it as 0.0.0.0:7370 or [::]:7370")
-    return (host.strip("[]"), int(port))
 
 
 async def _live(agent: Agent, say: Say, *, stdin: bool) -> None:

@@ -41,11 +41,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Fact]
 
 
-def has_account(home: Home) -> bool:
-    """Tell whether this home belongs to an account already."""
-    return home.keylog_file.exists()
-
-
 def make_account(home: Home, name: str) -> str:
     """Make a new account with this device as its first; return the 24 recovery words, which are kept nowhere."""
     words = words_from_entropy(secrets.token_bytes(32))

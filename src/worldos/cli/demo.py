@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Path = typer.Argument(None, help="Your photos (default: those that come with the source)."),
+    folder: Path | None = typer.Argument(None, help="Your photos (default: those that come with the source)."),
     results: Path = typer.Option(Path("wos-demo"), "--out", help="Where the edited photos go."),
     repeat: int = typer.Option(2, min=1, max=50, help="Edit each photo so many times, for a longer run."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -169,7 +169,7 @@ def _show(together: Outcome, alone: Outcome, names: dict[str, str], problems: li
     output.out.print()
     right = "all right, each exactly once" if not problems else f"[bold red]{len(problems)} problems[/]"
     output.out.print(f"  results   {len(together.photos)} photos and a contact sheet, {right}")
-    output.out.print(f"  re-run    {together.reruns} calls were begun again on another worker")
+    output.out.print(f"  re-run    {together.reruns} calls were sent again, to another worker")
     cores = os.cpu_count() or 1
     ratio = alone.seconds / together.seconds
     output.out.print(

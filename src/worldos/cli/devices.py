@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import segno
 import typer
 
 from worldos.agent import home as homes
-from worldos.agent.claims import join as join_account
-from worldos.agent.start import device_name, has_account, recover_account
 from worldos.cli import output
 from worldos.cli.lifecycle import JSON, chosen_settings, start_agent, wait_until_stopped
 from worldos.config import Home, default_home
 from worldos.errors import BadRequest, NoAgent, NotAllowed
 from worldos.model.ids import NodeId
 from worldos.sdk.asking import Asking
-from worldos.trust.keylog import KeyLog, SignedEntry
-from worldos.trust.pairing import Joined, ShowCode, Ticket
+
+if TYPE_CHECKING:
+    from worldos.trust.keylog import KeyLog
+    from worldos.trust.pairing import Joined, ShowCode
 
 INVITE_TIMEOUT_S = 660.0
 YES = typer.Option(False, "--yes", "-y", help="Do not ask: take the code as right.")
@@ -74,6 +73,10 @@ def join(
     as_json: bool = JSON,
 ) -> None:
     """Make this machine one of yours: both sides confirm a short code, and its agent starts."""
+    from worldos.agent.claims import join as join_account  # noqa: PLC0415 - cryptography, which other commands do without
+    from worldos.agent.start import device_name  # noqa: PLC0415
+    from worldos.trust.pairing import Ticket  # noqa: PLC0415
+
     parsed = Ticket.parse(ticket)
     home = default_home()
     homes.make_folder(home.path)
@@ -135,7 +138,7 @@ def revoke(
 def leave(yes: bool = YES, as_json: bool = JSON) -> None:
     """Take this machine out of its account: tell the others, stop, and forget the account's key log and this key."""
     home = default_home()
-    if not has_account(home):
+    if not home.keylog_file.exists():
         raise NotAllowed("this machine belongs to no account", hint="wos up makes one, wos join TICKET joins one")
     if not yes:
         _sure("Take this machine out of its account?")
@@ -156,6 +159,8 @@ def recover(
     as_json: bool = JSON,
 ) -> None:
     """Make this machine one of your account by the 24 recovery words (asked for, or read from standard input)."""
+    from worldos.agent.start import device_name, recover_account  # noqa: PLC0415 - as in join
+
     home = default_home()
     homes.make_folder(home.path)
     if homes.running_pid(home) is not None:
@@ -176,6 +181,8 @@ def _show_ticket(ticket: str, minutes: int, *, plain: bool) -> None:
     if plain:
         print(ticket, flush=True)
         return
+    import segno  # noqa: PLC0415 - for people only
+
     drawing = io.StringIO()
     segno.make(ticket.upper(), error="l").terminal(out=drawing, compact=True, border=2)
     output.out.print("On the next machine, within " + f"{minutes} minutes:\n")
@@ -203,7 +210,7 @@ def _sure(question: str) -> None:
 
 def _give_up_own_account(home: Home) -> None:
     """A machine that is alone in an account of its own may change to another one; any other stays."""
-    if not has_account(home):
+    if not home.keylog_file.exists():
         return
     log = _stored_log(home)
     if len(log.members().active) > 1:
@@ -238,6 +245,8 @@ def _sign_out(home: Home) -> int:
 
 
 def _stored_log(home: Home) -> KeyLog:
+    from worldos.trust.keylog import KeyLog, SignedEntry  # noqa: PLC0415
+
     log = KeyLog()
     log.merge(SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home))
     return log

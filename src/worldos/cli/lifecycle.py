@@ -15,10 +15,8 @@ from typing import Any
 import typer
 
 from worldos.agent import home as homes
-from worldos.agent.run import parse_listen, run
-from worldos.agent.start import device_name, has_account, make_account
 from worldos.cli import output
-from worldos.config import Home, Settings, default_home, read_settings, write_settings
+from worldos.config import Home, Settings, default_home, parse_listen, read_settings, write_settings
 from worldos.errors import BadRequest, NoAgent, Unreachable, WorldError
 from worldos.model.resource import Kind
 from worldos.sdk.asking import Asking
@@ -67,10 +65,14 @@ def up(
     homes.make_folder(home.path)
     settings = chosen_settings(home, name=name, place=place, listen=listen, reachable=reachable)
     words = ""
-    if not has_account(home):
+    if not home.keylog_file.exists():
+        from worldos.agent.start import device_name, make_account  # noqa: PLC0415 - once in a life
+
         words = make_account(home, device_name(settings))
         _show_words(words, as_json=as_json)
     if foreground:
+        from worldos.agent.run import run  # noqa: PLC0415 - the whole agent
+
         run(home, None, output.err.print)
         return
     if service:

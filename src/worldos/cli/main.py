@@ -6,12 +6,15 @@ the exit code of the command that it ran.
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 
 import typer
 
 from worldos import __version__
 from worldos.cli import output
+from worldos.errors import WorldError
 
 app = typer.Typer(
     name="wos",
@@ -32,13 +35,27 @@ def _root(
         raise typer.Exit
 
 
+COMMANDS = {
+    "lifecycle": ("up", "down", "status", "drain"),
+    "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
+    "look": ("nodes", "resources", "resource", "leases", "log", "top"),
+    "run": ("run",),
+    "replay": ("replay",),
+    "demo": ("demo",),
+}
+"""Which module brings which commands, in the order of ``wos --help``: only the one that is needed is loaded."""
+
+
+def _parts(arguments: list[str]) -> list[str]:
+    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    known = [part for part, names in COMMANDS.items() if wanted in names]
+    return known if known and "_WOS_COMPLETE" not in os.environ else list(COMMANDS)
+
+
 def main() -> None:
     """Run the command line; never show a traceback."""
-    from worldos.cli import demo, devices, lifecycle, look, replay, run  # noqa: PLC0415 - each registers its commands
-    from worldos.errors import WorldError  # noqa: PLC0415
-
-    for part in (lifecycle, devices, look, run, replay, demo):
-        part.register(app)
+    for part in _parts(sys.argv[1:]):
+        importlib.import_module(f"worldos.cli.{part}").register(app)
     try:
         app()
     except WorldError as error:

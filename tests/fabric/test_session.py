@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.fabric.fabrics import Ear
+from tests.fabric.halves import Parsed, Side, greet, pair, settle
 from worldos.errors import BadRequest, PeerBroke
 from worldos.fabric import frame
-from worldos.fabric.channel import Channel, Ending
+from worldos.fabric.channel import Ending
 from worldos.fabric.limits import (
     CHANNEL_WINDOW_BYTES,
     FRAME_PAYLOAD_BYTES_MAX,
@@ -21,82 +22,6 @@ from worldos.fabric.limits import (
 )
 from worldos.fabric.session import Session
 from worldos.model.ids import NodeId
-
-Parsed = tuple[int, int, int, int, int, bytes]
-
-
-class Side:
-    """One half of a session and what it was given."""
-
-    def __init__(self, name: str, my_id: int, *, odd: bool) -> None:
-        self.session = Session(NodeId(name), my_id, self, odd=odd)
-        self.messages: list[bytes] = []
-        self.ears: list[Ear] = []
-        self.accept = True
-
-    def session_message(self, message: bytes) -> None:
-        self.messages.append(message)
-
-    def session_opened(self, channel: Channel, hello: bytes) -> None:
-        ear = Ear()
-        ear.channel = channel
-        self.ears.append(ear)
-        if self.accept:
-            channel.accept(ear)
-
-    def session_relay(self, channel: Channel, words: bytes) -> None:
-        channel.refuse(f"no relay for {words!r}")
-
-    def session_ready(self) -> None:
-        pass
-
-    def take(self, budget: int = 1 << 16) -> list[Parsed]:
-        reader, parsed = frame.Reader(), []
-        data = b"".join(self.session.take(budget))
-        while data:
-            room = reader.room()
-            count = min(len(room), len(data))
-            room[:count] = data[:count]
-            data = data[count:]
-            reader.wrote(count)
-            while (item := reader.next()) is not None:
-                parsed.append((*item[:5], bytes(item[5])))
-        return parsed
-
-    def receive(self, parsed: Parsed) -> None:
-        kind, priority, channel, seq, ack, payload = parsed
-        self.session.receive(kind, priority, channel, seq, ack, memoryview(payload))
-
-
-def pair() -> tuple[Side, Side]:
-    a, b = Side("b", 11, odd=True), Side("a", 22, odd=False)
-    greet(a, b)
-    return a, b
-
-
-def greet(a: Side, b: Side) -> None:
-    """Exchange the Hellos of a new link."""
-    hellos = [(side.session.my_id, side.session.peer_id, side.session.received) for side in (a, b)]
-    assert a.session.meet(*hellos[1])
-    assert b.session.meet(*hellos[0])
-
-
-def settle(a: Side, b: Side) -> None:
-    """Move everything until nothing is left to say."""
-    for _ in range(10_000):
-        moved = False
-        for here, there in ((a, b), (b, a)):
-            for parsed in here.take():
-                moved = True
-                there.receive(parsed)
-            if there.session.ack_owed():
-                there_ack = there.session.received
-                there.session.ack_frame()
-                here.receive((frame.ACK, 0, 0, 0, there_ack, b""))
-                moved = True
-        if not moved:
-            return
-    raise AssertionError("it never ends")
 
 
 class AnyLinks(RuleBasedStateMachine):
@@ -208,69 +133,6 @@ def test_control_overtakes_bulk_that_waits() -> None:
     settle(a, b)
     assert b.messages[0] == b"now"
     assert b.messages[1:] == [b"bulk %d" % number for number in range(10)]
-
-
-def test_a_sender_stops_at_the_window_and_goes_on_with_credit() -> None:
-    a, b = pair()
-    ear = Ear()
-    channel = a.session.open(b"", 2, ear)
-    settle(a, b)
-    far = b.ears[0]
-    assert far.channel is not None
-    far.channel.pause()
-    total = CHANNEL_WINDOW_BYTES + 3 * (1 << 20)
-    channel.write(bytes(total))
-    assert not channel.writable
-    settle(a, b)
-    assert len(far.data) == CHANNEL_WINDOW_BYTES
-    assert channel.pending_bytes == 3 << 20
-    far.channel.resume()
-    settle(a, b)
-    assert len(far.data) == total
-    assert ear.writable_calls == 1
-
-
-def test_bytes_before_the_accept_are_kept() -> None:
-    a, b = pair()
-    b.accept = False
-    channel = a.session.open(b"hello", 1, Ear())
-    channel.write(b"early")
-    channel.eof()
-    settle(a, b)
-    far = b.ears[0]
-    assert far.channel is not None
-    far.channel.accept(far)
-    assert (bytes(far.data), far.eof) == (b"early", True)
-
-
-def test_a_refusal_says_why() -> None:
-    a, b = pair()
-    b.accept = False
-    ear = Ear()
-    channel = a.session.open(b"hello", 1, ear)
-    settle(a, b)
-    assert b.ears[0].channel is not None
-    b.ears[0].channel.refuse("no such lease")
-    settle(a, b)
-    assert ear.ending == (Ending.REFUSED, "no such lease")
-    assert channel.closed
-    assert not a.session.channels
-    assert not b.session.channels
-
-
-def test_an_abort_drops_what_waits_and_a_close_does_not() -> None:
-    a, b = pair()
-    first, second = a.session.open(b"1", 1, Ear()), a.session.open(b"2", 1, Ear())
-    settle(a, b)
-    first.write(b"x" * 1000)
-    first.close("done")
-    second.write(b"x" * 1000)
-    second.abort("changed my mind")
-    settle(a, b)
-    assert [(len(ear.data), ear.ending) for ear in b.ears] == [
-        (1000, (Ending.DONE, "done")),
-        (0, (Ending.DONE, "changed my mind")),
-    ]
 
 
 def test_a_peer_that_restarted_makes_this_half_void_and_a_new_one_with_the_same_name_is_met() -> None:

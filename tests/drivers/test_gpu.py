@@ -91,7 +91,7 @@ def test_a_machine_without_cards_is_asked_in_no_time(captured):
     start = time.perf_counter()
     assert driver.scan(machine) == []
     assert driver.sample(machine).facts == {}
-    assert time.perf_counter() - start < 0.01
+    assert time.perf_counter() - start < 0.1
 
 
 def test_a_lease_shows_its_workers_one_card_only(captured, leased):

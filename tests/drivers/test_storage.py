@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worldos.drivers.machine import Machine
-from worldos.drivers.storage import clear, driver
+from worldos.drivers.storage import clear, driver, measure
 from worldos.errors import BadRequest
 
 
@@ -79,3 +79,21 @@ def test_the_real_machine_keeps_our_files_on_one_disk(tmp_path):
     ours = [disk for disk in driver.scan(machine) if disk.leasable]
     assert len(ours) == 1
     assert 0 <= ours[0].free < ours[0].capacity
+
+
+def test_measured_speed_is_among_the_facts_of_the_next_sample(tmp_path):
+    machine = Machine(folders=[str(tmp_path)])
+    [ours] = [disk.local for disk in driver.scan(machine) if disk.leasable]
+    assert driver.sample(machine).facts == {}
+    measure(machine)
+    facts = driver.sample(machine).facts[ours]
+    assert facts["write_bytes_s"] > 0
+    assert facts["sync_us"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_whose_folder_is_gone_has_no_speed(captured):
+    machine = captured("laptop", ("/home/nobody/at/all",))
+    driver.scan(machine)
+    measure(machine)
+    assert driver.sample(machine).facts == {}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.drivers import storage
 from worldos.drivers.driver import Driver, Report, Sample, found
 from worldos.drivers.machine import Machine
 from worldos.drivers.survey import sample, survey
 from worldos.model.resource import Fact, Scanned
 
 SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
+SAMPLES_BEFORE_DISKS = 6  # disks are measured when a node has lived for some seconds: short programs never wait for it
 
 
 class Scanner:
@@ -20,6 +22,7 @@ class Scanner:
 
     def __init__(self, folders: list[str], report: Report) -> None:
         self.machine = Machine(folders=folders)
+        storage.clear(self.machine)  # what leases of an earlier life left behind
         self.drivers: dict[str, Driver] = found(report)
         self.extra: dict[str, Fact] = {}
         self._report = report
@@ -32,6 +35,8 @@ class Scanner:
         if self._looks % SAMPLES_PER_SURVEY == 0:
             whole = survey(self.machine, self.drivers, self._report)
             self._resources, self._facts = whole.resources, whole.facts
+        if self._looks == SAMPLES_BEFORE_DISKS:
+            storage.measure(self.machine)
         self._looks += 1
         samples, facts = sample(self.machine, self.drivers, self._report)
         resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)

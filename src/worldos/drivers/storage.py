@@ -2,7 +2,7 @@
 
 A lease is a folder of its own, under ``leases/`` in the node's folder on that file system, with an exact quota
 (storage_lane.py); it goes with the lease. A twentieth of each file system (at most 10 GB) is never offered: a full
-disk hurts its owner more than a refusal hurts the asker. Speed is measured on request (measure.py).
+disk hurts its owner more than a refusal hurts the asker. Speed is measured on request (``measure``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from worldos.drivers.driver import LaneNeeds, Leased, Sample
 from worldos.drivers.machine import Machine, local_name, printable
+from worldos.drivers.measure import measure_disk
 from worldos.errors import BadRequest
 from worldos.model.resource import Fact, Kind, Scanned
 
@@ -26,6 +27,7 @@ RESERVE_BYTES_MAX = 10 * 1000**3
 LEASES_FOLDER = "leases"
 
 _KEY_MOUNTS = "storage.mounts"
+_KEY_SPEEDS = "storage.speeds"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ class StorageDriver:
         mounts = machine.remembered.get(_KEY_MOUNTS)
         if not isinstance(mounts, list):
             return Sample()
-        return Sample(free={mount.local: offered(*machine.space(mount.folder)) for mount in mounts})
+        speeds = machine.remembered.get(_KEY_SPEEDS)
+        return Sample(
+            free={mount.local: offered(*machine.space(mount.folder)) for mount in mounts},
+            facts=speeds if isinstance(speeds, dict) else {},
+        )
 
     def lane(self, machine: Machine, leased: Leased) -> LaneNeeds:
         """Staff one process that owns a fresh folder with a quota."""
@@ -83,6 +89,19 @@ def find(machine: Machine) -> list[Mount]:
         if local not in chosen or (own and not chosen[local].ours):
             chosen[local] = Mount(local=local, device=device, folder=folder, type=kind, ours=own)
     return [chosen[local] for local in sorted(chosen)]
+
+
+def measure(machine: Machine) -> None:
+    """Measure the disks that hold our folders (measure.py); what comes out is among the facts of the next samples."""
+    speeds = {}
+    for mount in find(machine):
+        try:
+            speed = measure_disk(mount.ours) if mount.ours else None
+        except OSError:  # it is full, read-only or gone: a disk without a speed is still a disk
+            speed = None
+        if speed is not None:
+            speeds[mount.local] = {"write_bytes_s": speed.write_bytes_s, "sync_us": speed.sync_us}
+    machine.remembered[_KEY_SPEEDS] = speeds
 
 
 def clear(machine: Machine) -> int:

@@ -65,3 +65,23 @@ def raw(seen: History, signer: DeviceKey, kind: str, device: DeviceKey, nonce: i
             acceptance=accepted.signature,
         )
     return sign_entry(signer, entry)
+
+
+def household() -> KeyLog:
+    """Laptop by the words, phone by the laptop, desk by the laptop."""
+    log = log_of()
+    add(log, RECOVERY, LAPTOP)
+    add(log, LAPTOP, PHONE)
+    add(log, LAPTOP, DESK)
+    return log
+
+
+def history_before(log: KeyLog, entries: int):
+    return KeyLog(entries=dict(list(log.entries.items())[:entries]))._history
+
+
+def with_thief() -> tuple[KeyLog, str, int]:
+    """A household with a device that will be stolen; its warrant; how many entries there were while it was a member."""
+    log = household()
+    warrant = hash_of(add(log, LAPTOP, THIEF))
+    return log, warrant, len(log.entries)

@@ -1,0 +1,103 @@
+"""One entry by itself: what the door asks of it, and the device's own word in it."""
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.trust.people import (
+    ACCOUNT,
+    GENESIS,
+    LAPTOP,
+    RECOVERY,
+    ROOTS,
+    TABLET,
+    THIEF,
+    claim,
+    household,
+    raw,
+)
+
+from worldos.errors import BadSignature, PeerBroke
+from worldos.trust.entries import Genesis, SignedEntry, read_entry, sign_entry
+from worldos.trust.keylog import (
+    KeyLog,
+    accept_claim,
+    add_device,
+    hash_of,
+    new_account,
+)
+from worldos.trust.words import seed_from_words, words_from_entropy
+
+
+def test_an_admission_without_the_devices_own_word_is_refused() -> None:
+    log = household()
+    entry = read_entry(raw(log._history, LAPTOP, "add", TABLET, 0, list(log.entries)[1]))
+    for wrong in (
+        msgspec.structs.replace(entry, acceptance=claim(TABLET, 1).signature),
+        msgspec.structs.replace(entry, name="another name"),
+    ):
+        with pytest.raises(BadSignature):
+            log.merge([sign_entry(LAPTOP, wrong)])
+    with pytest.raises(PeerBroke, match="root certificate"):
+        log.merge([sign_entry(LAPTOP, msgspec.structs.replace(entry, root_cert=ROOTS[THIEF.node_id]))])
+
+
+def test_an_acceptance_for_another_account_is_refused() -> None:
+    other = hash_of(new_account(b"o" * 32))
+    elsewhere = accept_claim(TABLET, other, "tablet", ROOTS[TABLET.node_id])
+    with pytest.raises(PeerBroke, match="another account"):
+        add_device(household(), LAPTOP, elsewhere)
+    with pytest.raises(BadSignature):
+        add_device(household(), LAPTOP, msgspec.structs.replace(elsewhere, account=ACCOUNT))
+
+
+@pytest.mark.parametrize("name", ["", " x", "x" * 65, "a\x1b[2J", "line\nbreak", "\u202egnp"])
+def test_a_name_that_would_spoil_a_terminal_is_refused(name: str) -> None:
+    with pytest.raises(PeerBroke, match="printable"):
+        accept_claim(TABLET, ACCOUNT, name, ROOTS[TABLET.node_id])
+
+
+@given(st.binary(max_size=300), st.binary(min_size=64, max_size=64))
+def test_garbage_is_refused_and_leaves_nothing(body: bytes, signature: bytes) -> None:
+    log = household()
+    with pytest.raises(PeerBroke):
+        log.merge([SignedEntry(body=body, signature=signature)])
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+@settings(max_examples=200)
+def test_an_entry_with_any_byte_changed_is_refused(place: int, flip: int) -> None:
+    log = household()
+    signed = list(log.entries.values())[2]
+    body = bytearray(signed.body)
+    body[place % len(body)] ^= flip
+    with contextlib.suppress(PeerBroke, BadSignature):
+        # A changed parent is one that does not exist: the entry is left out.
+        assert log.merge([SignedEntry(body=bytes(body), signature=signed.signature)]) == []
+    assert len(log.entries) == 4
+
+
+def test_an_entry_is_read_in_one_encoding_only() -> None:
+    body = GENESIS.body.replace(b"\xc4\x20", b"\xc5\x00\x20")
+    assert msgspec.msgpack.decode(body) == msgspec.msgpack.decode(GENESIS.body)
+    with pytest.raises(PeerBroke, match="encoding"):
+        KeyLog().merge([SignedEntry(body=body, signature=RECOVERY.sign("keylog", body))])
+
+
+def test_sizes_are_bounded_at_the_door() -> None:
+    with pytest.raises(PeerBroke, match="size"):
+        KeyLog().merge([SignedEntry(body=bytes(4097), signature=bytes(64))])
+    with pytest.raises(PeerBroke):
+        KeyLog().merge([sign_entry(RECOVERY, Genesis(recovery=b"short"))])
+    many = [SignedEntry(body=number.to_bytes(2, "big"), signature=b"") for number in range(4097)]
+    with pytest.raises(PeerBroke, match="at most 4096"):
+        KeyLog().merge(many)
+
+
+def test_the_words_alone_name_the_account_again() -> None:
+    words = words_from_entropy(b"w" * 32)
+    first, again = (new_account(seed_from_words(text)) for text in (words, words.upper()))
+    assert first == again
+    assert KeyLog(entries={hash_of(first): first}).account == hash_of(first)

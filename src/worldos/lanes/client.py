@@ -35,6 +35,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -42,8 +43,8 @@ import msgspec
 from worldos.errors import BadRequest, LeaseEnded, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.kernel import calls as kernel
 from worldos.kernel.calls import Calls, Failure, Loss
-from worldos.lanes import driving, pack, wire
-from worldos.lanes.future import LaneFuture, RemoteTraceback
+from worldos.lanes import driving, pack, shm, wire
+from worldos.lanes.future import NO_PARTS, LaneFuture, Part, RemoteTraceback
 from worldos.lanes.link import Door, Link, Place
 from worldos.lanes.wire import Frame, FrameKind, Status
 
@@ -56,10 +57,13 @@ LAST_VERDICT_SECONDS: Final = 0.5  # nothing to run elsewhere: the reason is all
 KNOCK_SECONDS: Final = 0.05
 PUMP_CALLS: Final = 32
 RETRIES_DEFAULT: Final = 3
+COPY_BYTES_MAX: Final = 64 * 1024 * 1024
+MEMORY_ASK_BYTES: Final = 256 * 1024 * 1024
 
 __all__ = ["Door", "Lane", "LaneFuture", "LaneUse", "RemoteTraceback"]
 
 
+Outcome = tuple[int, Any, BaseException | None]
 OnEvent = Callable[[int, str, Any], object]
 
 
@@ -99,6 +103,8 @@ class Lane(Executor):
         self._doubted: set[str] = set()
         self._unflushed: set[Link] = set()
         self._callbacks: list[LaneFuture] = []
+        self._pool = shm.Pool()
+        self._unseen: list[int] = []
         self._epoll = select.epoll()
         self._next_call = 0
         self._next_number = 0
@@ -142,6 +148,7 @@ class Lane(Executor):
     ) -> LaneFuture:
         """Run a call; ``retries=0``: never twice. Raises BadRequest for what cannot be sent, LeaseEnded after the end."""
         data, buffers = pack.pack_arguments(args, kwargs)
+        parts = self._stowed(data, buffers) if buffers or len(data) >= wire.SMALL_BYTES else NO_PARTS
         with self._lock:
             if self._broken is not None:
                 raise self._broken
@@ -149,11 +156,12 @@ class Lane(Executor):
             self._begin()
             call = self._next_call = self._next_call + 1
             future = LaneFuture(self, call, function, retries)
-            future.data = data
-            if buffers:
-                future.buffers = buffers
+            if parts:
+                future.parts = parts
+            else:
+                future.data = data
             self._calls[call] = future
-            number = self._machine.submit(call, retries, heavy=len(data) >= wire.SMALL_BYTES or bool(buffers))
+            number = self._machine.submit(call, retries, heavy=bool(parts))
             if number != kernel.NOWHERE:
                 link = self._links[number]
                 # An idle worker starts at once; a busy one gets its next calls in batches.
@@ -173,6 +181,44 @@ class Lane(Executor):
             self._pump()
         return future
 
+    def _stowed(self, data: Any, buffers: list[memoryview]) -> list[Part]:
+        """Put large arguments where workers can see them, or keep a copy: they are as they were at submit.
+
+        Only what is too large to copy and goes to other machines alone stays where it is.
+        """
+        views = [memoryview(data), *buffers]
+        total = sum(view.nbytes for view in views)
+        self._check_size(total)
+        local = any(place.door.local for place in self._places.values())
+        parts: list[Part] = []
+        for view in views:
+            segment = None
+            if local and view.nbytes >= shm.SHARE_BYTES:
+                with self._lock:
+                    segment = self._pool.take(view.nbytes)
+            if segment is not None:
+                segment.write(view)
+                parts.append(Part(segment.bytes(view.nbytes), segment))
+            elif view.readonly or total > COPY_BYTES_MAX:
+                parts.append(Part(view, None))
+            else:
+                parts.append(Part(memoryview(bytes(view)), None))
+        return parts
+
+    def _check_size(self, total: int) -> None:
+        """Refuse arguments that no worker could take. Shared memory is ours, not the worker's."""
+        bounds = [link.welcome.memory_bytes for link in self._links.values() if link.welcome and not link.door.local]
+        if bounds and all(0 < bound < total for bound in bounds):
+            raise BadRequest(
+                f"the arguments are {total / 1e9:.3g} GB, more than the {max(bounds) / 1e9:.3g} GB of memory leased",
+                hint='lease more with memory="...", or pass them in pieces or as files',
+            )
+        if total >= MEMORY_ASK_BYTES and total > (free := _memory_free_bytes()):
+            raise BadRequest(
+                f"the arguments are {total / 1e9:.3g} GB, and this machine has {free / 1e9:.3g} GB of memory free",
+                hint="pass them in pieces, or as files",
+            )
+
     def verb(self, name: str, /, *args: Any, **kwargs: Any) -> LaneFuture:
         """Drive the object behind the lease by one of the verbs (``lanes.driving``). Never done twice."""
         return self.submit_call(driving.verb, (name, *args), kwargs, retries=0)
@@ -190,6 +236,9 @@ class Lane(Executor):
             if future.done() or not self._machine.cancel(future.call):
                 return False
             self._calls.pop(future.call, None)
+            for part in future.parts:
+                if part.segment is not None:
+                    self._pool.release(part.segment.number)
             future.finish_cancelled()
             self.condition.notify_all()
         future.run_callbacks()
@@ -229,6 +278,7 @@ class Lane(Executor):
             for future in list(self._calls.values()):
                 self._finish(future, None, self._broken)
             self._calls.clear()
+            self._pool.close()
             self.condition.notify_all()
         self._bell.set()
         self._run_callbacks()
@@ -370,51 +420,46 @@ class Lane(Executor):
             if self._torn_reading:
                 self._mend()
             self._begin()
-            now_s = time.monotonic()
-            if self._unflushed:
-                self._flush_all()
-            if self._timed:
-                self._attend(now_s)
-                timeout_s = min(timeout_s, TIMED_TURN_SECONDS)
-            if now_s >= self._tick_s:
-                self._tick_s = now_s + TURN_SECONDS
-                self._act(self._machine.handle(kernel.ClockTicked(now_ns=int(now_s * 1e9))))
+            timeout_s = self._prepare(time.monotonic(), timeout_s)
             self._torn = False
         if self._callbacks or self._events:
             self._run_callbacks()
         for fd, event in self._epoll.poll(timeout_s):
             link = self._by_fd.get(fd)
-            if link is None:
-                continue
-            if event & select.EPOLLOUT:
-                self._unblock(link)
-            if event & ~select.EPOLLOUT:
-                self._read(link)
+            if link is not None:
+                if event & select.EPOLLOUT:
+                    self._unblock(link)
+                if event & ~select.EPOLLOUT:
+                    self._read(link)
         if self._callbacks or self._events:
             self._run_callbacks()
+
+    def _prepare(self, now_s: float, timeout_s: float) -> float:
+        """Do all that is due before waiting; return how long to wait."""
+        if self._unflushed:
+            self._flush_all()
+        if self._unseen:
+            self._release_unseen()
+        if self._pool.retired:
+            self._drop_retired()
+        if self._timed:
+            self._attend(now_s)
+            timeout_s = min(timeout_s, TIMED_TURN_SECONDS)
+        if now_s >= self._tick_s:
+            self._tick_s = now_s + TURN_SECONDS
+            self._act(self._machine.handle(kernel.ClockTicked(now_ns=int(now_s * 1e9))))
+            for link in self._by_fd.values():
+                if link.windows.released:
+                    self._unflushed.add(link)
+            self._flush_all()
+        return timeout_s
 
     def _read(self, link: Link) -> None:
         """Take in what a worker sent."""
         self._torn_reading = True
         try:
             frames = link.inbox.receive()
-            outcomes: list[tuple[int, Any, BaseException | None]] = []
-            busy_ns = 0
-            others: list[Frame] = []
-            for frame in frames:
-                if frame.kind == FrameKind.RESULTS:
-                    busy_ns += frame.meta[0]
-                    outcomes.extend(
-                        [(call, *self._outcome(call, status, data, [])) for call, status, data in frame.meta[1]]
-                    )
-                elif frame.kind == FrameKind.RESULT:
-                    busy_ns += frame.meta.busy_ns
-                    data, buffers = self._located(frame)
-                    outcomes.append(
-                        (frame.meta.call, *self._outcome(frame.meta.call, frame.meta.status, data, buffers))
-                    )
-                else:
-                    others.append(frame)
+            outcomes, busy_ns, others = self._sorted(link, frames)
         except BlockingIOError:
             self._torn_reading = False
             return
@@ -437,6 +482,29 @@ class Lane(Executor):
             if self._sleepers:
                 self.condition.notify_all()
         self._torn_reading = False
+
+    def _sorted(self, link: Link, frames: list[Frame]) -> tuple[list[Outcome], int, list[Frame]]:
+        """Load results; return them, the time that they took, and all other frames."""
+        outcomes: list[Outcome] = []
+        busy_ns = 0
+        others: list[Frame] = []
+        for frame in frames:
+            meta = frame.meta
+            if frame.kind == FrameKind.RESULTS:
+                busy_ns += meta[0]
+                outcomes.extend([(call, *self._outcome(call, status, data, [])) for call, status, data in meta[1]])
+            elif frame.kind == FrameKind.RESULT:
+                busy_ns += meta.busy_ns
+                data, buffers = self._located(link, frame)
+                outcomes.append((meta.call, *self._outcome(meta.call, meta.status, data, buffers)))
+            elif frame.kind == FrameKind.SEGMENT:
+                if not link.inbox.fds:
+                    raise PeerBroke("a shared segment came without its descriptor")
+                number, size = meta
+                link.windows.add(number, size, link.inbox.fds.popleft())
+            else:
+                others.append(frame)
+        return outcomes, busy_ns, others
 
     def _outcome(
         self, call: int, status: int, data: Any, buffers: list[memoryview]
@@ -470,21 +538,34 @@ class Lane(Executor):
         future = self._calls.get(call)
         return future.function.name if future is not None else "a call"
 
-    @staticmethod
-    def _located(frame: Frame) -> tuple[memoryview, list[memoryview]]:
-        at = 0
+    def _located(self, link: Link, frame: Frame) -> tuple[memoryview, list[memoryview]]:
+        """Return pickle and buffers of a large result: in the frame, in the worker's memory, or in our own."""
         parts: list[memoryview] = []
-        view = memoryview(frame.data)
-        for _segment, size in frame.meta.places:
-            if at + size > len(view):
-                raise PeerBroke("a result names more bytes than came")
-            parts.append(view[at : at + size])
-            at += size
-        if not parts:
-            raise PeerBroke("a result without a pickle")
+        for part, (number, offset, size) in zip(
+            wire.inline(frame.meta.places, frame.data), frame.meta.places, strict=True
+        ):
+            if part is not None:
+                parts.append(part)
+            elif number > 0:
+                parts.append(link.windows.view(number, offset, size))
+            else:
+                with self._lock:
+                    parts.append(self._own_view(link, -number, offset, size))
         return parts[0], parts[1:]
 
-    def _deliver(self, link: Link, outcomes: list[tuple[int, Any, BaseException | None]], busy_ns: int) -> None:
+    def _own_view(self, link: Link, number: int, offset: int, size: int) -> memoryview:
+        segment = self._pool.used(number)
+        if segment is None or number not in link.held or not 0 <= offset < offset + size <= segment.size:
+            raise PeerBroke(f"a result names {size} bytes at {offset} of a segment that it does not have")
+        segment.uses += 1
+        return segment.mapping.view(offset, size, lambda: self._unseen.append(number), writable=True)
+
+    def _release_unseen(self) -> None:
+        """Take back segments of ours whose last view as a result has died."""
+        while self._unseen:
+            self._pool.release(self._unseen.pop())
+
+    def _deliver(self, link: Link, outcomes: list[Outcome], busy_ns: int) -> None:
         machine = self._machine
         number = link.number
         for call, value, error in outcomes:
@@ -507,6 +588,9 @@ class Lane(Executor):
     def _finish(self, future: LaneFuture, value: Any, error: BaseException | None) -> None:
         del self._calls[future.call]
         self._delivered += 1
+        for part in future.parts:
+            if part.segment is not None:
+                self._pool.release(part.segment.number)
         if future.finish(value, error):
             self._callbacks.append(future)
 
@@ -575,6 +659,15 @@ class Lane(Executor):
 
     # -- connections ----------------------------------------------------------------------------------------------
 
+    def _drop_retired(self) -> None:
+        retired, self._pool.retired = self._pool.retired, []
+        for link in self._by_fd.values():
+            known = [number for number in retired if number in link.told]
+            link.told.difference_update(known)
+            if known:
+                link.put(FrameKind.DROP, known)
+                self._unflushed.add(link)
+
     def _knock(self, place: Place) -> None:
         """Connect to a door, now or a little later; a door that is not there any more is given up."""
         try:
@@ -618,6 +711,9 @@ class Lane(Executor):
         self._by_fd.pop(link.fd, None)
         self._links.pop(link.number, None)
         self._unflushed.discard(link)
+        for number, uses in link.held.items():
+            self._pool.release(number, uses)
+        link.held.clear()
         link.close()
 
     def _attend(self, now_s: float) -> None:
@@ -640,6 +736,14 @@ class Lane(Executor):
         kind, meta, data = frame
         if kind == FrameKind.REVOKED:
             self._act(self._machine.handle(kernel.CallsRevoked(worker=link.number, calls=tuple(meta))))
+        elif kind == FrameKind.RELEASE:
+            for number in meta:
+                if link.held.get(number):
+                    link.held[number] -= 1
+                    self._pool.release(number)
+        elif kind == FrameKind.DROP:
+            for number in meta:
+                link.windows.drop(number)
         elif kind == FrameKind.PRINTED:
             stream = sys.stderr if meta[0] == 2 else sys.stdout
             with contextlib.suppress(ValueError):  # the program has closed it
@@ -648,7 +752,12 @@ class Lane(Executor):
             value, error = self._outcome(0, Status.RETURNED, meta[1], [])
             if error is None and self._on_event is not None:
                 self._events.append((meta[0], *value))
-        elif kind == FrameKind.WELCOME and not link.number:
+        else:
+            self._heard_first(link, kind, meta, data)
+
+    def _heard_first(self, link: Link, kind: int, meta: Any, data: Any) -> None:
+        """Act on what a worker says once; any other frame is none that a worker sends."""
+        if kind == FrameKind.WELCOME and not link.number:
             self._welcomed(link, meta)
         elif kind == FrameKind.REFUSED and not link.number:
             self._break(BadRequest(meta))
@@ -723,7 +832,7 @@ class Lane(Executor):
                     future, None, WorkerLost(f"{future.function.name} was interrupted together with the program")
                 )
             else:
-                self._machine.submit(call, future.retries, heavy=bool(future.buffers))
+                self._machine.submit(call, future.retries, heavy=bool(future.parts))
         for door in doors:
             place = self._places[door.path] = Place(door)
             self._knock(place)
@@ -799,6 +908,17 @@ def _failure(effect: kernel.DeliverError, future: LaneFuture, why: str) -> World
             return NodeGone(f"{name} has no worker left to run on{f': {why}' if why else ''}")
         case _:
             assert_never(effect.failure)
+
+
+def _memory_free_bytes() -> int:
+    """Return how much memory this machine has left, or more than any argument if it does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return 1 << 62
 
 
 _lanes: weakref.WeakSet[Lane] = weakref.WeakSet()

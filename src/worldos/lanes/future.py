@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from threading import Condition
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from worldos.lanes.pack import Function
+from worldos.lanes.shm import Segment
 
 PENDING: Final = "PENDING"
 RUNNING: Final = "RUNNING"
@@ -16,7 +17,17 @@ FINISHED: Final = "FINISHED"
 DONE: Final = frozenset({CANCELLED, FINISHED})
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause of what a call raised, never caught
+class Part(NamedTuple):
+    """A large buffer of a call: its bytes, and the shared segment that they are the beginning of, if any."""
+
+    bytes: memoryview
+    segment: Segment | None
+
+
+NO_PARTS: Final[list[Part]] = []
+
+
+class RemoteTraceback(Exception):
     """The traceback in the worker, as text."""
 
     def __init__(self, text: str) -> None:
@@ -56,7 +67,7 @@ class LaneFuture(Future[Any]):
         self.function = function
         self.retries = retries
         self.data: Any = b""
-        self.buffers: list[memoryview] = []
+        self.parts: list[Part] = NO_PARTS
 
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned, or raise what it raised."""
@@ -90,7 +101,7 @@ class LaneFuture(Future[Any]):
     def finish(self, value: Any, error: BaseException | None) -> bool:
         """Take the result; return whether callbacks wait for it."""
         self.data = b""
-        self.buffers = []
+        self.parts = NO_PARTS
         self._result = value
         self._exception = error
         self._state = FINISHED
@@ -104,7 +115,7 @@ class LaneFuture(Future[Any]):
     def finish_cancelled(self) -> None:
         """End as cancelled."""
         self.data = b""
-        self.buffers = []
+        self.parts = NO_PARTS
         self._state = CANCELLED
         for waiter in self._waiters:
             waiter.add_cancelled(self)

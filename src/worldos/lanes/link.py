@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worldos.lanes import wire
+from worldos.lanes import shm, wire
 from worldos.lanes.future import LaneFuture
 from worldos.lanes.wire import FrameKind
 
@@ -37,11 +37,14 @@ class Link:
         "door",
         "fd",
         "functions",
+        "held",
         "inbox",
         "number",
         "outbox",
         "sock",
+        "told",
         "welcome",
+        "windows",
     )
 
     def __init__(self, sock: socket.socket, door: Door) -> None:
@@ -56,6 +59,9 @@ class Link:
         self.number = 0
         self.blocked = False
         self.dead = False
+        self.windows = shm.Windows(writable=True)  # segments of the worker
+        self.told: set[int] = set()  # segments of ours that the worker has
+        self.held: dict[int, int] = {}  # ... and how many calls it has in each
         self.welcome: wire.Welcome | None = None
 
     def put_hello(self) -> None:
@@ -73,7 +79,7 @@ class Link:
             self.outbox.put(wire.frame(FrameKind.FUNCTION, function.number, len(function.blob)))
             self.outbox.put(function.blob)
         data = future.data
-        if future.buffers or len(data) >= wire.SMALL_BYTES:
+        if future.parts:
             self._put_large(future)
             return True
         self.batch.append((future.call, function.number, data))
@@ -82,12 +88,25 @@ class Link:
 
     def _put_large(self, future: LaneFuture) -> None:
         self.close_batch()
-        parts = [memoryview(future.data), *future.buffers]
-        places = [(0, part.nbytes) for part in parts]
+        places: list[wire.Where] = []
+        inline: list[memoryview] = []
+        for part in future.parts:
+            segment = part.segment
+            size = part.bytes.nbytes
+            if segment is None or not self.door.local:
+                inline.append(part.bytes)
+                places.append((0, 0, size))
+                continue
+            if segment.number not in self.told:
+                self.told.add(segment.number)
+                self.outbox.put(wire.frame(FrameKind.SEGMENT, (segment.number, segment.size)), segment.fd)
+            segment.uses += 1
+            self.held[segment.number] = self.held.get(segment.number, 0) + 1
+            places.append((segment.number, 0, size))
         meta = wire.Call(call=future.call, function=future.function.number, places=places)
-        self.outbox.put(wire.frame(FrameKind.CALL, meta, sum(size for _, size in places)))
-        for part in parts:
-            self.outbox.put(part)
+        self.outbox.put(wire.frame(FrameKind.CALL, meta, sum(view.nbytes for view in inline)))
+        for view in inline:
+            self.outbox.put(view)
 
     def put(self, kind: FrameKind, meta: object, data: bytes = b"") -> None:
         """Queue any other frame."""
@@ -104,6 +123,8 @@ class Link:
 
     def flush(self) -> bool:
         """Send what the socket takes; return whether all is sent. Raises OSError when the worker is gone."""
+        if self.windows.released:
+            self.put(FrameKind.RELEASE, self.windows.take_released())
         self.close_batch()
         return self.outbox.flush()
 
@@ -111,6 +132,7 @@ class Link:
         """Hang up."""
         self.dead = True
         self.inbox.close()
+        self.windows.close()
         self.sock.close()
 
 

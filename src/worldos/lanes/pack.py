@@ -17,6 +17,7 @@ import sys
 import traceback
 import types
 import weakref
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -199,7 +200,26 @@ def _wrap(value: Any) -> Any:
     return _Large(value) if type(value) in {bytes, bytearray} and len(value) >= SMALL_BYTES else value
 
 
-def _pickle(value: Any) -> tuple[bytes | memoryview, Buffers]:
+Thaw = Callable[[Any], "tuple[Any, ...] | None"]
+
+
+class _ResultPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles results: an array that is a view of an argument comes back writable, as any other result."""
+
+    def __init__(self, out: io.BytesIO, keep_out: Callable[[pickle.PickleBuffer], bool], thaw: Thaw) -> None:
+        super().__init__(out, protocol=PROTOCOL, buffer_callback=keep_out)
+        self._thaw = thaw
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce frozen arrays ourselves."""
+        if type(obj).__name__ == "ndarray" and not obj.flags.writeable:
+            reduced = self._thaw(obj)
+            if reduced is not None:
+                return reduced
+        return super().reducer_override(obj)
+
+
+def _pickle(value: Any, thaw: Thaw | None = None) -> tuple[bytes | memoryview, Buffers]:
     buffers: Buffers = []
 
     def keep_out(buffer: pickle.PickleBuffer) -> bool:
@@ -210,7 +230,10 @@ def _pickle(value: Any) -> tuple[bytes | memoryview, Buffers]:
         return False
 
     out = io.BytesIO()
-    cloudpickle.Pickler(out, protocol=PROTOCOL, buffer_callback=keep_out).dump(value)
+    if thaw is None:
+        cloudpickle.Pickler(out, protocol=PROTOCOL, buffer_callback=keep_out).dump(value)
+    else:
+        _ResultPickler(out, keep_out, thaw).dump(value)
     return out.getbuffer(), buffers
 
 
@@ -244,14 +267,17 @@ def _culprit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return "an argument"
 
 
-def pack_result(value: Any) -> tuple[Status, bytes | memoryview, Buffers]:
-    """Return status, pickle and large buffers of what a call returned; a value that cannot be pickled becomes an error."""
+def pack_result(value: Any, thaw: Thaw | None = None) -> tuple[Status, bytes | memoryview, Buffers]:
+    """Return status, pickle and large buffers of what a call returned; a value that cannot be pickled becomes an error.
+
+    ``thaw`` may reduce read-only arrays in a way of its own.
+    """
     if type(value) in _ATOMS:
         data = _dumps(value, PROTOCOL)
         if len(data) < SMALL_BYTES:
             return Status.RETURNED, data, []
     try:
-        return Status.RETURNED, *_pickle(_wrap(value))
+        return Status.RETURNED, *_pickle(_wrap(value), thaw)
     except _PICKLE_ERRORS as error:
         return Status.UNSENDABLE, _dumps(f"a {type(value).__qualname__}: {error}", PROTOCOL), []
 

@@ -31,7 +31,7 @@ SIGNALS: Final = frozenset(
 )
 
 
-class HungUp(Exception):  # noqa: N818 - it is how the holder says that it has lost interest
+class HungUp(Exception):
     """The holder is gone."""
 
 

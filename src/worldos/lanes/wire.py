@@ -5,8 +5,9 @@ data (8). Meta is msgpack of the type given in ``META``. Data are raw bytes: a p
 the other; they stream in pieces of any size, up to 2^63 bytes. Many small calls or results share one frame.
 
 A large buffer on one machine does not travel as data: it lies in a shared segment (``shm``), whose file descriptor came
-once with a Segment frame. In ``places`` a pair ``(segment, size)`` names where each buffer is; segment 0 is the data
-of this frame. The first place is always the pickle.
+once with a Segment frame. In ``places`` a triple ``(segment, offset, size)`` names where each buffer is: in a segment of
+the sender, in the data of this frame (segment 0), or in a segment of the receiver (its number negated: a result that is
+an argument unchanged goes back as its place alone). The first place is always the pickle.
 
 Invariant: garbage gives PeerBroke here, and nothing above this module ever sees it.
 Source: pickle protocol 5 with out-of-band data, PEP 574; SCM_RIGHTS, unix(7).
@@ -95,12 +96,15 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     over_quota: bool = False
 
 
+Where = tuple[int, int, int]
+
+
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """One call with large arguments."""
 
     call: int
     function: int
-    places: list[tuple[int, int]]
+    places: list[Where]
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):
@@ -109,7 +113,7 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
     busy_ns: int
     call: int
     status: int
-    places: list[tuple[int, int]]
+    places: list[Where]
 
 
 class Exec(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +176,24 @@ def frame(kind: FrameKind, meta: object, data_bytes: int = 0) -> bytes:
     """Return header and meta of a frame; ``data_bytes`` of data must follow."""
     body = _encode(meta)
     return HEADER.pack(kind, len(body), data_bytes) + body
+
+
+def inline(places: list[Where], data: bytearray) -> list[memoryview | None]:
+    """Return the buffers that lie in a frame's own data, None for those that lie elsewhere."""
+    view = memoryview(data)
+    at = 0
+    found: list[memoryview | None] = []
+    for segment, _offset, size in places:
+        if segment:
+            found.append(None)
+            continue
+        if size < 0 or at + size > len(data):
+            raise PeerBroke("a frame names more bytes than it has")
+        found.append(view[at : at + size])
+        at += size
+    if not found:
+        raise PeerBroke("a frame without a pickle")
+    return found
 
 
 class Inbox:

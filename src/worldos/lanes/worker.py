@@ -28,7 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from worldos.errors import PeerBroke
-from worldos.lanes import driving, pack, running, wire
+from worldos.lanes import driving, pack, running, shm, wire
 from worldos.lanes.wire import Frame, FrameKind, Status
 
 GREETING_SECONDS: Final = 5.0
@@ -50,7 +50,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     over_quota: bool = False
 
 
-class Stop(Exception):  # noqa: N818 - it is no error
+class Stop(Exception):
     """The holder has hung up, or the command has ended."""
 
 
@@ -68,6 +68,9 @@ class Worker:
         self._busy_ns = 0
         self._last_look_ns = 0
         self._printed: list[tuple[int, str]] = []
+        self._windows = shm.Windows(writable=False)
+        self._pool = shm.Pool(min(shm.POOL_IDLE_BYTES, terms.memory_bytes // 4 or shm.POOL_IDLE_BYTES))
+        self._told: set[int] = set()  # segments of the pool that the holder has
         self._sending = threading.Lock()  # a driver's threads send events beside the results
 
     def run(self) -> None:
@@ -100,7 +103,7 @@ class Worker:
             if kind == FrameKind.CALLS:
                 self._jobs.extend([(call, self._function(fn), args, []) for call, fn, args in meta])
             elif kind == FrameKind.CALL:
-                args, buffers = self.places(meta.places, data)
+                args, buffers = self._located(meta.places, data)
                 self._jobs.append((meta.call, self._function(meta.function), args, buffers))
             elif kind == FrameKind.FUNCTION:
                 self._functions[meta] = _loaded(data)
@@ -116,24 +119,34 @@ class Worker:
                 running.Running(self.inbox, wire.Outbox(self.sock), self.sock.fileno()).run(frames[position:])
                 raise Stop
             else:
-                raise PeerBroke(f"a holder does not send frames of kind {kind}")
+                self._take_memory(kind, meta)
+
+    def _take_memory(self, kind: int, meta: Any) -> None:
+        """Act on what is said about shared memory."""
+        if kind == FrameKind.SEGMENT:
+            if not self.inbox.fds:
+                raise PeerBroke("a shared segment came without its descriptor")
+            number, size = meta
+            self._windows.add(number, size, self.inbox.fds.popleft())
+        elif kind == FrameKind.RELEASE:
+            for number in meta:
+                self._pool.release(number)
+        elif kind == FrameKind.DROP:
+            for number in meta:
+                self._windows.drop(number)
+        else:
+            raise PeerBroke(f"a holder does not send frames of kind {kind}")
 
     def _function(self, number: int) -> Callable[..., Any] | Exception:
         return self._functions.get(number) or PeerBroke(f"function {number} never came")
 
-    def places(self, places: list[tuple[int, int]], data: bytearray) -> tuple[memoryview, list[memoryview]]:
-        """Return the pickle and the buffers that ``places`` name."""
-        at = 0
-        found: list[memoryview] = []
-        view = memoryview(data)
-        for _segment, size in places:
-            if at + size > len(data):
-                raise PeerBroke("a call names more bytes than came")
-            found.append(view[at : at + size])
-            at += size
-        if not found:
-            raise PeerBroke("a call without a pickle")
-        return found[0], found[1:]
+    def _located(self, places: list[wire.Where], data: bytearray) -> tuple[memoryview, list[memoryview]]:
+        """Return the pickle and the buffers that ``places`` name; both read-only."""
+        parts = [
+            part.toreadonly() if part is not None else self._windows.view(*where)
+            for part, where in zip(wire.inline(places, data), places, strict=True)
+        ]
+        return parts[0], parts[1:]
 
     def _revoke(self, calls: set[int]) -> None:
         back = [job[0] for job in self._jobs if job[0] in calls]
@@ -151,7 +164,7 @@ class Worker:
         call, function, args, buffers = job
         started_ns = time.perf_counter_ns()
         status, data, out = self._outcome(function, args, buffers)
-        del job, args, buffers
+        del job, args, buffers, function
         self._busy_ns += time.perf_counter_ns() - started_ns
         if out or len(data) >= wire.SMALL_BYTES:
             self._send_large(call, status, data, out)
@@ -161,9 +174,8 @@ class Worker:
         if self._result_bytes > FLUSH_BYTES:
             self.flush()
 
-    @staticmethod
     def _outcome(
-        function: Callable[..., Any] | Exception, args: Any, buffers: list[memoryview]
+        self, function: Callable[..., Any] | Exception, args: Any, buffers: list[memoryview]
     ) -> tuple[Status, bytes | memoryview, list[memoryview]]:
         if isinstance(function, Exception):
             return Status.UNREADABLE, *pack.pack_exception(function)[1:]
@@ -177,20 +189,57 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - the caller gets whatever it is, SystemExit and all
             return pack.pack_exception(error)
         del positional, named
-        return pack.pack_result(value)
+        return pack.pack_result(value, self._windows.thaw if self._windows.mapped else None)
 
     def _send_large(self, call: int, status: Status, data: Any, buffers: list[memoryview]) -> None:
         self.flush()
         parts = [memoryview(data), *buffers]
-        places = [(0, part.nbytes) for part in parts]
+        del data
+        buffers.clear()
+        places: list[wire.Where] = []
+        inline: list[memoryview] = []
+        while parts:
+            size = parts[0].nbytes
+            segment = self._pool.take(size) if self.inbox.takes_fds and size >= shm.SHARE_BYTES else None
+            if segment is None:
+                inline.append(parts.pop(0))
+                places.append((0, 0, size))
+                continue
+            own = self._windows.locate(parts[0])
+            if own is None:
+                segment.write(parts.pop(0))
+            else:  # an argument, or a piece of one, comes back: unless the function kept it, it can go as it is
+                del parts[0]
+                if not self._windows.seen(own[0]):
+                    self._pool.release(segment.number)
+                    places.append((-own[0], own[1], size))
+                    continue
+                self._windows.copy(*own, size, segment)
+            self._tell(segment)
+            places.append((segment.number, 0, size))
         meta = wire.Result(busy_ns=self._busy_ns, call=call, status=status, places=places)
         self._busy_ns = 0
-        self.send(wire.frame(FrameKind.RESULT, meta, sum(size for _, size in places)), *parts)
+        self.send(wire.frame(FrameKind.RESULT, meta, sum(part.nbytes for part in inline)), *inline)
+
+    def _tell(self, segment: shm.Segment) -> None:
+        """Let the holder have a segment, once."""
+        if segment.number not in self._told:
+            self._told.add(segment.number)
+            with self._sending:
+                outbox = wire.Outbox(self.sock)
+                outbox.put(wire.frame(FrameKind.SEGMENT, (segment.number, segment.size)), segment.fd)
+                outbox.flush()
 
     def flush(self) -> None:
         """Send what is printed and what is done."""
         if self._printed:
             self._flush_printed()
+        if self._windows.released:
+            self.send(wire.frame(FrameKind.RELEASE, self._windows.take_released()))
+        if self._pool.retired:
+            self._told.difference_update(self._pool.retired)
+            self.send(wire.frame(FrameKind.DROP, self._pool.retired))
+            self._pool.retired = []
         if self._results:
             results, busy_ns = self._results, self._busy_ns
             self._results, self._result_bytes, self._busy_ns = [], 0, 0

@@ -41,6 +41,7 @@ from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
 from worldos.model.ids import AccountId, NodeId
+from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.resource import ResourceState
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
@@ -322,7 +323,7 @@ class Node(msgspec.Struct, kw_only=True):
         pending = Pending(
             use=event.use,
             client=event.client,
-            needs=event.needs,
+            needs=tuple(self._placed(need) for need in event.needs),
             ttl_ns=event.ttl_ns,
             nonce=event.nonce,
             asked_ns=event.now_ns,
@@ -330,6 +331,10 @@ class Node(msgspec.Struct, kw_only=True):
         if self.dirty:  # a choice needs this node's own offer as it is now
             self.registry.offers[self.node] = self.registry.own_offer(self.leases)
         return self.uses.ask(event.now_ns, pending, self.usable_offers(), self.view(event.nonce))
+
+    def _placed(self, need: Need) -> Need:
+        """Say what "me" means in a need of a program on this node."""
+        return msgspec.structs.replace(need, near=self.node) if need.near == "me" else need
 
     def _swim(self, now_ns: int, effects: list[SwimEffect]) -> list[Effect]:
         out: list[Effect] = []

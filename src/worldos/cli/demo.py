@@ -98,19 +98,20 @@ def _edit_all(originals: dict[str, bytes], actors: list[Actor], title: str, *, t
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
         console=output.err,
     )
     with use("CPU", amount=float(cores), near=near) as cpu, bar:
         began = time.perf_counter()
-        task = bar.add_task("", total=len(originals), note="")
+        task = bar.add_task("", total=len(originals))
         futures = {cpu.submit(edit, data): name for name, data in originals.items()}
         for future in as_completed(futures):
             data, thumb, node, took_s = future.result()
             done.append(Photo(futures[future], data, thumb, node, took_s))
-            if trouble:
-                _make_trouble(actors, len(done) / len(originals), events, time.perf_counter() - began)
-            bar.update(task, advance=1, note="; ".join(f"{name} {what}" for name, what in events.items()))
+            bar.update(task, advance=1)
+            if trouble and (
+                said := _make_trouble(actors, len(done) / len(originals), time.perf_counter() - began, events)
+            ):
+                bar.console.print(f"  [bold red]{said}[/]")
         done.sort(key=lambda photo: photo.name)
         sheet = cpu.submit(contact_sheet, [photo.thumb for photo in done]).result()
         seconds = time.perf_counter() - began
@@ -120,14 +121,18 @@ def _edit_all(originals: dict[str, bytes], actors: list[Actor], title: str, *, t
     )
 
 
-def _make_trouble(actors: list[Actor], part: float, events: dict[str, str], at_s: float) -> None:
+def _make_trouble(actors: list[Actor], part: float, at_s: float, events: dict[str, str]) -> str:
+    """Kill or put to sleep whose turn it is; return what was done."""
     _, victim, sleeper = actors
     if part >= KILL_AFTER and victim.name not in events:
         victim.kill()
         events[victim.name] = f"killed (SIGKILL) at {at_s:.1f} s"
+        return f"{victim.name} {events[victim.name]}"
     if part >= SLEEP_AFTER and sleeper.name not in events:
         sleeper.sleep()
         events[sleeper.name] = f"put to sleep (SIGSTOP) at {at_s:.1f} s"
+        return f"{sleeper.name} {events[sleeper.name]}"
+    return ""
 
 
 def _compare(originals: dict[str, bytes], together: Outcome, alone: Outcome) -> list[str]:

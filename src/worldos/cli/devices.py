@@ -165,10 +165,8 @@ def recover(
     homes.make_folder(home.path)
     if homes.running_pid(home) is not None:
         raise BadRequest("an agent runs here", hint="stop it first: wos down")
-    if sys.stdin.isatty():
-        words = typer.prompt("The 24 words", hide_input=True, err=True)
-    else:
-        words = sys.stdin.read()
+    asked = sys.stdin.isatty()
+    words = typer.prompt("The 24 words", hide_input=True, err=True) if asked else sys.stdin.read()
     settings = chosen_settings(home, name=name, place="", listen="", reachable=False)
     recovered = recover_account(home, device_name(settings), words, revoke_others=revoke_others)
     if as_json:

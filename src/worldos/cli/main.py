@@ -67,6 +67,20 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except Exception as bug:  # noqa: BLE001 - the edge: a user gets a sentence, the traceback goes into a file
+        _own_mistake(bug)
+        sys.exit(70)
+
+
+def _own_mistake(bug: Exception) -> None:
+    import tempfile  # noqa: PLC0415 - when all went wrong
+    import traceback  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", prefix="wos-bug-", suffix=".txt", delete=False) as file:
+        file.write(f"wos {__version__}: {' '.join(sys.argv[1:])}\n" + "".join(traceback.format_exception(bug)))
+    output.complain(
+        WorldError(f"a mistake of World OS itself: {type(bug).__name__}: {bug}", hint=f"report it with {file.name}")
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,116 @@
-"""x"""
+"""``wos run``: any command on the best node, as if it ran here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from worldos.cli import output
+from worldos.errors import NoCapacity, NodeGone, Unreachable, WorldError
+from worldos.model.local import Doors, LeaseLost, Use, UseGranted, UseRefused
+
+if TYPE_CHECKING:
+    from worldos.sdk.connection import Connection, UseMessage
+
+GRANT_TIMEOUT_S = 30.0
+DOORS_TIMEOUT_S = 30.0
 
 
-def register(app):
-    pass
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    app.command("run", context_settings=settings)(run)
+
+
+class _Hearer:
+    """Hears what becomes of the one use of this command."""
+
+    def __init__(self) -> None:
+        self.messages: SimpleQueue[UseMessage | WorldError] = SimpleQueue()
+        self.lost = ""
+
+    def heard(self, message: UseMessage) -> None:
+        """Take in a message."""
+        if isinstance(message, LeaseLost):
+            self.lost = message.why
+        self.messages.put(message)
+
+    def cut(self, why: WorldError) -> None:
+        """Take in that the agent has ended."""
+        self.messages.put(why)
+
+    def wait(self, kinds: tuple[type[Any], ...], timeout_s: float) -> Any:
+        """Wait for one of these messages."""
+        while True:
+            try:
+                message = self.messages.get(timeout=timeout_s)
+            except Empty:
+                raise Unreachable("the agent does not answer", hint="see its log: wos log") from None
+            if isinstance(message, WorldError):
+                raise message
+            if isinstance(message, kinds):
+                return message
+            if isinstance(message, LeaseLost):
+                raise NodeGone(f"the node was lost before the command began: {message.why}")
+
+
+def run(
+    command: list[str] = typer.Argument(help="The command and its arguments, after --."),
+    cpu: str = typer.Option("1", "--cpu", help="Cores: 2, 0.5, 500m."),
+    memory: str = typer.Option("", help="Memory that it may take: 1GB. More ends it."),
+    gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),
+    where: str = typer.Option("", help="A comparison the node must fulfil: \"arch == 'arm64'\"."),
+    near: str = typer.Option("", help="'me', a node, or a place."),
+    objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
+    take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
+    keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say on which node it runs."),
+) -> None:
+    """Run a command on the best node: input, output, exit code and Ctrl-C as if it ran here.
+
+    Inputs go along with --with; files that it makes in its working folder come back. Example:
+
+    wos run --cpu 2 --memory 1GB --with data.csv -- python3 -c "print(open('data.csv').read())"
+    """
+    from worldos.lanes.command import run_command  # noqa: PLC0415 - loads what a lane needs
+    from worldos.lanes.link import Door  # noqa: PLC0415
+    from worldos.sdk.connection import close, connection  # noqa: PLC0415
+    from worldos.sdk.needs import parse_need  # noqa: PLC0415
+
+    kind, amount = ("GPU", gpu) if gpu else ("CPU", cpu)
+    need = parse_need(kind, amount, memory=memory or None, where=where or None, near=near or None, objective=objective)
+    need = msgspec.structs.replace(need, workers=1)
+    agent = connection()
+    hearer = _Hearer()
+    try:
+        doors, name = _lease(agent, hearer, need)
+        if verbose:
+            output.err.print(f"[dim]on {name}[/]")
+        door = Door(path=doors.paths[0], node=doors.node, local=doors.local)
+        code = run_command(door, command, inputs=take, results=keep, stdin=sys.stdin.fileno())
+    except NodeGone as gone:
+        if hearer.lost:
+            raise NodeGone(f"the node that ran it was lost: {hearer.lost}", hint="run it again") from gone
+        raise
+    finally:
+        close()
+    raise typer.Exit(code)
+
+
+def _lease(agent: Connection, hearer: _Hearer, need: Any) -> tuple[Doors, str]:
+    use = agent.next_use(hearer)
+    agent.send(Use(use=use, needs=(need,), ttl_ns=10_000_000_000))
+    answer = hearer.wait((UseGranted, UseRefused), GRANT_TIMEOUT_S)
+    if isinstance(answer, UseRefused):
+        raise NoCapacity(answer.reason, hint=answer.hint)
+    (terms,) = answer.leases
+    agent.open_doors(use, terms.lease)
+    doors = hearer.wait((Doors,), DOORS_TIMEOUT_S)
+    if doors.error or not doors.paths:
+        raise Unreachable(doors.error or "the lease has no worker")
+    return doors, terms.node[:8]

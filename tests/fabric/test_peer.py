@@ -1,0 +1,139 @@
+"""Peers over real links: sessions outlive links, and end with lives."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.fabric.fabrics import Cable, Ear, Node, roots, run, running, until
+from worldos.errors import BadRequest, NotAllowed
+from worldos.fabric.channel import Ending
+
+
+def test_a_session_and_its_channels_outlive_their_link() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,), listen=None), Node(2, (1,))
+        async with running(a, b):
+            cable = Cable(b.fabric.port)
+            await cable.start()
+            a.fabric.connect(b.id, [cable.address])
+            ear = Ear()
+            channel = a.fabric.open_channel(b.id, b"echo", ear)
+            sent = b""
+            for number in range(20):
+                channel.write(b"%d " % number)
+                sent += b"%d " % number
+                a.fabric.send(b.id, b"%d" % number, 1)
+                await until(lambda: a.knows(b))
+                cable.close_all()
+                await until(lambda: not a.knows(b))
+            await until(lambda: bytes(ear.data) == sent and len(b.notes.messages) == 20)
+            assert b.notes.messages == [(a.id, b"%d" % number) for number in range(20)]
+            await cable.stop()
+
+    run(story)
+
+
+def test_a_restart_of_the_node_ends_the_session_and_says_what_may_be_lost() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a):
+            await b.fabric.start()
+            a.fabric.connect(b.id, [b.address])
+            ear = Ear()
+            a.fabric.open_channel(b.id, b"", ear)
+            await until(lambda: ear.was_accepted)
+            port = b.fabric.port
+            await b.fabric.close()
+            await until(lambda: not a.knows(b))
+            a.fabric.send(b.id, b"into the void")
+            assert ear.ending is None, "it may only be the link"
+            reborn = Node(2, (1,), boot=2, listen=("127.0.0.1", port))
+            async with running(reborn):
+                await until(lambda: a.knows(b))
+                assert ("peer", b.id, 2, "") in a.notes.said
+                assert ear.ending == (Ending.BROKEN, "the node restarted")
+                assert a.notes.undelivered == [b"into the void"]
+                a.fabric.send(b.id, b"welcome")
+                await until(lambda: reborn.notes.messages == [(a.id, b"welcome")])
+
+    run(story)
+
+
+def test_both_dial_at_once_and_one_link_stays() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a, b):
+            a.fabric.connect(b.id, [b.address])
+            b.fabric.connect(a.id, [a.address])
+            for number in range(50):
+                a.fabric.send(b.id, b"%d" % number)
+                b.fabric.send(a.id, b"%d" % number)
+                await asyncio.sleep(0)
+            await until(lambda: len(a.notes.messages) == len(b.notes.messages) == 50)
+            await until(lambda: all(len(one.fabric.peers[two.id].links) == 1 for one, two in ((a, b), (b, a))))
+            assert [message for _, message in a.notes.messages] == [b"%d" % number for number in range(50)]
+
+    run(story)
+
+
+def test_who_was_dialed_learns_where_to_dial_back() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a, b):
+            a.fabric.connect(b.id, [b.address])
+            await until(lambda: b.knows(a))
+            assert b.fabric.peers[a.id].addresses == [a.address]
+
+    run(story)
+
+
+def test_a_removed_member_is_cut_off_at_once_and_refused_on_return() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a, b):
+            b.fabric.connect(a.id, [a.address])
+            await until(lambda: a.knows(b) and b.knows(a))
+            a.fabric.set_members(roots(a.key))
+            assert not a.knows(b)
+            await until(lambda: not b.knows(a))
+            refused = a.fabric.statistics().refused
+            await until(lambda: a.fabric.statistics().refused > refused)  # it dials again
+            assert not a.knows(b)
+            assert not b.knows(a)
+            assert not a.fabric.send(b.id, b"no")
+            with pytest.raises(NotAllowed):
+                a.fabric.open_channel(b.id, b"", Ear())
+            a.fabric.set_members(roots(a.key, b.key))
+            await until(lambda: a.knows(b) and b.knows(a))
+
+    run(story)
+
+
+def test_a_forgotten_node_leaves_nothing_and_may_come_back() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a, b):
+            b.fabric.connect(a.id, [a.address])
+            await until(lambda: a.knows(b))
+            ear = Ear()
+            a.fabric.open_channel(b.id, b"", ear)
+            a.fabric.forget(b.id, "said good-bye")
+            assert ear.ending == (Ending.BROKEN, "said good-bye")
+            assert a.fabric.statistics().peers == ()
+            await until(lambda: a.knows(b))
+
+    run(story)
+
+
+def test_what_is_too_large_is_the_callers_mistake() -> None:
+    async def story() -> None:
+        a = Node(1, (2,))
+        async with running(a):
+            with pytest.raises(BadRequest):
+                a.fabric.send(Node(2, ()).id, bytes(2 << 20))
+            with pytest.raises(BadRequest):
+                a.fabric.connect(Node(2, ()).id, ["no address"])
+
+    run(story, loops=1)

@@ -29,8 +29,10 @@ GO_ON = "go on"
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a handle has and does now. ``amount`` is in the kind's base unit; ``losses`` counts workers that ended,
-    ``reruns`` calls that were begun again elsewhere because of it.
+    """What a handle has and does now.
+
+    ``amount`` is in the kind's base unit; ``losses`` counts workers that ended, ``reruns`` calls that were begun again
+    elsewhere because of it.
     """
 
     kind: str

@@ -8,12 +8,20 @@ Source: joblib documentation, "Custom backend API".
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, SequentialBackend, register_parallel_backend
+from joblib.parallel import (
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    register_parallel_backend,
+)
 
+from worldos.errors import NoCapacity
 from worldos.sdk.compute import Cpu
 from worldos.sdk.connection import connection
 from worldos.sdk.use import use
@@ -47,13 +55,15 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return max(1, free + 1 + (n_jobs or -1))
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
-        """Lease the cores, or keep those that are leased."""
-        self.parallel = parallel
+        """Lease the cores, or keep those that are leased. One core is joblib's word for: here, in line."""
         cores = self.effective_n_jobs(n_jobs)
+        if cores == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self._cpu is None or self._cpu.closed or cores != self._cores:
             self._close()
-            self._cpu = use("CPU", cores, **self._words)
+            self._cpu = self._lease(cores)
             self._cores = cores
+        self.parallel = parallel
         return cores
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Future[Any]:
@@ -75,6 +85,7 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def terminate(self) -> None:
         """End one parallel loop; the workers stay warm for the next."""
         self.reset_batch_stats()
+        self.parallel = None  # else the two hold each other, and the lease with them
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002 - joblib's signature
         """Stop what runs: the lease goes back, and another is taken if more is to come."""
@@ -87,6 +98,15 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def __del__(self) -> None:
         self._close()
+
+    def _lease(self, cores: int) -> Cpu:
+        cpu: Cpu
+        try:
+            cpu = use("CPU", cores, **self._words)
+        except NoCapacity:  # a backend of an earlier loop may wait for the collector, with its lease
+            gc.collect()
+            cpu = use("CPU", cores, **self._words)
+        return cpu
 
     def _close(self) -> None:
         cpu, self._cpu, self._cores = getattr(self, "_cpu", None), None, 0

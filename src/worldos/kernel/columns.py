@@ -160,11 +160,12 @@ class Columns:
             self.places.code(offer.place),
         )
 
-    def _write_fact(self, name: str, facts: FactColumn, rows: Iterable[int]) -> None:
-        for row in rows:
-            told = self.told[row]
-            fact = fact_of(*told, name) if told else None
-            facts.types[row], facts.values[row] = facts.code(fact)
+    def _write_fact(self, name: str, facts: FactColumn, rows: Sequence[int]) -> None:
+        told = (self.told[row] for row in rows)
+        coded = [facts.code(fact_of(*item, name)) if item else (_NONE, 0) for item in told]
+        at = np.array(rows, dtype=np.intp)
+        facts.types[at] = [kind for kind, _ in coded]
+        facts.values[at] = [value for _, value in coded]
 
     def _grow(self) -> None:
         room = len(self.rtt_us)

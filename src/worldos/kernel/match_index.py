@@ -261,8 +261,8 @@ class _Search:
 
     def best(self) -> list[_Found]:
         """Return the two best nodes, best first."""
-        first = np.array(sorted(self.order.dirty | set(self.known.tolist())), dtype=np.intp)
-        best = self._merge([], first)
+        dirty = np.fromiter(self.order.dirty, dtype=np.intp, count=len(self.order.dirty))
+        best = self._merge([], np.union1d(dirty, self.known))
         at, total = 0, len(self.order.rows)
         while at < total:
             if len(best) == 2 and self.order.bound(at, self.question) > best[1][0]:

@@ -21,12 +21,15 @@ from worldos.errors import (
     WorkerLost,
     WorldError,
 )
+from worldos.sdk import joblib_name
 
 if TYPE_CHECKING:
     from worldos import aio
     from worldos.sdk.use import Gang, need, use
 
 __version__ = "0.1.0"
+
+joblib_name.announce()
 
 __all__ = [
     "use",

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from worldos.errors import PeerBroke
 from worldos.trust import certs
 from worldos.trust.certs import (
-    check_root,
     fresh_leaf,
     leaf_certificate,
     node_of_certificate,
@@ -184,32 +183,6 @@ def test_an_anchor_can_be_added_to_a_living_context(tmp_path) -> None:
     alice = context(tmp_path, *leaf_of(ALICE), members=(ALICE,))
     alice.load_verify_locations(cadata=root_certificate(BOB))
     handshake(alice, context(tmp_path, *leaf_of(BOB), server=False))
-
-
-def test_the_same_key_makes_the_same_root_byte_for_byte() -> None:
-    root = root_certificate(ALICE)
-    assert root == root_certificate(DeviceKey.from_seed(b"a" * 32))
-    read = x509.load_der_x509_certificate(root)
-    read.verify_directly_issued_by(read)
-    assert read.public_key().public_bytes_raw() == ALICE.public
-    assert read.issuer == read.subject == certs._name(ALICE.node_id)
-    check_root(ALICE.node_id, root)
-
-
-@given(st.integers(0, 400), st.integers(1, 255))
-@settings(max_examples=60)
-def test_a_root_is_compared_in_every_byte(place: int, flip: int) -> None:
-    root = bytearray(root_certificate(ALICE))
-    place %= len(root) - 64
-    root[place] ^= flip
-    with pytest.raises(PeerBroke):
-        check_root(ALICE.node_id, bytes(root))
-
-
-def test_a_root_of_another_or_with_a_tail_is_refused() -> None:
-    for wrong in (root_certificate(BOB), root_certificate(ALICE) + b"x", b"", root_certificate(ALICE)[:-1]):
-        with pytest.raises(PeerBroke):
-            check_root(ALICE.node_id, wrong)
 
 
 def test_a_root_is_not_a_leaf() -> None:

@@ -1,16 +1,15 @@
 """Certificates: how a device key becomes a name that TLS can check.
 
-Each device is its own authority: a *root*, self-signed by the device key, that lives as long as the key and is
-written in the account's key log; and *leaves* (P-256, because TLS stacks refuse Ed25519 leaves here and there),
-signed by the same key and good for a day. A node takes the roots of its account's members as trust anchors, so
-OpenSSL's handshake already refuses strangers and stale leaves. It does not know which device may speak for which
-name, and its Ed25519 check is lax, so after each handshake ``node_of_certificate`` asks again: the name in the leaf
-is a key, and that key has signed the leaf, by PyNaCl.
+Each device is its own authority: a *root* (``roots``), self-signed by the device key and written in the account's key
+log; and *leaves* (P-256, because not every TLS stack takes Ed25519 leaves), signed by the same key and good for a
+day. A node takes the roots of its account's members as trust anchors, so OpenSSL's handshake already refuses
+strangers and stale leaves. It does not know which device may speak for which name, and its Ed25519 check is lax, so
+after each handshake ``node_of_certificate`` asks again: the name in the leaf is a key, and that key has signed the
+leaf, by PyNaCl.
 
-The root is a pure function of the public key and one signature: every byte of it is compared, so no member can make
-the others trust a certificate of another shape. A leaf is valid from a day before ``now_s`` to a day after: with the
-daily life renewed at half, two clocks may be up to 12 hours apart. Times are in unix seconds. ``cryptography`` lays
-out the bytes; it never signs or verifies with a device key.
+A leaf is valid from a day before ``now_s`` to a day after: renewed at half its life to come, it lets two clocks be up
+to 12 hours apart. Times are in unix seconds. ``cryptography`` lays out the bytes; it never signs or verifies with a
+device key.
 
 For whoever makes the TLS contexts: set ``num_tickets = 0`` (a resumed session accepts an expired certificate);
 anchors may be added to a live context with ``load_verify_locations(cadata=der)`` but never taken away, so revocation
@@ -20,7 +19,6 @@ needs a new context and a look at live links. Source: RFC 5280, RFC 8410.
 from __future__ import annotations
 
 import datetime  # values that the certificate builder asks for; no clock is read
-import functools
 
 import msgspec
 from cryptography import x509
@@ -34,7 +32,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorit
 
 from worldos.errors import BadSignature, PeerBroke
 from worldos.model.ids import NodeId
-from worldos.trust.keys import PUBLIC_BYTES, SIGNATURE_BYTES, DeviceKey, node_id_of, public_of, verify_certificate
+from worldos.trust.keys import PUBLIC_BYTES, SIGNATURE_BYTES, DeviceKey, public_of, verify_certificate
+from worldos.trust.roots import KEY_ID_BYTES, check_root, root_certificate
+
+__all__ = [
+    "root_certificate",
+    "check_root",
+    "leaf_certificate",
+    "fresh_leaf",
+    "node_of_certificate",
+    "read_leaf",
+    "Leaf",
+]
 
 DAY_S = 24 * 3600
 BACKDATED_S = DAY_S
@@ -43,9 +52,6 @@ RENEW_AFTER_S = LEAF_LIFE_S // 2
 CERTIFICATE_BYTES_MAX = 4096
 URI_PREFIX = "wos://node/"
 
-_ROOT_FROM = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_ROOT_UNTIL = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
-_KEY_ID_BYTES = 20
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # The builder insists on signing; what it signs with is thrown away with the signature.
 _SCAFFOLD_SEED = bytes(32)
@@ -57,23 +63,6 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeId
     not_before_s: int
     not_after_s: int
-
-
-def root_certificate(key: DeviceKey) -> bytes:
-    """Return the DER of the device's own root; the same key makes the same bytes."""
-    head, tbs = _root_parts(key.node_id)
-    return head + key.sign_certificate(tbs)
-
-
-def check_root(node: str, root_cert: bytes) -> None:
-    """Raise PeerBroke unless ``root_cert`` is in every byte but its signature the root of ``node``.
-
-    The signature of an anchor carries no weight in X.509: that the device wants this root is said by its acceptance
-    of the claim.
-    """
-    head, _ = _root_parts(node)
-    if len(root_cert) != len(head) + SIGNATURE_BYTES or not root_cert.startswith(head):
-        raise PeerBroke("this is not the root certificate of that device")
 
 
 def leaf_certificate(
@@ -93,7 +82,7 @@ def leaf_certificate(
             x509.SubjectAlternativeName([x509.UniformResourceIdentifier(URI_PREFIX + key.node_id)]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_leaves=False), critical=True)
+        .add_extension(_usage(), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
@@ -162,59 +151,19 @@ def _read_leaf(leaf: x509.Certificate) -> Leaf:
     )
 
 
-def _root_parts(node: str) -> tuple[bytes, bytes]:
-    """Return the root of ``node`` without its signature, and the part that is signed.
-
-    It is a template with the key put in: laying out a root anew costs more than checking a signature.
-    """
-    public = public_of(node)
-    old_node, old_public, head, tbs = _root_template()
-    swaps = (
-        (old_node, node.encode()),
-        (old_public, public),
-        (old_public[:_KEY_ID_BYTES], public[:_KEY_ID_BYTES]),
-    )
-    for old, new in swaps:
-        head, tbs = head.replace(old, new), tbs.replace(old, new)
-    return head, tbs
-
-
-@functools.cache
-def _root_template() -> tuple[bytes, bytes, bytes, bytes]:
-    scaffold = Ed25519PrivateKey.from_private_bytes(_SCAFFOLD_SEED)
-    public = scaffold.public_key().public_bytes_raw()
-    node = node_id_of(public)
-    name = _name(node)
-    root = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(scaffold.public_key())
-        .serial_number(1)  # unique enough: a device issues one root, and a serial counts per issuer
-        .not_valid_before(_ROOT_FROM)
-        .not_valid_after(_ROOT_UNTIL)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_leaves=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier(public[:_KEY_ID_BYTES]), critical=False)
-        .sign(scaffold, None)
-    )
-    head = root.public_bytes(Encoding.DER)[:-SIGNATURE_BYTES]
-    return node.encode(), public, head, root.tbs_certificate_bytes
-
-
 def _name(node: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)])
 
 
 def _authority(public: bytes) -> x509.AuthorityKeyIdentifier:
     assert len(public) == PUBLIC_BYTES
-    return x509.AuthorityKeyIdentifier(public[:_KEY_ID_BYTES], None, None)
+    return x509.AuthorityKeyIdentifier(public[:KEY_ID_BYTES], None, None)
 
 
-def _usage(*, signs_leaves: bool) -> x509.KeyUsage:
+def _usage() -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not signs_leaves,
-        key_cert_sign=signs_leaves,
+        digital_signature=True,
+        key_cert_sign=False,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,

@@ -21,8 +21,8 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
-from worldos.trust.certs import check_root
 from worldos.trust.keys import SIGNATURE_BYTES, DeviceKey, id_of, node_id_of, public_of, verify
+from worldos.trust.roots import check_root
 
 ENTRY_BYTES_MAX = 4096
 PARENTS_MAX = 32

@@ -23,7 +23,6 @@ import msgspec
 
 from worldos.errors import BadRequest, BadSignature, PeerBroke, WorldError
 from worldos.model.ids import AccountId
-from worldos.trust.certs import root_certificate
 from worldos.trust.channel import (
     ANSWER,
     COMMIT,
@@ -60,6 +59,7 @@ from worldos.trust.dialogue import (
 from worldos.trust.entries import ClaimAccept, accept_claim, check_name
 from worldos.trust.keylog import KeyLog, add_device
 from worldos.trust.keys import DeviceKey, bytes_of, public_of, verify
+from worldos.trust.roots import root_certificate
 from worldos.trust.ticket import Ticket, new_ticket
 
 __all__ = [

@@ -137,3 +137,19 @@ def test_what_is_too_large_is_the_callers_mistake() -> None:
                 a.fabric.connect(Node(2, ()).id, ["no address"])
 
     run(story, loops=1)
+
+
+def test_an_address_at_which_another_member_listens_disturbs_nobody() -> None:
+    async def story() -> None:
+        a, b, c = Node(1, (2, 3), listen=None), Node(2, (1, 3)), Node(3, (1, 2))
+        async with running(a, b, c):
+            a.fabric.connect(c.id, [c.address])
+            await until(lambda: a.knows(c))
+            link = a.fabric.peers[c.id].active
+            refused = a.fabric.statistics().refused
+            a.fabric.connect(b.id, [c.address])
+            await until(lambda: a.fabric.statistics().refused > refused)
+            assert not a.knows(b)
+            assert a.fabric.peers[c.id].active is link
+
+    run(story, loops=1)

@@ -35,7 +35,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -99,6 +99,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[PeerStatistics, ...]
     half_open: int
     refused: int
+    relayed: int  # channels carried for others now
 
 
 class Fabric:
@@ -137,7 +138,9 @@ class Fabric:
         self._flush_scheduled = False
         self._refused = 0
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._ticked_ns = 0
+        self._renewed_ns = time.time_ns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dice = random.Random(secrets.randbits(64))
 
@@ -152,8 +155,8 @@ class Fabric:
             self._server = await loop.create_server(self._accepting, sock=raw)
         if self._beacon_wanted:
             self._start_beacon()
-        self._spawn(self._tick_forever())
-        self._spawn(self._renew_forever())
+        self._ticked_ns = self.now_ns()
+        self._tick()
         for node in sorted(self.peers):
             self.dial(self.peers[node])
 
@@ -163,7 +166,9 @@ class Fabric:
             self._server.close()
         if self._multicast is not None:
             self._multicast.close()
-        tasks = [*self._tasks, *self._dials.values()]
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        tasks = list(self._dials.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -229,6 +234,7 @@ class Fabric:
             peers=tuple(_peer_statistics(self.peers[node]) for node in sorted(self.peers)),
             half_open=len(self._door),
             refused=self._refused,
+            relayed=sum(self._switchboard.relayed.values()),
         )
 
     # -- what peers need (peer.PeerHost) -----------------------------------------------------------
@@ -283,15 +289,19 @@ class Fabric:
     def dial(self, peer: Peer) -> None:
         """Keep trying a peer's addresses while no direct link is up."""
         if self._loop is not None and peer.node not in self._dials and peer.addresses:
-            self._dials[peer.node] = self._loop.create_task(self._dial_forever(peer))
+            task = self._dials[peer.node] = self._loop.create_task(self._dial_forever(peer))
+            task.add_done_callback(lambda task: self._dial_ended(peer.node, task))
 
     def is_member(self, node: NodeId) -> bool:
         """Whether a node is one of ours."""
         return node in self._members
 
-    def relayed_link(self, carrier: Carrier, via: NodeId, *, dialed: bool) -> Link | None:
-        """Make a link through a relay; None where too many are half open."""
-        return self._new_link(carrier, dialed=dialed, via=via) if dialed else self._accept(carrier, via, via=via)
+    def relayed_link(self, carrier: Carrier, node: NodeId, via: NodeId, *, dialed: bool) -> Link | None:
+        """Make a link to a node through a relay; None where too many are half open."""
+        link = self._new_link(carrier, dialed=True, via=via) if dialed else self._accept(carrier, via, via=via)
+        if link is not None:
+            link.expected = node
+        return link
 
     # -- what links need (link.Door) ---------------------------------------------------------------
 
@@ -300,6 +310,8 @@ class Fabric:
         node = node_of_certificate(leaf_der)
         if node not in self._members or node == self.node:
             raise NotAllowed(f"{node} is no member")
+        if link.expected not in ("", node):
+            raise NotAllowed(f"{node} is there, not {link.expected}")
         return self._peer(node)
 
     def link_refused(self, link: Link, reason: str) -> None:
@@ -355,24 +367,21 @@ class Fabric:
         self._handshakes[link] = self.later(HANDSHAKE_NS_MAX, lambda: link.abort("no handshake in time"))
         return link
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _tick_forever(self) -> None:
-        due_ns = self.now_ns()
-        while True:
-            self._tick_beacon(due_ns)
-            await asyncio.sleep(TICK_NS / SECOND)
-            now_ns = self.now_ns()
-            late_ns = now_ns - due_ns - TICK_NS
-            due_ns = now_ns
-            for peer in [self.peers[node] for node in sorted(self.peers)]:
-                if late_ns > LATE_NS:  # we slept, not they
-                    for link in peer.links:
-                        link.forgive(late_ns)
-                peer.tick(now_ns)
+    def _tick(self) -> None:
+        """Look after time. The next tick is set first: a fault in what is called must not stop the clock."""
+        self._tick_timer = self.later(TICK_NS, self._tick)
+        now_ns = self.now_ns()
+        late_ns = now_ns - self._ticked_ns - TICK_NS
+        self._ticked_ns = now_ns
+        self._tick_beacon(now_ns)
+        for peer in [self.peers[node] for node in sorted(self.peers)]:
+            if late_ns > LATE_NS:  # we slept, not they
+                for link in peer.links:
+                    link.forgive(late_ns)
+            peer.tick(now_ns)
+        if abs(time.time_ns() - self._renewed_ns) > LEAF_RENEW_NS:  # a certificate ages by the clock on the wall
+            self._renewed_ns = time.time_ns()
+            self._credentials.renew(*self._fresh_leaf())
 
     def _start_beacon(self) -> None:
         assert self._listen is not None, "a beacon says where to dial"
@@ -404,11 +413,6 @@ class Fabric:
             self._interfaces_ns = now_ns
             self._multicast.refresh()
 
-    async def _renew_forever(self) -> None:
-        while True:
-            await asyncio.sleep(LEAF_RENEW_NS / SECOND)
-            self._credentials.renew(*self._fresh_leaf())
-
     # -- dialing -----------------------------------------------------------------------------------
 
     async def _dial_forever(self, peer: Peer) -> None:
@@ -423,6 +427,13 @@ class Fabric:
                 await self._pause(peer, int(pause_ns * self._dice.uniform(0.8, 1.2)))
                 pause_ns = min(pause_ns * 2, DIAL_RETRY_NS_MAX)
 
+    def _dial_ended(self, node: NodeId, task: asyncio.Task[None]) -> None:
+        """Dialing ends only when it is cancelled; a fault is told to the loop, and the next reason dials again."""
+        if self._dials.get(node) is task:
+            del self._dials[node]
+        if not task.cancelled() and task.exception() is not None and self._loop is not None:
+            self._loop.call_exception_handler({"message": f"dialing {node} broke", "exception": task.exception()})
+
     async def _pause(self, peer: Peer, pause_ns: int) -> None:
         """Wait before the next try, or until there is news of the peer."""
         with suppress(TimeoutError):
@@ -433,7 +444,7 @@ class Fabric:
     async def _dial_all(self, peer: Peer) -> None:
         """Try the addresses one shortly after the other; the first that leads to the peer wins."""
         tries = {
-            asyncio.ensure_future(self._dial(parse_address(address), turn * DIAL_STAGGER_NS))
+            asyncio.ensure_future(self._dial(peer.node, parse_address(address), turn * DIAL_STAGGER_NS))
             for turn, address in enumerate(peer.addresses)
         }
         linked = asyncio.ensure_future(peer.linked.wait())
@@ -447,7 +458,7 @@ class Fabric:
                 task.cancel()
             await asyncio.gather(*tries, linked, return_exceptions=True)
 
-    async def _dial(self, address: Address, wait_ns: int) -> None:
+    async def _dial(self, node: NodeId, address: Address, wait_ns: int) -> None:
         """Try one address until a link is up or has failed."""
         assert self._loop is not None, "the fabric has started"
         await asyncio.sleep(wait_ns / SECOND)
@@ -456,6 +467,7 @@ class Fabric:
 
         def connected(carrier: TcpCarrier, _: Address) -> Link:
             link = self._new_link(carrier, dialed=True)
+            link.expected = node
             links.append(link)
             self._settled[link] = settled
             return link

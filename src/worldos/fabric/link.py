@@ -118,6 +118,7 @@ class Link:
         self._door = door
         self._owner: LinkOwner | None = None
         self.via = via
+        self.expected = ""  # the node that must be at the far end, where that is known before
         self.host = ""  # the far end's address, where it dialed
         self.dialed = dialed
         self.state = State.HANDSHAKE
@@ -240,7 +241,7 @@ class Link:
 
     def _read(self) -> None:
         pipe, reader = self._pipe, self._reader
-        while pipe.more():
+        while pipe.more() and self.state is not State.CLOSED:
             count = pipe.read_into(reader.room())
             if not count:
                 break

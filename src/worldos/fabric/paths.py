@@ -1,9 +1,10 @@
 """Paths: which of the links to a peer is used, which are asked for a sign of life, and when another way is looked for.
 
-A closed link is easy; a silent one matters more. A way is *in doubt* when the far end owes an answer (to data or to a ping) for
-``DOUBT_NS``. Then every other way is asked, a relay is looked for, and traffic moves to a way that has answered *since*: so a
-peer that is merely slow or stopped, and answers nowhere, moves nothing. A way that stays silent for ``LINK_SILENT_NS_MAX`` is
-dropped; the session above is not.
+A closed link is easy; a silent one matters more. A way is *in doubt* when the far end owes an answer (to data or to
+a ping) for ``DOUBT_NS``, or for three round trips where that is longer. Then every other way is asked, a relay is
+looked for, and traffic moves to a way that has answered *since*: so a peer that is merely slow or stopped, and
+answers nowhere, moves nothing. A way that stays silent for ``LINK_SILENT_NS_MAX`` is dropped; the session above is
+not.
 
 Traffic goes back from a relay to a direct link when that has been good for a while; the while doubles each time a direct link
 fails soon after (hysteresis), so a flapping cable does not drag the session along. How often is asked: 1 Hz; 4 Hz while
@@ -72,6 +73,15 @@ class SeekRelay:
     """Look for a node that reaches the peer."""
 
 
+def _doubt_ns(way: Way) -> int:
+    """After how much silence a way is in doubt: over half the planet an answer takes a while."""
+    return max(DOUBT_NS, 3 * way.rtt_us * 1000)
+
+
+def _doubtful(way: Way, now_ns: int) -> bool:
+    return way.silent_ns(now_ns) >= _doubt_ns(way)
+
+
 Action = Ask[W] | Use[W] | Drop[W] | SeekRelay
 
 
@@ -110,7 +120,12 @@ class Paths(Generic[W]):
     def follow(self, way: W, now_ns: int) -> list[Action[W]]:
         """Go where the peer went: its data come on ``way``, and the active one is silent or was long not heard."""
         active = self.active
-        if active is None or way is active or now_ns - active.heard_ns < DOUBT_NS or way.heard_ns < active.heard_ns:
+        if (
+            active is None
+            or way is active
+            or now_ns - active.heard_ns < _doubt_ns(active)
+            or way.heard_ns < active.heard_ns
+        ):
             return []
         self._leave(active, now_ns)
         self.active = way
@@ -120,12 +135,9 @@ class Paths(Generic[W]):
         """Ask, drop, choose. ``unacked``: data wait for an acknowledgement; ``busy``: channels are open."""
         actions: list[Action[W]] = []
         for way in self.ways:
-            silent_ns = way.silent_ns(now_ns)
-            if silent_ns >= LINK_SILENT_NS_MAX:
+            if way.silent_ns(now_ns) >= LINK_SILENT_NS_MAX:
                 actions.append(Drop(way))
-            elif now_ns - self._pinged_ns[id(way)] >= self._pause_ns(
-                way, now_ns, silent_ns, unacked=unacked, busy=busy
-            ):
+            elif now_ns - self._pinged_ns[id(way)] >= self._pause_ns(way, now_ns, unacked=unacked, busy=busy):
                 actions.append(self._ask(way, now_ns))
         if self.active is None or self.in_doubt(now_ns) or (busy and not self.has_relay()):
             actions.append(SeekRelay())
@@ -134,7 +146,7 @@ class Paths(Generic[W]):
 
     def in_doubt(self, now_ns: int) -> bool:
         """Whether the way in use may be dead."""
-        return self.active is not None and self.active.silent_ns(now_ns) >= DOUBT_NS
+        return self.active is not None and _doubtful(self.active, now_ns)
 
     def has_direct(self) -> bool:
         """Whether a direct link is up."""
@@ -151,7 +163,7 @@ class Paths(Generic[W]):
             if other is fresh or bool(other.via) != bool(fresh.via):
                 continue
             if other.dialed == fresh.dialed:
-                if not fresh.via or other.silent_ns(now_ns) >= DOUBT_NS:
+                if not fresh.via or _doubtful(other, now_ns):
                     useless.append(other)  # it was dialed because the older one failed
                 elif fresh.dialed:
                     useless.append(fresh)
@@ -165,9 +177,9 @@ class Paths(Generic[W]):
         self._pinged_ns[id(way)] = now_ns
         return Ask(way)
 
-    def _pause_ns(self, way: W, now_ns: int, silent_ns: int, *, unacked: bool, busy: bool) -> int:
+    def _pause_ns(self, way: W, now_ns: int, *, unacked: bool, busy: bool) -> int:
         """How long after the last ping the next one is due."""
-        if self.in_doubt(now_ns) or silent_ns >= DOUBT_NS:
+        if self.in_doubt(now_ns) or _doubtful(way, now_ns):
             return PROBE_DOUBT_NS
         if unacked and way is self.active and now_ns - way.heard_ns >= UNACKED_ASK_NS:
             return UNACKED_ASK_NS
@@ -184,10 +196,10 @@ class Paths(Generic[W]):
 
     def _choose(self, now_ns: int) -> list[Action[W]]:
         active = self.active
-        sound = [way for way in self.ways if way is not active and way.silent_ns(now_ns) < DOUBT_NS]
+        sound = [way for way in self.ways if way is not active and not _doubtful(way, now_ns)]
         if active is None:
             sound = sound or self.ways
-        elif active.silent_ns(now_ns) >= DOUBT_NS:
+        elif _doubtful(active, now_ns):
             sound = [way for way in sound if way.heard_ns > active.asked_ns]
         elif active.via:
             sound = [way for way in sound if not way.via and self._settled(way, now_ns)]

@@ -17,6 +17,7 @@ from worldos.fabric.limits import (
     ADDRESSES_PER_PEER_MAX,
     FLUSH_BYTES,
     RESEND_AFTER_NS,
+    RTT_NOISE_US,
     SESSION_SILENT_NS_MAX,
 )
 from worldos.fabric.link import Hello, Link, Sink
@@ -229,8 +230,9 @@ class Peer:
                 self._ack_timer = self._host.later(ACK_DELAY_NS, self._ack)
 
     def link_measured(self, link: Link) -> None:
-        """Tell the owner when the way it uses differs by a fifth or more."""
-        if link is self.active and abs(link.rtt_us - self._told_rtt_us) * 5 > self._told_rtt_us:
+        """Tell the owner when the way in use was measured first, or differs by more than noise."""
+        noise_us = max(self._told_rtt_us // 3, RTT_NOISE_US) if self._told_rtt_us else 0
+        if link is self.active and abs(link.rtt_us - self._told_rtt_us) > noise_us:
             self._told_rtt_us = link.rtt_us
             self._host.handler.on_path(self.node, link.via, link.rtt_us)
 

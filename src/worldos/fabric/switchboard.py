@@ -31,7 +31,7 @@ class SwitchboardHost(Protocol):
     def is_member(self, node: NodeId) -> bool:
         """Whether a node is one of ours."""
 
-    def relayed_link(self, carrier: Carrier, via: NodeId, *, dialed: bool) -> Link | None:
+    def relayed_link(self, carrier: Carrier, node: NodeId, via: NodeId, *, dialed: bool) -> Link | None:
         """Make a link through a relay, with its handshake timer; None where too many are half open."""
 
     def later(self, delay_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
@@ -71,7 +71,7 @@ class Switchboard:
             search.asked.discard(relay.node)
             if peer.paths.has_relay() and not peer.paths.in_doubt(self._host.now_ns()):
                 return None
-            return self._host.relayed_link(carrier, relay.node, dialed=True)
+            return self._host.relayed_link(carrier, peer.node, relay.node, dialed=True)
 
         def ended() -> None:
             search.asked.discard(relay.node)
@@ -90,9 +90,11 @@ class Switchboard:
         if not self._host.is_member(origin) or origin in (self._host.node, relay.node):
             channel.refuse("not for this caller")
             return
-        carrier = ChannelCarrier(
-            self._host.now_ns, lambda carrier: self._host.relayed_link(carrier, relay.node, dialed=False), _nothing
-        )
+
+        def begin(carrier: ChannelCarrier) -> Link | None:
+            return self._host.relayed_link(carrier, origin, relay.node, dialed=False)
+
+        carrier = ChannelCarrier(self._host.now_ns, begin, _nothing)
         carrier.attach(channel)
         carrier.begin()
         if not channel.closed:

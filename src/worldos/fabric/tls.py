@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from worldos.errors import PeerBroke
 
 
-class LinkEnded(Exception):  # noqa: N818  (an end is no error)
+class LinkEnded(Exception):
     """The far end closed its side in good order."""
 
 

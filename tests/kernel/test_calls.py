@@ -24,6 +24,7 @@ from worldos.kernel.calls import (
     RevokeCalls,
     SendCall,
     WorkerDoubted,
+    WorkerHungUp,
     WorkerJoined,
     WorkerLost,
     WorkersEnded,
@@ -107,6 +108,33 @@ def test_what_may_not_run_twice_is_not_sent_again_when_its_node_is_doubted() -> 
     calls = lane(1, 2)
     calls.handle(CallSubmitted(call=1, retries=0))
     assert calls.handle(WorkerDoubted(worker=1)) == []
+
+
+def test_a_worker_that_hung_up_gets_nothing_more_and_keeps_its_calls_until_the_verdict() -> None:
+    calls = lane(1)
+    calls.handle(CallSubmitted(call=1))
+    assert calls.handle(WorkerHungUp(worker=1)) == []
+    assert calls.handle(WorkerJoined(worker=2)) == []
+    assert sent(calls.handle(CallSubmitted(call=2))) == {2: 2}
+    assert calls.handle(WorkerDoubted(worker=1)) == []
+    assert calls.handle(WorkerTrusted(worker=1)) == []
+    assert sent(calls.handle(CallSubmitted(call=3))) == {}
+    assert calls.handle(ResultsArrived(worker=2, calls=(2,))) == [
+        DeliverResult(worker=2, call=2),
+        SendCall(worker=2, call=3, attempt=1),
+    ]
+    assert calls.handle(WorkerLost(worker=1, loss=Loss.CRASHED)) == []
+    effects = calls.handle(ResultsArrived(worker=2, calls=(3,)))
+    assert effects == [DeliverResult(worker=2, call=3), SendCall(worker=2, call=1, attempt=2)]
+
+
+def test_the_loss_of_a_worker_costs_nothing_while_another_runs_the_same_call() -> None:
+    calls = lane(1, 2)
+    calls.handle(CallSubmitted(call=1, retries=1))
+    assert sent(calls.handle(WorkerDoubted(worker=1))) == {1: 2}
+    assert calls.handle(WorkerLost(worker=1, loss=Loss.NODE_GONE)) == []
+    assert calls.handle(WorkerLost(worker=2, loss=Loss.NODE_GONE)) == []
+    assert sent(calls.handle(WorkerJoined(worker=3))) == {1: 3}
 
 
 def test_retries_bound_how_often_a_call_runs() -> None:
@@ -235,13 +263,14 @@ class OneResult(RuleBasedStateMachine):
         self.has: dict[int, list[int]] = {}  # worker -> calls as the worker knows them
         self.asked: list[tuple[int, int]] = []
         self.doubted: set[int] = set()
+        self.hung_up: set[int] = set()
 
     def feed(self, event: Event) -> None:
         for effect in self.calls.handle(event):
             match effect:
                 case SendCall():
                     assert effect.call in self.open, "no finished call is sent"
-                    assert effect.worker not in self.doubted, "no doubted worker gets calls"
+                    assert effect.worker not in self.doubted | self.hung_up, "no doubted worker gets calls"
                     self.runs[effect.call] = self.runs.get(effect.call, 0) + 1
                     self.has[effect.worker].append(effect.call)
                 case RevokeCalls():
@@ -293,6 +322,13 @@ class OneResult(RuleBasedStateMachine):
         self.doubted.discard(worker)
         self.feed(WorkerLost(worker=worker, loss=loss, now_ns=self.now_ns))
         self.feed(WorkerLost(worker=worker, loss=loss, now_ns=self.now_ns))
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data())
+    def hang_up(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.has)))
+        self.hung_up.add(worker)
+        self.feed(WorkerHungUp(worker=worker))
 
     @precondition(lambda self: self.has)
     @rule(data=st.data())

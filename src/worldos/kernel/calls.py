@@ -94,6 +94,12 @@ class WorkerLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     now_ns: int = 0
 
 
+class WorkerHungUp(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A worker takes no more calls; why is not known yet. Its calls stay where they are until it is lost."""
+
+    worker: int
+
+
 class WorkerDoubted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The node of this worker is suspected."""
 
@@ -123,6 +129,7 @@ Event = (
     | CallCancelled
     | WorkerJoined
     | WorkerLost
+    | WorkerHungUp
     | WorkerDoubted
     | WorkerTrusted
     | WorkersEnded
@@ -187,7 +194,7 @@ class _Call:
 class _Worker:
     """A worker and what it has: ``out`` in order of sending, ``revoking`` those asked back."""
 
-    __slots__ = ("doubted", "id", "out", "revoking", "service_ns", "silent_ticks", "solo", "window")
+    __slots__ = ("closed", "doubted", "id", "out", "revoking", "service_ns", "silent_ticks", "solo", "window")
 
     def __init__(self, number: int) -> None:
         self.id = number
@@ -195,6 +202,7 @@ class _Worker:
         self.window = 1
         self.service_ns = 0
         self.doubted = False
+        self.closed = False
         self.solo = False
         self.silent_ticks = 0
         self.revoking: set[int] = set()
@@ -271,7 +279,7 @@ class Calls:
     def refill(self, worker: int) -> list[int]:
         """Return the waiting calls that this worker gets now; they count as sent."""
         target = self._workers.get(worker)
-        if target is None or target.doubted or target.solo or len(target.out) * 2 > target.window:
+        if target is None or target.doubted or target.closed or target.solo or len(target.out) * 2 > target.window:
             return []
         if self._suspects:
             return [] if target.out else self._take_suspect(target)
@@ -348,6 +356,8 @@ class Calls:
                 return self._joined(event.worker)
             case WorkerLost():
                 return self._lost(event)
+            case WorkerHungUp():
+                return self._hung_up(event.worker)
             case WorkerDoubted():
                 return self._doubted(event.worker)
             case WorkerTrusted():
@@ -395,7 +405,7 @@ class Calls:
             SendCall(worker=worker, call=call, attempt=self._calls[call].attempts) for call in self.refill(worker)
         ]
         target = self._workers.get(worker)
-        if target is not None and not effects and not target.out and not target.doubted and not self.waiting:
+        if target is not None and not effects and not target.out and target in self._trusted and not self.waiting:
             effects.extend(self._steal())
         return effects
 
@@ -488,12 +498,21 @@ class Calls:
             entry.suspect = True
         return None
 
+    def _hung_up(self, number: int) -> list[Effect]:
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.closed = True
+            if worker in self._trusted:
+                self._trusted.remove(worker)
+        return []
+
     def _doubted(self, number: int) -> list[Effect]:
         worker = self._workers.get(number)
         if worker is None or worker.doubted:
             return []
         worker.doubted = True
-        self._trusted.remove(worker)
+        if worker in self._trusted:
+            self._trusted.remove(worker)
         self._requeue_doubted(worker)
         return self._spread_all()
 
@@ -517,7 +536,8 @@ class Calls:
         if worker is None or not worker.doubted:
             return []
         worker.doubted = False
-        self._trusted.append(worker)
+        if not worker.closed:
+            self._trusted.append(worker)
         for call in worker.out:
             entry = self._calls.get(call)
             if entry is not None:

@@ -347,6 +347,11 @@ class Cages:
                     self._roots, self.kind = roots, candidate
                     break
 
+    @property
+    def folders(self) -> list[str]:
+        """Where the cages are, to be removed if this process is killed."""
+        return [str(root) for root in self._roots.values()]
+
     def describe(self) -> str:
         """Say which mechanism holds the limits."""
         if self.kind == "watch":

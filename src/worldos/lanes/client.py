@@ -613,9 +613,10 @@ class Lane(Executor):
                     future.sent()
                     self._unflushed.add(link)
                 case kernel.RevokeCalls():
-                    link = self._links[effect.worker]
-                    link.put(FrameKind.REVOKE, effect.calls)
-                    self._unflushed.add(link)
+                    held = self._links.get(effect.worker)
+                    if held is not None:
+                        held.put(FrameKind.REVOKE, effect.calls)
+                        self._unflushed.add(held)
                 case kernel.DeliverError():
                     future = self._calls[effect.call]
                     self._finish(future, None, _failure(effect, future, why))
@@ -697,6 +698,7 @@ class Lane(Executor):
         now_s = time.monotonic()
         if link.number:
             place.lost = link.number
+            self._machine.handle(kernel.WorkerHungUp(worker=link.number))
             again = self._machine.repeatable_at(link.number)
             place.verdict_s = now_s + (VERDICT_SECONDS if again else LAST_VERDICT_SECONDS)
             self._timed.add(link.door.path)

@@ -41,7 +41,7 @@ import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, WorldError
 from worldos.lanes import nursery, worker
-from worldos.lanes.cage import Bounds, Cage, Cages, clear_leftovers
+from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, clear_leftovers
 
 WORKERS_MAX: Final = 1024
 START_SECONDS: Final = 20.0
@@ -54,7 +54,7 @@ SCRATCH_WATCH_SECONDS: Final = 0.5
 RUN_PREFIX: Final = "wos-lanes-"
 
 # The path comes as arguments, not as PYTHONPATH: commands that workers start must not inherit it.
-_NURSERY: Final = "import sys; sys.path[:] = sys.argv[3:]; from worldos.lanes.nursery import main; main()"
+_NURSERY: Final = "import sys; sys.path[:] = sys.argv[4:]; from worldos.lanes.nursery import main; main()"
 
 WorkerEnded = Callable[[str, int, int, str], None]
 log = logging.getLogger("worldos.lanes")
@@ -196,7 +196,9 @@ class LaneHost:
             raise BadRequest(f"a lane has 1 to {WORKERS_MAX} workers, not {spec.workers}")
         assert self._cages is not None, "start() first"
         name = f"l{len(self._leases)}-{secrets.token_hex(3)}"
-        bounds = Bounds(milli_cpu=spec.milli_cpu, memory_bytes=spec.memory_bytes, file_bytes=spec.scratch_bytes)
+        bounds = Bounds(
+            milli_cpu=spec.milli_cpu, memory_bytes=spec.memory_bytes, pids=PIDS_MAX, file_bytes=spec.scratch_bytes
+        )
         folder = self._folder / name
         folder.mkdir(mode=0o700)
         lease = _Lease(lease_id, spec, self._cages.open(name, bounds), folder)
@@ -374,8 +376,9 @@ class LaneHost:
     def _start_nursery(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003
+        cages = os.pathsep.join(self._cages.folders) if self._cages is not None else ""
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-            [sys.executable, "-c", _NURSERY, str(theirs.fileno()), str(self._folder), *sys.path],
+            [sys.executable, "-c", _NURSERY, str(theirs.fileno()), str(self._folder), cages, *sys.path],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -233,6 +233,13 @@ def _settle(order: Fork) -> None:
     os.chdir(folder / "work")
 
 
+def _remove_cage(root: Path) -> None:
+    """Remove what the host could not: it was killed. A cage that is not empty is left to the next start."""
+    for folder in [*root.glob("*/"), root]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def main() -> None:
     """Run the nursery on the inherited socket."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -242,9 +249,12 @@ def main() -> None:
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
     run_folder = Path(sys.argv[2])
+    cages = [Path(path) for path in sys.argv[3].split(os.pathsep) if path]
     nursery = Nursery(sock)
     try:
         nursery.run()
     finally:
         nursery.bury_all()
+        for cage in cages:
+            _remove_cage(cage)
         shutil.rmtree(run_folder, ignore_errors=True)

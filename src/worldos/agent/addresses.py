@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 
-import psutil
+from worldos.drivers.machine import Machine
 
 ADDRESSES_MAX = 8
 
@@ -25,11 +24,9 @@ def reachable_addresses(host: str, port: int) -> tuple[str, ...]:
     if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 - comparing, not binding
         return (_with_port(host, port),)
     found: list[tuple[int, str]] = []
-    for addresses in psutil.net_if_addrs().values():
+    for addresses in Machine().addresses().values():
         for address in addresses:
-            if address.family not in {socket.AF_INET, socket.AF_INET6}:
-                continue
-            ip = ipaddress.ip_address(address.address.split("%")[0])
+            ip = ipaddress.ip_address(address)
             if ip.is_loopback or ip.is_link_local:
                 continue
             found.append((ip.version, str(ip)))

@@ -12,21 +12,15 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worldos.agent import home as homes
-from worldos.agent.addresses import is_loopback, reachable_addresses
-from worldos.agent.claims import ClaimDoor, Confirmations
-from worldos.agent.doors import FarDoors, NearDoors
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.scanner import Scanner
 from worldos.agent.start import Started
-from worldos.errors import DiskFull, PeerBroke, WorldError
-from worldos.fabric.channel import Channel
-from worldos.fabric.host import Fabric, Identity
-from worldos.fabric.tcp import Address
+from worldos.errors import DiskFull, WorldError
 from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
 from worldos.kernel.events import (
     ClientGone,
@@ -35,16 +29,12 @@ from worldos.kernel.events import (
     KeyLogOffered,
     LaneFailed,
     LeaveAsked,
-    PathMeasured,
-    PeerLinked,
-    PeerSaid,
-    PeerUnlinked,
     ResourcesScanned,
     UseAsked,
     UseEnded,
 )
 from worldos.model import wire
-from worldos.model.ids import LeaseId, NodeId
+from worldos.model.ids import LeaseId
 from worldos.model.local import (
     Answer,
     Ask,
@@ -62,11 +52,13 @@ from worldos.model.local import (
 from worldos.model.local import Watch as WatchMessage
 from worldos.model.need import workers_of
 from worldos.node import NEVER_NS, log_entries
-from worldos.trust.keylog import SignedEntry
-from worldos.trust.pairing import PeerHint
+
+if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, TLS and pairing
+    from worldos.agent.network import Network
 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
+GOOD_BYE_S = 0.05
 NOTICES_KEPT = 1000
 SECOND = 1_000_000_000
 
@@ -81,7 +73,7 @@ class Orders(Protocol):
 class Agent:
     """A running node. ``start`` it in an event loop, then wait for ``stopped``."""
 
-    def __init__(self, started: Started, *, listen: Address | None, fabric: bool) -> None:
+    def __init__(self, started: Started) -> None:
         self.started = started
         self.node = started.node
         self.home = started.home
@@ -93,15 +85,7 @@ class Agent:
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
         self.scanner.extra = started.facts
         self.lanes = Lanes(self.scanner, self._lane_failed)
-        self.fabric: Fabric | None = self._make_fabric(listen) if fabric else None
-        self.listen = listen
-        if self.fabric is not None:
-            self.far_doors = FarDoors(self.run_folder / "far", self.fabric)
-        self.near_doors = NearDoors(self.node.leases.is_live, self.lanes.path_of)
-        self.claim_door = ClaimDoor(
-            self, started.key, self.node.registry.name, self.node.keylog, listen or ("127.0.0.1", 0)
-        )
-        self.confirmations = Confirmations()
+        self.network: Network | None = None
         self._journal: Journal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS
@@ -116,18 +100,13 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._orders = orders
         homes.make_folder(self.run_folder)
-        homes.make_folder(self.run_folder / "far")
-        for left in (self.run_folder / "far").glob("*.sock"):
-            left.unlink(missing_ok=True)
         self._journal = Journal(self.home.journal_folder, self.node)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
         await starting
-        if self.fabric is not None:
-            await self.fabric.start()
-            for peer, addresses in self.started.remembered.peers.items():
-                self.fabric.connect(peer, addresses)
-            await self._scan()
+        if self.network is not None:
+            await self.network.start()
+            await self._scan()  # it has addresses now
         await self.api.start()
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
@@ -138,14 +117,12 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.feed(LeaveAsked(now_ns=time.monotonic_ns()))
-        await asyncio.sleep(0.05 if self.fabric is not None and self.node.paths else 0)  # let good-byes go out
+        await asyncio.sleep(GOOD_BYE_S if self.node.paths else 0)  # let good-byes go out
         if self._timer is not None:
             self._timer.cancel()
-        self.claim_door.close()
         await self.api.close()
-        if self.fabric is not None:
-            self.far_doors.close_all()
-            await self.fabric.close()
+        if self.network is not None:
+            await self.network.close()
         await self.lanes.close()
         if self._journal is not None:
             self._journal.close()
@@ -171,8 +148,8 @@ class Agent:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case Send():
-                if self.fabric is not None:
-                    self.fabric.send(effect.node, wire.encode(effect.message))
+                if self.network is not None:
+                    self.network.send(effect.node, effect.message)
             case Tell():
                 self._tell(effect)
             case OpenLane():
@@ -182,13 +159,13 @@ class Agent:
             case SaveKeyLog():
                 self._save_keylog()
             case Forget():
-                if self.fabric is not None:
-                    self.fabric.forget(effect.node, effect.why)
+                if self.network is not None:
+                    self.network.forget(effect.node, effect.why)
             case Connect():
-                if self.fabric is not None:
-                    self.fabric.connect(effect.node, effect.addresses)
+                if self.network is not None:
+                    self.network.connect(effect.node, effect.addresses)
             case Notice():
-                self._notice(effect)
+                self.note(effect)
             case _:
                 assert_never(effect)
 
@@ -206,44 +183,6 @@ class Agent:
         self._timer_ns = NEVER_NS
         self._timer = None
         self.feed(ClockTicked(now_ns=time.monotonic_ns()))
-
-    # -- the fabric's side (fabric.peer.Handler) ------------------------------------------------------------------------
-
-    def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
-        """A member can be reached."""
-        now_ns = time.monotonic_ns()
-        self.feed(PeerLinked(now_ns=now_ns, node=node, boot=boot))
-        self.feed(PathMeasured(now_ns=now_ns, node=node, rtt_us=rtt_us or 1000, via=via))
-
-    def on_peer_lost(self, node: NodeId, reason: str) -> None:
-        """No link to a member is left."""
-        self.feed(PeerUnlinked(now_ns=time.monotonic_ns(), node=node))
-
-    def on_message(self, node: NodeId, message: bytes) -> None:
-        """A member said something."""
-        try:
-            said = wire.decode(message)
-        except PeerBroke as error:
-            self._notice(Notice(name="bad message", fields={"node": node, "why": str(error)}))
-            return
-        self.feed(PeerSaid(now_ns=time.monotonic_ns(), node=node, message=said))
-
-    def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
-        """A session ended with messages under way: leases time out by themselves."""
-        self._notice(Notice(name="undelivered", fields={"node": node, "messages": len(messages)}))
-
-    def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
-        """The way to a member changed."""
-        self.feed(PathMeasured(now_ns=time.monotonic_ns(), node=node, rtt_us=rtt_us, via=via))
-
-    def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
-        """A member is near: dial it."""
-        if self.fabric is not None and self.node.is_member(node):
-            self.fabric.connect(node, (address,))
-
-    def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
-        """A member wants to reach a worker."""
-        self.near_doors.on_channel(node, channel, hello)
 
     # -- the programs' side (local_api.Listener) --------------------------------------------------------------------------
 
@@ -291,10 +230,10 @@ class Agent:
         terms = held.terms
         local = terms.node == self.node.node
         try:
-            if local:
+            if local or self.network is None:
                 paths = await self.lanes.paths_of(lease)
             else:
-                paths = await self.far_doors.open(lease, terms.node, workers_of(terms.need))
+                paths = await self.network.open_doors(lease, terms.node, workers_of(terms.need))
         except (WorldError, OSError) as error:
             client.tell(Doors(lease=lease, paths=(), local=local, node=terms.node, error=str(error)))
             return
@@ -310,8 +249,8 @@ class Agent:
         client.tell(Answer(request=message.request, value=None))
 
     def _tell(self, effect: Tell) -> None:
-        if isinstance(effect.message, LeaseLost) and self.fabric is not None:
-            self.far_doors.close(effect.message.lease)
+        if isinstance(effect.message, LeaseLost) and self.network is not None:
+            self.network.close_doors(effect.message.lease)
         client = self.api.clients.get(effect.client)
         if client is not None:
             client.tell(effect.message)
@@ -322,7 +261,7 @@ class Agent:
         self.feed(LaneFailed(now_ns=time.monotonic_ns(), lease=lease, why=why))
 
     def _driver_broken(self, driver: str, problem: str) -> None:
-        self._notice(Notice(name="driver left out", fields={"driver": driver, "why": problem}))
+        self.note(Notice(name="driver left out", fields={"driver": driver, "why": problem}))
 
     async def _scan(self) -> None:
         resources, facts = await asyncio.to_thread(self.scanner.look)
@@ -359,34 +298,18 @@ class Agent:
 
     def _save_keylog(self) -> None:
         homes.write_keylog(self.home, log_entries(self.node.keylog, self.node.keylog.entries))
-        if self.fabric is not None:
-            self.fabric.set_members(self._members())
+        if self.network is not None:
+            self.network.members_changed()
         if not self.node.is_member(self.node.node):
-            self._notice(Notice(name="this device was revoked", fields={}))
+            self.note(Notice(name="this device was revoked", fields={}))
             self.stopped.set()
 
-    def _notice(self, notice: Notice) -> None:
+    def note(self, notice: Notice) -> None:
+        """Write down that something happened, and tell who watches."""
         self.notices.append((time.time_ns(), notice))
         for client in self.api.clients.values():
             if client.watching:
                 client.tell(Noticed(name=notice.name, fields=notice.fields))
-
-    # -- pairing (claims.Owner) -----------------------------------------------------------------------------------------
-
-    def admit(self, entry: SignedEntry) -> None:
-        """Take in the admission of a device; the key log is on disk when this returns."""
-        self.offer_entries(((entry.body, entry.signature),))
-
-    def hints(self) -> tuple[PeerHint, ...]:
-        """Say where every device of the account was last seen, this one first."""
-        offers = self.node.registry.offers
-        here = PeerHint(node=self.node.node, name=self.node.registry.name, addresses=self.addresses())
-        others = [
-            PeerHint(node=device.node, name=device.name, addresses=offers[device.node].addresses)
-            for device in self.node.keylog.members().active
-            if device.node in offers and device.node != self.node.node
-        ]
-        return (here, *others)
 
     # -- small things -----------------------------------------------------------------------------------------------------
 
@@ -396,25 +319,7 @@ class Agent:
 
     def addresses(self) -> tuple[str, ...]:
         """Return where other machines can dial this one; empty when it listens nowhere."""
-        if self.fabric is None or self.listen is None or not self.fabric.port:
-            return ()
-        return reachable_addresses(self.listen[0], self.fabric.port)
-
-    def _members(self) -> dict[NodeId, bytes]:
-        return {device.node: device.root_cert for device in self.node.keylog.members().active}
-
-    def _make_fabric(self, listen: Address | None) -> Fabric:
-        identity = Identity(key=self.started.key, account=self.node.registry.owner, boot=self.node.boot)
-        settings = self.started.settings
-        reachable = listen is not None and not is_loopback(listen[0])
-        return Fabric(
-            identity,
-            self,
-            members=self._members(),
-            listen=listen,
-            beacon=settings.discover and reachable,
-            relay=settings.relay,
-        )
+        return self.network.addresses() if self.network is not None else ()
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -423,4 +328,4 @@ class Agent:
 
     def _loop_failed(self, error: BaseException | None) -> None:
         """A bug of ours: say it in the log, and go on with what still works."""
-        self._notice(Notice(name="internal error", fields={"why": f"{type(error).__name__}: {error}"}))
+        self.note(Notice(name="internal error", fields={"why": f"{type(error).__name__}: {error}"}))

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from worldos.agent.home import make_folder
 from worldos.errors import WorldError
 from worldos.fabric.channel import Channel, Receiver
 from worldos.fabric.pump import Pump
@@ -47,6 +48,12 @@ class FarDoors:
         self._servers: dict[LeaseId, list[asyncio.AbstractServer]] = {}
         self._paths: dict[LeaseId, tuple[str, ...]] = {}
         self._number = 0
+
+    def make_folder(self) -> None:
+        """Make the folder of sockets, and clear what a killed agent left in it."""
+        make_folder(self._folder)
+        for left in self._folder.glob("*.sock"):
+            left.unlink(missing_ok=True)
 
     async def open(self, lease: LeaseId, node: NodeId, workers: int) -> tuple[str, ...]:
         """Lay out a socket for each worker of a far lease; return their paths."""

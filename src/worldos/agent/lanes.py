@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from worldos.agent.scanner import Scanner
 from worldos.drivers.driver import LaneNeeds, Leased
@@ -93,7 +92,7 @@ class Lanes:
     async def _open(self, terms: LeaseTerms) -> tuple[str, ...]:
         needs = self._needs(terms)
         if needs.folder:
-            Path(needs.folder).mkdir(mode=0o700, parents=True)
+            os.makedirs(needs.folder, mode=0o700)
             self._folders[terms.lease] = needs.folder
         spec = LaneSpec(
             kind=terms.need.kind,

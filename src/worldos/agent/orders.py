@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,7 +26,9 @@ from worldos.model.swim import Status
 from worldos.model.where import parse_where
 from worldos.node import log_entries, offline
 from worldos.trust.keylog import hash_of, remove_device
-from worldos.trust.pairing import ShowCode
+
+if TYPE_CHECKING:
+    from worldos.trust.pairing import ShowCode
 
 LOG_LINES_DEFAULT = 100
 TICKET_LIFE_S = 600
@@ -69,7 +71,7 @@ class Orders:
     async def order_status(self, agent: Agent, call: Call) -> dict[str, Any]:
         """This node in a few lines."""
         node = agent.node
-        statistics = agent.fabric.statistics() if agent.fabric is not None else None
+        statistics = agent.network.statistics() if agent.network is not None else None
         journal = newest(agent.home.journal_folder)
         return {
             "node": node.node,
@@ -80,8 +82,7 @@ class Orders:
             "up_s": (time.monotonic_ns() - agent.started_ns) // 1_000_000_000,
             "home": str(agent.home.path),
             "listens": list(agent.addresses()),
-            "port": agent.fabric.port if agent.fabric is not None else 0,
-            "reachable": bool(agent.listen is not None and agent.addresses()),
+            "reachable": bool(agent.addresses()),
             "nodes_linked": len(node.paths),
             "devices": len(node.keylog.members().active),
             "center": "each node chooses for its own programs (no council yet)",
@@ -199,16 +200,17 @@ class Orders:
 
     async def order_invite(self, agent: Agent, call: Call, life_s: int = TICKET_LIFE_S) -> dict[str, Any]:
         """Make a ticket, wait for the machine that uses it, and let the person confirm its code."""
-        if not agent.addresses():
+        network = agent.network
+        if network is None or not network.addresses():
             raise BadRequest("no other machine can reach this one", hint="wos down, then wos up --reachable")
 
         async def decide(shown: ShowCode) -> bool:
-            number, answer = agent.confirmations.begin()
+            number, answer = network.confirmations.begin()
             call.progress({"code": shown.code, "name": shown.name, "node": shown.node, "confirm": number})
             return await answer
 
         account = agent.node.registry.owner
-        invite = await agent.claim_door.invite(account, min(max(1, life_s), TICKET_LIFE_S), decide)
+        invite = await network.claim_door.invite(account, min(max(1, life_s), TICKET_LIFE_S), decide)
         ticket = invite.invitation.ticket
         call.progress({"ticket": ticket.encode(), "expires_s": ticket.expires_s, "addresses": list(ticket.addresses)})
         try:
@@ -220,7 +222,8 @@ class Orders:
 
     async def order_confirm(self, agent: Agent, call: Call, confirm: int, yes: bool) -> None:
         """Say whether the code that an invitation showed is the one on the other machine."""
-        agent.confirmations.answer(confirm, yes=yes)
+        if agent.network is not None:
+            agent.network.confirmations.answer(confirm, yes=yes)
 
     async def order_revoke(self, agent: Agent, call: Call, device: str) -> dict[str, Any]:
         """Put a device out of the account, now and for every node that hears of it."""

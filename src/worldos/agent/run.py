@@ -30,8 +30,8 @@ def run(home: Home, listen: str | None, say: Say) -> None:
         started = open_home(home)
         wanted = started.settings.listen if listen is None else listen
         address = parse_listen(wanted) if wanted else ("127.0.0.1", 0)
-        agent = Agent(started, listen=address, fabric=True)
-        _loop(lambda: _live(agent, say, stdin=False))
+        agent = Agent(started)
+        _loop(lambda: _live(agent, say, listen=address))
     finally:
         os.close(lock)
 
@@ -40,23 +40,27 @@ def run_embedded(say: Say) -> None:
     """Live a node for one program: until its end of standard input closes, however it ends."""
     home = temporary_home()
     try:
-        agent = Agent(embedded(home), listen=None, fabric=False)
-        _loop(lambda: _live(agent, say, stdin=True))
+        agent = Agent(embedded(home))
+        _loop(lambda: _live(agent, say, listen=None))
     finally:
         shutil.rmtree(home.path, ignore_errors=True)
 
 
-async def _live(agent: Agent, say: Say, *, stdin: bool) -> None:
+async def _live(agent: Agent, say: Say, *, listen: tuple[str, int] | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, agent.stopped.set)
-    if stdin:
+    if listen is None:
         loop.add_reader(0, _read_stdin, agent)
+    else:
+        from worldos.agent.network import Network  # noqa: PLC0415 - an embedded node does without TLS and pairing
+
+        agent.network = Network(agent.started, listen, agent.lanes.path_of, agent)
     try:
         await agent.start(Orders())
     except OSError as cause:
-        if agent.listen is not None and cause.errno:
-            where = f"{agent.listen[0]}:{agent.listen[1]}"
+        if listen is not None and cause.errno:
+            where = f"{listen[0]}:{listen[1]}"
             hint = "name another port with --listen, or port 0 for any free one"
             raise BadRequest(f"cannot listen at {where}: {os.strerror(cause.errno)}", hint=hint) from cause
         raise Unreachable(str(cause)) from cause

@@ -1,0 +1,169 @@
+"""The agent's side towards other nodes: fabric, doors for lanes, and the claim door. An embedded node does without.
+
+What the fabric sees becomes events of the node; what the node wants said goes out here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from worldos.agent.addresses import is_loopback, reachable_addresses
+from worldos.agent.claims import ClaimDoor, Confirmations
+from worldos.agent.doors import FarDoors, NearDoors, PathOf
+from worldos.agent.start import Started
+from worldos.errors import PeerBroke
+from worldos.fabric.channel import Channel
+from worldos.fabric.host import Fabric, Identity, Statistics
+from worldos.kernel.effects import Notice
+from worldos.kernel.events import Event, KeyLogOffered, PathMeasured, PeerLinked, PeerSaid, PeerUnlinked
+from worldos.model import wire
+from worldos.model.ids import LeaseId, NodeId
+from worldos.trust.keylog import SignedEntry
+from worldos.trust.pairing import PeerHint
+
+RTT_UNKNOWN_US = 1000
+
+
+class Owner(Protocol):
+    """The agent, as its network sees it."""
+
+    def feed(self, event: Event) -> None:
+        """Let the node take in an event, and carry out what it wants done."""
+
+    def note(self, notice: Notice) -> None:
+        """Say that something happened."""
+
+
+class Network:
+    """All that reaches other machines. ``attach`` it to its agent before ``start``."""
+
+    def __init__(self, started: Started, listen: tuple[str, int], path_of: PathOf, owner: Owner) -> None:
+        self.node = started.node
+        self.listen = listen
+        self._owner = owner
+        self._remembered = started.remembered
+        registry = self.node.registry
+        settings = started.settings
+        self.fabric = Fabric(
+            Identity(key=started.key, account=registry.owner, boot=self.node.boot),
+            self,
+            members=self._members(),
+            listen=listen,
+            beacon=settings.discover and not is_loopback(listen[0]),
+            relay=settings.relay,
+        )
+        self._far = FarDoors(started.home.run_folder / "far", self.fabric)
+        self._near = NearDoors(self.node.leases.is_live, path_of)
+        self.claim_door = ClaimDoor(self, started.key, registry.name, self.node.keylog, listen)
+        self.confirmations = Confirmations()
+
+    async def start(self) -> None:
+        """Listen, and begin to look for the other members."""
+        self._far.make_folder()
+        await self.fabric.start()
+        for peer, addresses in self._remembered.peers.items():
+            self.fabric.connect(peer, addresses)
+
+    async def close(self) -> None:
+        """Close every door and link."""
+        self.claim_door.close()
+        self._far.close_all()
+        await self.fabric.close()
+
+    # -- what the node wants done -----------------------------------------------------------------------------------------
+
+    def send(self, node: NodeId, message: wire.PeerMessage) -> None:
+        """Send a message to a node."""
+        self.fabric.send(node, wire.encode(message))
+
+    def forget(self, node: NodeId, why: str) -> None:
+        """Cut every link to a node."""
+        self.fabric.forget(node, why)
+
+    def connect(self, node: NodeId, addresses: tuple[str, ...]) -> None:
+        """Keep a link to a node."""
+        self.fabric.connect(node, addresses)
+
+    def members_changed(self) -> None:
+        """Take over who is a member now: links of removed ones close at once."""
+        self.fabric.set_members(self._members())
+
+    async def open_doors(self, lease: LeaseId, node: NodeId, workers: int) -> tuple[str, ...]:
+        """Lay out sockets for the workers of a far lease."""
+        return await self._far.open(lease, node, workers)
+
+    def close_doors(self, lease: LeaseId) -> None:
+        """Take the sockets of a far lease away."""
+        self._far.close(lease)
+
+    # -- what the fabric sees (fabric.peer.Handler) -------------------------------------------------------------------------
+
+    def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
+        """A member can be reached."""
+        now_ns = time.monotonic_ns()
+        self._owner.feed(PeerLinked(now_ns=now_ns, node=node, boot=boot))
+        self._owner.feed(PathMeasured(now_ns=now_ns, node=node, rtt_us=rtt_us or RTT_UNKNOWN_US, via=via))
+
+    def on_peer_lost(self, node: NodeId, reason: str) -> None:
+        """No link to a member is left."""
+        del reason  # the node draws its own conclusions
+        self._owner.feed(PeerUnlinked(now_ns=time.monotonic_ns(), node=node))
+
+    def on_message(self, node: NodeId, message: bytes) -> None:
+        """A member said something."""
+        try:
+            said = wire.decode(message)
+        except PeerBroke as error:
+            self._owner.note(Notice(name="bad message", fields={"node": node, "why": str(error)}))
+            return
+        self._owner.feed(PeerSaid(now_ns=time.monotonic_ns(), node=node, message=said))
+
+    def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
+        """A session ended with messages under way: leases time out by themselves."""
+        self._owner.note(Notice(name="undelivered", fields={"node": node, "messages": len(messages)}))
+
+    def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
+        """The way to a member changed."""
+        self._owner.feed(PathMeasured(now_ns=time.monotonic_ns(), node=node, rtt_us=rtt_us, via=via))
+
+    def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
+        """A member is near: dial it."""
+        del account, facts
+        if self.node.is_member(node):
+            self.fabric.connect(node, (address,))
+
+    def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
+        """A member wants to reach a worker."""
+        self._near.on_channel(node, channel, hello)
+
+    # -- what the claim door needs (claims.Owner) -----------------------------------------------------------------------------
+
+    def admit(self, entry: SignedEntry) -> None:
+        """Take in the admission of a device; the key log is on disk when this returns."""
+        entries = ((entry.body, entry.signature),)
+        self._owner.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=entries))
+
+    def hints(self) -> tuple[PeerHint, ...]:
+        """Say where every device of the account was last seen, this one first."""
+        offers = self.node.registry.offers
+        here = PeerHint(node=self.node.node, name=self.node.registry.name, addresses=self.addresses())
+        others = [
+            PeerHint(node=device.node, name=device.name, addresses=offers[device.node].addresses)
+            for device in self.node.keylog.members().active
+            if device.node in offers and device.node != self.node.node
+        ]
+        return (here, *others)
+
+    # -- what people see ------------------------------------------------------------------------------------------------------
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where other machines can dial this one."""
+        return reachable_addresses(self.listen[0], self.fabric.port) if self.fabric.port else ()
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of all links."""
+        return self.fabric.statistics()
+
+    def _members(self) -> dict[NodeId, bytes]:
+        return {device.node: device.root_cert for device in self.node.keylog.members().active}

@@ -159,7 +159,7 @@ gangs = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(gangs, worlds.map(lambda offers: offers[:5]), views)
 def test_a_small_gang_is_as_good_as_the_best_of_all(gang: list[Need], offers: list[Offer], known: View) -> None:
     assert len(gang) <= GANG_EXACT_PARTS
@@ -172,7 +172,7 @@ def test_a_small_gang_is_as_good_as_the_best_of_all(gang: list[Need], offers: li
     assert sum(part.score for part in answer) == best
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(gangs, worlds, views, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(
     gang: list[Need], offers: list[Offer], known: View, random: object
@@ -182,7 +182,7 @@ def test_the_order_of_arrival_changes_nothing(
     assert choose_gang(gang, shuffled, known) == choose_gang(gang, offers, known)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(needs, worlds, views)
 def test_a_gang_of_one_is_a_single_choice(need: Need, offers: list[Offer], known: View) -> None:
     alone = choose(need, offers, known)

@@ -134,7 +134,7 @@ class Question:
         own = self._of_kind(offer)
         if not own or self._barred(offer) is not None:
             return []
-        memory = memory_of(offer)
+        memory = memory_of(offer) if self.memory_bytes else None
         end = len(self.texts)
         fitting = [
             (self.score(offer, item, memory), item.id) for item in own if self._stage(offer, item, memory) == end

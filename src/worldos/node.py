@@ -15,8 +15,8 @@ from typing import assert_never
 
 import msgspec
 
-from worldos.errors import BadSignature, PeerBroke
-from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send
+from worldos.errors import BadRequest, BadSignature, PeerBroke
+from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send, Tell
 from worldos.kernel.events import (
     ClientGone,
     ClockTicked,
@@ -36,14 +36,15 @@ from worldos.kernel.events import (
 from worldos.kernel.held import HeldLeases, Lost, can_move, tell_doubted, tell_lost
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
-from worldos.kernel.question import View
+from worldos.kernel.question import View, check_need
 from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
 from worldos.model.ids import AccountId, NodeId
+from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
-from worldos.model.resource import ResourceState
+from worldos.model.resource import Kind, ResourceState
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
     KeyLogHave,
@@ -320,6 +321,12 @@ class Node(msgspec.Struct, kw_only=True):
         return self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
 
     def _use_asked(self, event: UseAsked) -> list[Effect]:
+        try:
+            for need in event.needs:
+                check_need(need)
+        except BadRequest as error:
+            refused = UseRefused(use=event.use, reason=str(error), hint=error.hint)
+            return [Tell(client=event.client, message=refused)]
         pending = Pending(
             use=event.use,
             client=event.client,
@@ -333,8 +340,9 @@ class Node(msgspec.Struct, kw_only=True):
         return self.uses.ask(event.now_ns, pending, self.usable_offers(), self.view(event.nonce))
 
     def _placed(self, need: Need) -> Need:
-        """Say what "me" means in a need of a program on this node."""
-        return msgspec.structs.replace(need, near=self.node) if need.near == "me" else need
+        """Say where a need of a program on this node points: what "me" is, and that a Network ends at its ``to``."""
+        near = need.near or (need.to if need.kind == Kind.NETWORK else "")
+        return msgspec.structs.replace(need, near=self.node if near == "me" else near)
 
     def _swim(self, now_ns: int, effects: list[SwimEffect]) -> list[Effect]:
         out: list[Effect] = []

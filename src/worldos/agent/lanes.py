@@ -90,6 +90,7 @@ class Lanes:
         return self._host.describe()
 
     async def _open(self, terms: LeaseTerms) -> tuple[str, ...]:
+        await asyncio.sleep(0)  # the grant goes out first: its holder waits for that, not for workers
         needs = self._needs(terms)
         if needs.folder:
             os.makedirs(needs.folder, mode=0o700)

@@ -21,7 +21,7 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
 from worldos.node import Node, log_entries, new_node
-from worldos.trust.certs import root_certificate
+from worldos.trust.roots import root_certificate
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
 from worldos.trust.words import seed_from_words, words_from_entropy

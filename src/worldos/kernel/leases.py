@@ -13,7 +13,9 @@ from heapq import heappop, heappush
 
 import msgspec
 
+from worldos.errors import BadRequest
 from worldos.kernel.effects import CloseLane, Effect, Notice, OpenLane, Send
+from worldos.kernel.question import check_need
 from worldos.model import limits
 from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId, lease_id
 from worldos.model.need import LeaseTerms, Need
@@ -78,6 +80,10 @@ class Leases(msgspec.Struct, kw_only=True):
         known = self.leases.get(self.answered.get(key, LeaseId("")))
         if known is not None:
             return [Send(node=holder, message=LeaseGranted(ask=ask.ask, terms=known.terms))]
+        try:
+            check_need(ask.need)
+        except BadRequest as error:
+            return [Send(node=holder, message=LeaseRefused(ask=ask.ask, reason=str(error), free=0))]
         takes = self._takes(ask.need, ask.resources)
         refusal = self._refusal(ask, takes)
         if refusal is not None:

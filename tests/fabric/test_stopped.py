@@ -1,4 +1,4 @@
-"""A node that is put to sleep (SIGSTOP) is worse than a dead one: nothing is closed, nothing answers."""
+"""A node in a process of its own: killed (SIGKILL), and put to sleep (SIGSTOP), which is worse, since nothing is closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.fabric.fabrics import Node, run, running, until
+from tests.fabric.fabrics import Ear, Node, run, running, until
+from worldos.fabric.channel import Ending
 from worldos.fabric.limits import LINK_SILENT_NS_MAX, SECOND
 
 
@@ -51,6 +52,28 @@ def test_a_stopped_node_is_noticed_in_two_seconds_and_loses_nothing_when_it_wake
             print(f"all came {time.monotonic() - begun:.2f} s after it woke")
             assert a.notes.messages == [(far.id, b"%d" % number) for number in range(100)]
             assert ("lost", far.id, "the node restarted") not in a.notes.said
+
+    with sleeper() as (process, port):
+        run(lambda: story(process, port), loops=1)
+
+
+def test_the_channels_of_a_killed_node_break_at_once_and_what_it_may_not_have_got_comes_back() -> None:
+    async def story(process: subprocess.Popen[str], port: int) -> None:
+        a, far = Node(1, (2,), listen=None), Node(2, (1,))
+        async with running(a):
+            a.fabric.connect(far.id, [f"127.0.0.1:{port}"])
+            await until(lambda: a.knows(far))
+            ear = Ear()
+            a.fabric.open_channel(far.id, b"", ear)
+            await until(lambda: ear.was_accepted)
+            process.kill()
+            a.fabric.send(far.id, b"too late", 1)
+            begun = time.monotonic()
+            await until(lambda: ear.ending)
+            print(f"broken after {(time.monotonic() - begun) * 1e3:.1f} ms")
+            assert ear.ending == (Ending.BROKEN, "the node is gone")
+            assert time.monotonic() - begun < 1  # about 5 ms on an idle machine
+            assert a.notes.undelivered == [b"too late"]
 
     with sleeper() as (process, port):
         run(lambda: story(process, port), loops=1)

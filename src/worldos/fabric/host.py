@@ -444,7 +444,7 @@ class Fabric:
     async def _dial_all(self, peer: Peer) -> None:
         """Try the addresses one shortly after the other; the first that leads to the peer wins."""
         tries = {
-            asyncio.ensure_future(self._dial(peer.node, parse_address(address), turn * DIAL_STAGGER_NS))
+            asyncio.ensure_future(self._dial(peer, parse_address(address), turn * DIAL_STAGGER_NS))
             for turn, address in enumerate(peer.addresses)
         }
         linked = asyncio.ensure_future(peer.linked.wait())
@@ -458,7 +458,7 @@ class Fabric:
                 task.cancel()
             await asyncio.gather(*tries, linked, return_exceptions=True)
 
-    async def _dial(self, node: NodeId, address: Address, wait_ns: int) -> None:
+    async def _dial(self, peer: Peer, address: Address, wait_ns: int) -> None:
         """Try one address until a link is up or has failed."""
         assert self._loop is not None, "the fabric has started"
         await asyncio.sleep(wait_ns / SECOND)
@@ -467,7 +467,8 @@ class Fabric:
 
         def connected(carrier: TcpCarrier, _: Address) -> Link:
             link = self._new_link(carrier, dialed=True)
-            link.expected = node
+            link.expected = peer.node
+            link.host = format_address(address)
             links.append(link)
             self._settled[link] = settled
             return link
@@ -476,6 +477,8 @@ class Fabric:
             async with asyncio.timeout(HANDSHAKE_NS_MAX / SECOND):
                 await self._loop.create_connection(lambda: TcpCarrier(connected, self.now_ns), *address)
                 await settled
+        except ConnectionRefusedError:
+            peer.refused(format_address(address))
         except OSError:
             return  # nobody there now; TimeoutError is one too
         finally:

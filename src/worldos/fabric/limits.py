@@ -62,9 +62,10 @@ RELAYS_ASKED_AT_ONCE: Final = 3
 RELAY_RETRY_NS_MIN: Final = 200 * MS
 RELAY_RETRY_NS_MAX: Final = 10 * SECOND
 RELAY_CHANNELS_PER_PEER_MAX: Final = 64  # spliced for one member at one time
-DIAL_RETRY_NS_MIN: Final = 200 * MS
+DIAL_RETRY_NS_MIN: Final = 50 * MS
 DIAL_RETRY_NS_MAX: Final = 5 * SECOND
 DIAL_STAGGER_NS: Final = 100 * MS  # between the addresses of one peer
+REFUSED_NS: Final = 1 * SECOND  # a refused dial and the loss of the last link this close together: it is gone
 ADDRESSES_PER_PEER_MAX: Final = 8
 PEERS_MAX: Final = 256
 

@@ -119,7 +119,7 @@ class Link:
         self._owner: LinkOwner | None = None
         self.via = via
         self.expected = ""  # the node that must be at the far end, where that is known before
-        self.host = ""  # the far end's address, where it dialed
+        self.host = ""  # the host that the far end dialed from, or the address at which we dialed it
         self.dialed = dialed
         self.state = State.HANDSHAKE
         self.writable = True

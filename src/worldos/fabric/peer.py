@@ -16,6 +16,7 @@ from worldos.fabric.limits import (
     ACK_DELAY_NS,
     ADDRESSES_PER_PEER_MAX,
     FLUSH_BYTES,
+    REFUSED_NS,
     RESEND_AFTER_NS,
     RTT_NOISE_US,
     SESSION_SILENT_NS_MAX,
@@ -24,7 +25,7 @@ from worldos.fabric.link import Hello, Link, Sink
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay, Use
 from worldos.fabric.relay import RelaySearch
 from worldos.fabric.session import Session
-from worldos.fabric.tcp import format_address
+from worldos.fabric.tcp import format_address, is_near, parse_address
 from worldos.model.ids import NodeId
 
 
@@ -110,6 +111,8 @@ class Peer:
         self._told_rtt_us = 0
         self._told_via: str | None = None
         self._followed = 0
+        self._proved: set[str] = set()  # addresses at which it was met in this life of ours
+        self._refused_ns = -REFUSED_NS
         self._acked = 0  # as of the last progress
         self._acked_ns = 0
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -166,6 +169,12 @@ class Peer:
         known = [address for address in self.addresses if address not in addresses]
         self.addresses[:] = [*dict.fromkeys(addresses), *known][:ADDRESSES_PER_PEER_MAX]
 
+    def refused(self, address: str) -> None:
+        """Note that nobody listens any more where the peer did: with no link left, its process has ended."""
+        if address in self._proved or is_near(parse_address(address)[0]):
+            self._refused_ns = self._host.now_ns()
+            self._bury()
+
     # -- what the session says ---------------------------------------------------------------------
 
     def session_message(self, message: bytes) -> None:
@@ -205,7 +214,9 @@ class Peer:
         if not link.via:
             self.linked.set()
             self.unlinked.clear()
-        if link.host and hello.port:
+        if link.dialed and link.host:
+            self._proved.add(link.host)
+        elif link.host and hello.port:
             self.addresses.append(format_address((link.host, hello.port)))
             self.learn([])
             self._host.dial(self)
@@ -256,6 +267,7 @@ class Peer:
             self._told_rtt_us = 0
             self._told_via = None
             self._host.handler.on_peer_lost(self.node, reason)
+            self._bury()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -267,6 +279,13 @@ class Peer:
         lost = old.end(reason)
         if lost:
             self._host.handler.on_undelivered(self.node, lost)
+
+    def _bury(self) -> None:
+        """End the session of a process that has ended, without waiting for it to come back."""
+        now_ns = self._host.now_ns()
+        if not self.links and self.session.peer_id and now_ns - self._refused_ns < REFUSED_NS:
+            self._lost_ns = now_ns
+            self._restart_session(self._host.fresh_id(), "the node is gone")
 
     def _ack(self) -> None:
         self._ack_timer = None

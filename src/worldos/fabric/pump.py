@@ -33,7 +33,7 @@ class Pump:
     def join(self, channel: Channel) -> None:
         """Begin: what the socket gives goes into the channel from here on."""
         self.channel = channel
-        self.socket.channel_is_there()
+        self.socket.read_on()
 
     def accepted(self) -> None:
         """Note that the far end took the channel; bytes may already be on their way."""
@@ -49,13 +49,11 @@ class Pump:
     def eof_received(self) -> None:
         """Close the socket's writing side; it may still give."""
         self.far_eof = True
-        if self.socket.transport is not None:
-            self.socket.end_writing()
+        self.socket.end_writing()
 
     def writable(self) -> None:
         """Read from the socket again."""
-        if self.socket.transport is not None:
-            self.socket.transport.resume_reading()
+        self.socket.read_on()
 
     def closed(self, ending: Ending, reason: str) -> None:
         """Close the socket: after what was written if all came, at once if the channel broke."""
@@ -86,15 +84,17 @@ class SocketEnd(asyncio.Protocol):
 
     def end_writing(self) -> None:
         """Pass on the far end's eof; with both directions ended the socket is closed."""
-        assert self.transport is not None, "the socket is there"
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
         if self._eof:
-            self.transport.close()
-        elif self.transport.can_write_eof():
-            self.transport.write_eof()
+            transport.close()
+        elif transport.can_write_eof():
+            transport.write_eof()
 
-    def channel_is_there(self) -> None:
-        """Read from now on."""
-        if self.transport is not None:
+    def read_on(self) -> None:
+        """Read from now on, or again."""
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,7 +115,7 @@ class SocketEnd(asyncio.Protocol):
         channel = self._pump.channel
         assert channel is not None, "a socket is read only after join"
         channel.write(data)
-        if not channel.writable and self.transport is not None:
+        if not channel.writable and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:

@@ -6,6 +6,7 @@ All sockets of a process read into one buffer: asyncio and uvloop hand each read
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Final, cast
@@ -32,6 +33,14 @@ def format_address(address: Address) -> str:
     """Write an address as ``host:port`` or ``[v6]:port``."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_near(host: str) -> bool:
+    """Whether an address is on this machine or a private network, where it is mostly the machine's own and no gateway's."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False  # a name
 
 
 def scoped_host(source: tuple[object, ...]) -> str:

@@ -21,7 +21,7 @@ check: .venv/ready
 	$(RUN) ruff check --quiet
 	$(RUN) mypy --no-error-summary
 	$(RUN) lint-imports
-	$(RUN) pytest -m "not e2e and not slow"
+	$(RUN) pytest -n 2 -m "not e2e and not slow" --hypothesis-profile=quick
 
 test: .venv/ready packages
 	$(RUN) pytest $(if $(CI),--must-run e2e)

@@ -20,7 +20,17 @@ HERE = Path(__file__).parent
 LEFT_RUNNING_WAIT_S = 5.0
 NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: they end with the interpreter
 
+# What `make check` leaves to `make test`: files whose tests start agents or whole programs, and those that search thousands of
+# cases. One file of the first kind, sdk/test_use.py, stays, so that a broken whole is seen at once.
+SLOW = (
+    *("cli/", "e2e/", "sdk/", "drivers/test_guide.py", "test_aio.py"),
+    *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
+    *("sim/", "trust/test_standing.py"),
+)
+QUICK_ALL_THE_SAME = "sdk/test_use.py"
+
 hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 
 
@@ -36,10 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """No test may touch the home of the person who runs it."""
-    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
     config.stash[_HOME] = tempfile.mkdtemp(prefix="wos-")  # short: a Unix socket's path ends at 107 bytes
     os.environ["WORLDOS_HOME"] = config.stash[_HOME]
-    config.stash[_RAN] = set()
+    config.stash[_RAN] = Ran(config.getoption("must_run"))
+    config.pluginmanager.register(config.stash[_RAN])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -47,7 +59,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _HOME = pytest.StashKey[str]()
-_RAN = pytest.StashKey[set[str]]()
+_RAN = pytest.StashKey["Ran"]()
 
 
 def why_no_namespaces() -> str:
@@ -62,13 +74,17 @@ def why_no_namespaces() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/e2e, and skip it, saying why, where namespaces cannot be made."""
-    mine = [item for item in items if item.path.is_relative_to(HERE / "e2e")]
-    reason = why_no_namespaces() if mine else ""
-    for item in mine:
-        item.add_marker("e2e")
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    """Mark tests by where they lie, and skip those in tests/e2e, saying why, where namespaces cannot be made."""
+    why_not: str | None = None
+    for item in items:
+        where = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        if where.startswith(SLOW) and where != QUICK_ALL_THE_SAME:
+            item.add_marker("slow")
+        if where.startswith("e2e/"):
+            item.add_marker("e2e")
+            why_not = why_no_namespaces() if why_not is None else why_not
+            if why_not:
+                item.add_marker(pytest.mark.skip(reason=why_not))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,7 +92,6 @@ def pytest_runtest_makereport(item: pytest.Item):
     """Where a suite must run, its skip is a failure."""
     report = yield
     must_run = [name for name in item.config.getoption("must_run") if item.get_closest_marker(name)]
-    item.config.stash[_RAN].update(must_run)
     if report.skipped and must_run and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
@@ -84,12 +99,33 @@ def pytest_runtest_makereport(item: pytest.Item):
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    """A whole file of a suite that must run may not be skipped either."""
+    report = yield
+    if report.skipped and "e2e" in collector.config.getoption("must_run") and (HERE / "e2e") in collector.path.parents:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped, but e2e must run here.\n{report.longrepr}"
+    return report
+
+
+class Ran:
+    """Which of the suites that must run were seen to run. It listens to reports, so it also hears those of xdist's workers."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.absent = set(names)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.absent -= set(report.keywords)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail when a suite that must run has no test, or when a test left a process behind."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
-    absent = sorted(set(config.getoption("must_run")) - config.stash[_RAN])
+    absent = sorted(config.stash[_RAN].absent)
     _, running = psutil.wait_procs(_children(), timeout=LEFT_RUNNING_WAIT_S if _children() else 0)
     config.stash[_FAULTS] = [f"no test with marker {name!r} ran, and it must" for name in absent] + [
         f"left running: {_said(process)}" for process in running

@@ -6,6 +6,7 @@ Each rule is a function from a file's text to complaints, so that the last tests
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -31,10 +32,16 @@ LEFT_OPEN = re.compile(r"\b(TODO|FIX" + r"ME|XXX)\b")
 NOT_YET_MIRRORED: frozenset[str] = frozenset()
 
 
+@functools.lru_cache(maxsize=1)
+def tree_of(text: str) -> ast.Module:
+    """Parse a file once for all rules."""
+    return ast.parse(text)
+
+
 def imports_of_effects(text: str) -> list[str]:
     """Name each import of a clock, dice, file, socket or thread, wherever it stands in the module."""
     names = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -44,12 +51,12 @@ def imports_of_effects(text: str) -> list[str]:
 
 def empty_names(text: str, stem: str) -> list[str]:
     """Name the module and the classes called Manager, Helper, Util or Service."""
-    classes = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    classes = [node.name for node in ast.walk(tree_of(text)) if isinstance(node, ast.ClassDef)]
     return [f"{name} says nothing about what it is" for name in [stem, *classes] if EMPTY_NAME.search(name)]
 
 
 def missing_docstring(text: str) -> list[str]:
-    return [] if ast.get_docstring(ast.parse(text)) else ["has no docstring"]
+    return [] if ast.get_docstring(tree_of(text)) else ["has no docstring"]
 
 
 def left_open(text: str) -> list[str]:

@@ -93,14 +93,20 @@ def python_files() -> list[Path]:
     return sorted(path for top in ("src", "tests", "bench", "examples", "docs") for path in (ROOT / top).rglob("*.py"))
 
 
+def does_something(text: str) -> bool:
+    """Whether there is something to test: code in functions, and more than a few lines. Values alone do nothing."""
+    functions = [node for node in ast.walk(tree_of(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return bool(functions) and len(text.splitlines()) >= TINY_LINES
+
+
 def unmirrored() -> set[str]:
-    """The modules that are large enough for a test file of their own and have none."""
+    """The modules that do something and have no test file of their own."""
     return {
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
         if path.name not in {"__init__.py", "__main__.py"}
-        and len(path.read_text(encoding="utf-8").splitlines()) >= TINY_LINES
         and not (ROOT / "tests" / mirror_of(str(path.relative_to(SOURCE)))).exists()
+        and does_something(path.read_text(encoding="utf-8"))
     }
 
 
@@ -158,3 +164,8 @@ def test_a_file_that_grew_too_long_is_seen() -> None:
 def test_a_module_and_its_test_file_are_paired_by_name() -> None:
     assert mirror_of("kernel/leases.py") == "kernel/test_leases.py"
     assert mirror_of("node.py") == "test_node.py"
+
+
+def test_values_alone_need_no_test_file() -> None:
+    assert not does_something("LIMIT = 3\n" * TINY_LINES)
+    assert does_something("def double(x): return 2 * x\n" + "#\n" * TINY_LINES)

@@ -65,7 +65,7 @@ from worldos.model.wire import (
 )
 from worldos.trust.keylog import KeyLog, SignedEntry
 
-NEVER_NS = 1 << 62
+NEVER_NS = limits.NEVER_NS
 
 
 class Path(msgspec.Struct, kw_only=True):
@@ -77,7 +77,7 @@ class Path(msgspec.Struct, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """One node. Make it with ``new_node``; feed it with ``handle``; call again at ``next_deadline_ns``."""
+    """One node. Make it with ``new_node``; feed it with ``handle``; call again at ``next_deadline_ns`` (``due_ns``)."""
 
     node: NodeId
     boot: int
@@ -90,12 +90,16 @@ class Node(msgspec.Struct, kw_only=True):
     known_boots: dict[NodeId, int] = {}
     dirty: bool = False
     left: bool = False
+    due_ns: int = 0
 
     def handle(self, event: Event) -> list[Effect]:
         """Take in one event; return what must be done about it, in order."""
         now_ns = event.now_ns
-        queue = self._tick(now_ns)
-        queue.extend(self._react(event))
+        if now_ns < self.due_ns:
+            queue = self._react(event)
+        else:
+            queue = self._tick(now_ns)
+            queue.extend(self._react(event))
         if self.dirty:
             queue.extend(self._tell_offer(now_ns))
         effects: list[Effect] = []
@@ -104,18 +108,15 @@ class Node(msgspec.Struct, kw_only=True):
                 queue.extend(self._heard(now_ns, self.node, effect.message))
             else:
                 effects.append(effect)
+        self.due_ns = self.next_deadline_ns()
         return effects
 
     def next_deadline_ns(self) -> int:
-        """Return when the node wants to be woken with ``ClockTicked``, on its own clock."""
-        deadlines = [
-            self.leases.next_deadline_ns(),
-            self.uses.next_deadline_ns(),
-            self.uses.held.next_deadline_ns(),
-            self.membership.next_deadline_ns,
-            self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS),
-        ]
-        return min((d for d in deadlines if d is not None), default=NEVER_NS)
+        """Return when the node wants to be woken with ``ClockTicked``, on its own clock: then, or a little early."""
+        expiries = self.leases.expiries
+        told_ns = self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS)
+        due_ns = min(self.membership.due_ns, told_ns, self.uses.due_ns, self.uses.held.due_ns)
+        return min(due_ns, expiries[0][0]) if expiries else due_ns
 
     def view(self, nonce: int) -> View:
         """Say how this node sees the others: how far they are and whether they are in doubt."""
@@ -224,7 +225,7 @@ class Node(msgspec.Struct, kw_only=True):
             case LeaseConfirmed():
                 effects = self.uses.confirmed(now_ns, peer, message)
             case LeaseRefused():
-                effects = self.uses.refused(now_ns, peer, message, self.usable_offers(), self.view(message.ask))
+                effects = self.uses.refused(now_ns, peer, message, self.usable_offers(), self.view(now_ns))
             case LeaseGone():
                 return self._lease_gone(now_ns, peer, message)
             case _:
@@ -239,17 +240,15 @@ class Node(msgspec.Struct, kw_only=True):
 
     def _tick(self, now_ns: int) -> list[Effect]:
         effects = self._swim(now_ns, self.membership.tick(now_ns))
-        due = self.leases.next_deadline_ns()
-        if due is not None and due <= now_ns:
+        expiries = self.leases.expiries
+        if expiries and expiries[0][0] <= now_ns:
             self.dirty = True
             effects.extend(self.leases.expire(now_ns))
-        due = self.uses.held.next_deadline_ns()
-        if due is not None and due <= now_ns:
+        if self.uses.held.due_ns <= now_ns:
             renewals, lost = self.uses.held.tick(now_ns)
             effects.extend(renewals)
             effects.extend(self._replace(now_ns, lost))
-        due = self.uses.next_deadline_ns()
-        if due is not None and due <= now_ns:
+        if self.uses.due_ns <= now_ns:
             effects.extend(self.uses.tick(now_ns, self.usable_offers(), self.view(now_ns)))
         if now_ns - self.registry.told_ns >= limits.OFFER_REFRESH_NS:
             self.dirty = True
@@ -428,8 +427,8 @@ class Node(msgspec.Struct, kw_only=True):
         effects: list[Effect] = [SaveKeyLog()]
         told = KeyLogTold(entries=log_entries(self.keylog, taken))
         effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != source)
-        for node in sorted(after.keys() - before):
-            effects.append(Notice(name="device added", fields={"node": node, "name": after[node]}))
+        added = sorted(after.keys() - before)
+        effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in added)
         for node in sorted(before - after.keys()):
             effects.extend(self._expel(now_ns, node))
         return effects

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
+import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -11,7 +14,8 @@ from pathlib import Path
 import pytest
 from harness import Here, alive, eventually
 
-from worldos.errors import BadRequest, LeaseEnded, WorkerLost
+from worldos.errors import BadRequest, LeaseEnded, NodeGone, WorkerLost
+from worldos.lanes import wire
 from worldos.lanes.client import Door, Lane
 
 
@@ -170,3 +174,151 @@ def test_a_forked_child_cannot_use_its_parents_lane(here: Here) -> None:
                 os._exit(code)
         assert os.waitpid(pid, 0)[1] == 0
         assert lane.submit(pow, 2, 2).result(5) == 4
+
+
+def test_control_c_while_waiting_leaves_the_lane_usable(here: Here) -> None:
+    with here.lane(2) as lane:
+        for wait_s in (0.0, 0.001, 0.003, 0.02, 0.1):
+            futures = [lane.submit(time.sleep, 0.01) for _ in range(20)]
+            timer = threading.Timer(wait_s, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+            with contextlib.suppress(KeyboardInterrupt):
+                timer.start()
+                for future in futures:
+                    future.result(10)
+                time.sleep(0.5)
+            timer.join()
+            assert [future.result(10) for future in futures] == [None] * 20
+
+
+def test_an_interrupt_in_the_middle_of_a_change_is_mended(here: Here) -> None:
+    with here.lane(2) as lane:
+        futures = [lane.submit(pow, n, 2) for n in range(100)]
+        lane._torn = True  # as if KeyboardInterrupt had struck in the middle of a change
+        assert [f.result(10) for f in futures] == [n * n for n in range(100)]
+        lane._torn_reading = True
+        assert lane.submit(pow, 2, 2).result(10) == 4
+
+
+def test_calls_of_a_doubted_node_run_elsewhere_and_the_first_result_wins(here: Here, tmp_path: Path) -> None:
+    first, doors = here.open(workers=1)
+    _second, others = here.open(workers=1)
+    runs = tmp_path / "runs"
+
+    def run(path: str) -> int:
+        with open(path, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        return os.getpid()
+
+    with Lane([Door(path=doors[0].path, node="a")]) as lane:
+        assert lane.submit(pow, 2, 2).result(5) == 4
+        here.call(here.host.pause, first)
+        future = lane.submit(run, str(runs))
+        once = lane.submit_call(run, (str(runs),), {}, retries=0)
+        lane.add_door(Door(path=others[0].path, node="b"))
+        assert lane.wait_for_workers(2, 5)
+        lane.doubt("a")
+        assert future.result(5) == others[0].pid
+        assert not once.done()
+        lane.trust("a")
+        here.call(here.host.resume, first)
+        assert once.result(5) in {doors[0].pid, others[0].pid}
+        lane.drain(5)
+    assert runs.read_text().split().count(str(others[0].pid)) >= 1
+
+
+def test_a_door_that_is_lost_for_good_leaves_its_calls_to_the_others(here: Here) -> None:
+    lease, doors = here.open(workers=1)
+    _other, others = here.open(workers=1)
+    with Lane([Door(path=doors[0].path, node="a"), Door(path=others[0].path, node="b")]) as lane:
+        assert lane.wait_for_workers(2, 5)
+        futures = [lane.submit(lambda n: (time.sleep(0.02), n)[1], n) for n in range(20)]
+        lane.lose_door(doors[0].path, "its node is gone")
+        here.do(here.host.close_lease(lease))
+        assert [f.result(10) for f in futures] == list(range(20))
+
+
+def test_without_any_worker_calls_fail_when_no_more_will_come(here: Here) -> None:
+    lease, doors = here.open(workers=1)
+    lane = Lane([Door(path=doors[0].path)])
+    future = lane.submit(time.sleep, 30)
+    waiting = lane.submit(pow, 2, 2)
+    with contextlib.suppress(TimeoutError):
+        future.result(0.2)
+    lane.no_more_doors()
+    here.do(here.host.close_lease(lease))
+    for each in (future, waiting):
+        with pytest.raises(NodeGone):
+            each.result(5)
+    with pytest.raises(NodeGone):
+        lane.submit(pow, 2, 2).result(5)
+    lane.close(LeaseEnded())
+
+
+def test_calls_wait_for_a_worker_that_comes_later(here: Here) -> None:
+    lane = Lane()
+    future = lane.submit(pow, 2, 5)
+    _lease, doors = here.open(workers=1)
+    lane.add_door(Door(path=doors[0].path))
+    assert future.result(5) == 32
+    lane.close(LeaseEnded())
+
+
+def test_patience_has_an_end(here: Here) -> None:
+    lane = Lane(patience_s=0.1)
+    with pytest.raises(NodeGone):
+        lane.submit(pow, 2, 5).result(5)
+    lane.close(LeaseEnded())
+
+
+def test_a_call_may_submit_and_wait_in_its_callback(here: Here) -> None:
+    with here.lane(2) as lane:
+        answers: list[int] = []
+        done = threading.Event()
+
+        def then(future: concurrent.futures.Future[int]) -> None:
+            answers.append(lane.submit(pow, future.result(), 2).result(5))
+            done.set()
+
+        lane.submit(pow, 3, 2).add_done_callback(then)
+        assert done.wait(5)
+        assert answers == [81]
+
+
+def test_long_calls_do_not_hold_up_others_while_a_worker_is_free(here: Here) -> None:
+    with here.lane(2) as lane:
+        for _ in range(200):
+            lane.submit(pow, 2, 2).result(5)
+        started = time.monotonic()
+        long = [lane.submit(time.sleep, 0.3), lane.submit(time.sleep, 0.3)]
+        short = [lane.submit(pow, n, 2) for n in range(50)]
+        assert [f.result(5) for f in short] == [n * n for n in range(50)]
+        assert [f.result(5) for f in long] == [None, None]
+        assert time.monotonic() - started < 2.0
+
+
+def test_a_worker_that_talks_nonsense_is_lost_and_nothing_else(here: Here, tmp_path: Path) -> None:
+    _lease, doors = here.open(workers=1)
+    path = str(tmp_path / "bad.door")
+    with socket.socket(socket.AF_UNIX) as liar:
+        liar.bind(path)
+        liar.listen(5)
+        stopped = threading.Event()
+
+        def lie() -> None:
+            liar.settimeout(0.2)
+            while not stopped.is_set():
+                with contextlib.suppress(OSError):
+                    sock, _ = liar.accept()
+                    with sock:
+                        welcome = wire.frame(wire.FrameKind.WELCOME, wire.Welcome(pid=1, memory_bytes=0))
+                        sock.sendall(welcome + os.urandom(100_000))
+
+        thread = threading.Thread(target=lie)
+        thread.start()
+        try:
+            with Lane([Door(path=path, node="bad"), Door(path=doors[0].path, node="good")]) as lane:
+                futures = [lane.submit(pow, n, 2) for n in range(100)]
+                assert [f.result(10) for f in futures] == [n * n for n in range(100)]
+        finally:
+            stopped.set()
+            thread.join()

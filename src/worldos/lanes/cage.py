@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 import signal
 import time
 from pathlib import Path
@@ -467,11 +468,27 @@ def _clear(root: Path) -> bool:
     return True
 
 
-def clear_leftovers(name: str) -> None:
-    """Remove the cages of an agent that is no more, and kill what runs in them."""
+def name_of_host() -> str:
+    """Return a name for the cages of this process that says which process it is."""
+    return f"{os.getpid()}.{_started(os.getpid())}.{secrets.token_hex(4)}"
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, in ticks since boot; 0 if there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def clear_leftovers() -> None:
+    """Remove the cages of hosts that are no more, and kill what runs in them."""
     parents = [*_v1_parents().values()]
     v2 = _v2_parent()
     if v2 is not None:
         parents.extend([v2, v2.parent] if v2.name == "agent" else [v2])
     for parent in parents:
-        _clear(parent / (ROOT_PREFIX + name))
+        for root in parent.glob(ROOT_PREFIX + "*"):
+            words = root.name.removeprefix(ROOT_PREFIX).split(".")
+            if len(words) == 3 and words[0].isdecimal() and str(_started(int(words[0]))) != words[1]:
+                _clear(root)

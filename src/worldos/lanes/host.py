@@ -41,7 +41,7 @@ import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, WorldError
 from worldos.lanes import nursery, worker
-from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, clear_leftovers
+from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, clear_leftovers, name_of_host
 
 WORKERS_MAX: Final = 1024
 START_SECONDS: Final = 20.0
@@ -51,10 +51,15 @@ BACKOFF_SECONDS_MAX: Final = 1.0
 BACKOFF_FREE: Final = 8  # so many early deaths in a row cost nothing
 WATCH_SECONDS: Final = 0.05
 SCRATCH_WATCH_SECONDS: Final = 0.5
+TEMPORARY_BYTES_MAX: Final = 30  # of 107 for the path of a door
 RUN_PREFIX: Final = "wos-lanes-"
 
-# The path comes as arguments, not as PYTHONPATH: commands that workers start must not inherit it.
-_NURSERY: Final = "import sys; sys.path[:] = sys.argv[4:]; from worldos.lanes.nursery import main; main()"
+# The path comes through stdin, not as PYTHONPATH: commands that workers start must not inherit it.
+_NURSERY: Final = (
+    'import sys; sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
+    "from worldos.lanes.nursery import main; main()"
+)
+
 
 WorkerEnded = Callable[[str, int, int, str], None]
 log = logging.getLogger("worldos.lanes")
@@ -150,8 +155,8 @@ class LaneHost:
     async def start(self) -> None:
         """Clear what a killed host left, then start the nursery."""
         await asyncio.to_thread(_clear_leftovers)
-        name = secrets.token_hex(6)
-        self._folder = Path(tempfile.gettempdir()) / f"{RUN_PREFIX}{os.getuid()}-{name}"
+        name = name_of_host()
+        self._folder = _temporary() / f"{RUN_PREFIX}{os.getuid()}-{name}"
         self._folder.mkdir(mode=0o700)
         self._lock_fd = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
@@ -376,13 +381,17 @@ class LaneHost:
     def _start_nursery(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003
-        cages = os.pathsep.join(self._cages.folders) if self._cages is not None else ""
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-            [sys.executable, "-c", _NURSERY, str(theirs.fileno()), str(self._folder), cages, *sys.path],
+        assert self._cages is not None
+        self._process = process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
+            [sys.executable, "-c", _NURSERY, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             start_new_session=True,
         )
+        assert process.stdin is not None
+        words = ["\0".join(sys.path), str(self._folder), "\0".join(self._cages.folders)]
+        process.stdin.write("".join(word + "\n" for word in words).encode())
+        process.stdin.close()
         theirs.close()
         self._sock = ours
         asyncio.get_running_loop().add_reader(ours, self._heard_nursery)
@@ -479,9 +488,16 @@ def _bytes_under(folder: Path) -> int:
     return total
 
 
+def _temporary() -> Path:
+    """Return where run folders are: a Unix socket's path is short, so not below a deep TMPDIR."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(bytes(usual)) <= TEMPORARY_BYTES_MAX else Path("/tmp")  # noqa: S108 - a folder of our own, 0700
+
+
 def _clear_leftovers() -> None:
-    """Remove run folders and cages of hosts of this user that live no more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}{os.getuid()}-*"):
+    """Remove cages and run folders of hosts of this user that live no more."""
+    clear_leftovers()
+    for folder in _temporary().glob(f"{RUN_PREFIX}{os.getuid()}-*"):
         try:
             fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -493,6 +509,5 @@ def _clear_leftovers() -> None:
         except BlockingIOError:
             os.close(fd)
             continue
-        clear_leftovers(folder.name.rsplit("-", 1)[-1])
         shutil.rmtree(folder, ignore_errors=True)
         os.close(fd)

@@ -248,8 +248,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    run_folder = Path(sys.argv[2])
-    cages = [Path(path) for path in sys.argv[3].split(os.pathsep) if path]
+    run_folder = Path(sys.stdin.readline().rstrip("\n"))
+    cages = [Path(path) for path in sys.stdin.readline().rstrip("\n").split("\0") if path]
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     nursery = Nursery(sock)
     try:
         nursery.run()

@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 SEEDS ?= 1000
 SEED_START ?= 0
+SEEDS_CI ?= 200
 export UV_SYSTEM_CERTS ?= true
 
 # uv's path, found or fetched once and only when a target asks for it.
@@ -24,6 +25,7 @@ check: .venv/ready
 	$(RUN) pytest -n 2 -m "not e2e and not slow" --hypothesis-profile=quick
 
 test: .venv/ready packages
+	$(RUN) python -m worldos.sim --seeds $(SEEDS_CI)
 	$(RUN) pytest $(if $(CI),--must-run e2e)
 
 sim: .venv/ready

@@ -1,7 +1,7 @@
 """What every test stands on: a home of its own, skips that are counted and named, and nothing left running.
 
-A suite that must run somewhere is named with ``--must-run MARKER``: there a skipped test of that suite is a failure,
-and so is a suite with no test at all. Without it a skip stays a skip, listed by name under the results.
+A suite that must run somewhere is named with ``--must-run MARKER``: if no test of it runs there, the run fails. Without it a
+skip stays a skip; every one is listed by name, with its reason, under the results.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MARKER",
-        help="fail if a test with MARKER is skipped or none exists",
+        help="fail if no test with MARKER runs",
     )
 
 
@@ -73,40 +73,20 @@ def why_no_namespaces() -> str:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by where they lie, and skip those in tests/e2e, saying why, where namespaces cannot be made."""
-    why_not: str | None = None
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by where they lie; skip those in tests/e2e, saying why, where namespaces cannot be made."""
     for item in items:
         where = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
         if where.startswith(SLOW) and where != QUICK_ALL_THE_SAME:
             item.add_marker("slow")
         if where.startswith("e2e/"):
             item.add_marker("e2e")
-            why_not = why_no_namespaces() if why_not is None else why_not
-            if why_not:
-                item.add_marker(pytest.mark.skip(reason=why_not))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):
-    """Where a suite must run, its skip is a failure."""
-    report = yield
-    must_run = [name for name in item.config.getoption("must_run") if item.get_closest_marker(name)]
-    if report.skipped and must_run and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but {', '.join(must_run)} must run here.\n{reason}"
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector):
-    """A whole file of a suite that must run may not be skipped either."""
-    report = yield
-    if report.skipped and "e2e" in collector.config.getoption("must_run") and (HERE / "e2e") in collector.path.parents:
-        report.outcome = "failed"
-        report.longrepr = f"{collector.nodeid} was skipped, but e2e must run here.\n{report.longrepr}"
-    return report
+    real = [item for item in items if item.get_closest_marker("e2e")]
+    why_not = why_no_namespaces() if real else ""
+    if why_not and "e2e" in config.getoption("must_run"):
+        raise pytest.UsageError(f"the end-to-end tests must run here, and cannot: {why_not}")
+    for item in real if why_not else []:
+        item.add_marker(pytest.mark.skip(reason=why_not))
 
 
 class Ran:

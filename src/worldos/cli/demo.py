@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import time
 from collections import Counter
 from concurrent.futures import as_completed
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -15,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worldos.cli import output
 from worldos.cli.photo_edit import contact_sheet, edit
-from worldos.cli.stage import Actor, Stage
 from worldos.errors import BadRequest
+
+if TYPE_CHECKING:
+    from worldos.cli.stage import Actor
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 PHOTOS_MAX = 2000
@@ -63,6 +67,11 @@ def demo(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Edit photos on three nodes of this machine, while one is killed and one falls asleep."""
+    missing = [name for name in ("PIL", "psutil") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BadRequest(f"the demo needs {' and '.join(missing)}", hint="pip install 'worldos[demo]'")
+    from worldos.cli.stage import Stage  # noqa: PLC0415 - needs psutil
+
     originals = _read(folder or _own_photos(), repeat)
     with Stage() as stage:
         where = "network namespaces of their own" if stage.namespaces else "one loopback (no right to make namespaces)"

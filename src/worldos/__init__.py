@@ -25,7 +25,8 @@ from worldos.sdk import joblib_name
 
 if TYPE_CHECKING:
     from worldos import aio
-    from worldos.sdk.use import Gang, need, use
+    from worldos.sdk.gang import Gang
+    from worldos.sdk.use import need, use
 
 __version__ = "0.1.0"
 
@@ -56,12 +57,12 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load the SDK when it is first asked for: ``import worldos`` by itself costs next to nothing."""
-    if name in {"use", "need", "Gang"}:
-        import importlib  # noqa: PLC0415 - late by purpose
+    import importlib  # noqa: PLC0415 - late by purpose
 
+    if name in {"use", "need"}:
         return getattr(importlib.import_module("worldos.sdk.use"), name)
+    if name == "Gang":
+        return importlib.import_module("worldos.sdk.gang").Gang
     if name == "aio":
-        import importlib  # noqa: PLC0415
-
         return importlib.import_module("worldos.aio")
     raise AttributeError(f"module 'worldos' has no attribute {name!r}")

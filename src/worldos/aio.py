@@ -18,10 +18,11 @@ from worldos.model.need import LeaseTerms
 from worldos.sdk import use as front
 from worldos.sdk.compute import Compute as SyncCompute
 from worldos.sdk.events import Event
+from worldos.sdk.gang import Wanted
 from worldos.sdk.handle import Handle as SyncHandle
 from worldos.sdk.handle import Statistics
 from worldos.sdk.needs import Amount
-from worldos.sdk.use import GangWords, UseWords, Wanted, need
+from worldos.sdk.use import GangWords, UseWords, need
 
 __all__ = ["use", "need", "Handle", "Compute", "Gang"]
 

@@ -1,25 +1,18 @@
-"""Where World OS keeps its things, and the few choices a person would really make: one TOML file, read once, passed down.
-
-Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of it mode 0700 or 0600:
-``config.toml`` choices; ``device.key`` the 32-byte seed of the device key; ``keylog`` the account's signed entries;
-``state`` what is remembered between lives; ``journal/`` events in, one file a life; ``agent.sock`` the local API (or
-``agent.path`` naming it, where the home's path is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch.
-"""
+"""The few choices a person would really make: one TOML file, read once, passed down. Where it lies: home.py."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tomllib
-from pathlib import Path
 
 import msgspec
 
 from worldos.errors import BadRequest
+from worldos.home import Home, default_home
+
+__all__ = ["Home", "Settings", "default_home", "parse_listen", "read_settings", "write_settings"]
 
 PORT_MAX = 65535
-SOCKET_PATH_BYTES_MAX = 100  # sun_path holds 108 with its end; keep room for lane sockets beside it
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,73 +26,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lend_percent: int = 100
     not_on_battery: bool = False
     prices_uwos: dict[str, int] = {}
-
-
-class Home(msgspec.Struct, frozen=True):
-    """The folder of one node."""
-
-    path: Path
-
-    @property
-    def config_file(self) -> Path:
-        """Return the choices' file."""
-        return self.path / "config.toml"
-
-    @property
-    def key_file(self) -> Path:
-        """Return the device key's file."""
-        return self.path / "device.key"
-
-    @property
-    def keylog_file(self) -> Path:
-        """Return the key log's file."""
-        return self.path / "keylog"
-
-    @property
-    def state_file(self) -> Path:
-        """Return the file of what is remembered between lives."""
-        return self.path / "state"
-
-    @property
-    def journal_folder(self) -> Path:
-        """Return the folder of journals."""
-        return self.path / "journal"
-
-    @property
-    def lock_file(self) -> Path:
-        """Return the file that a running agent holds locked."""
-        return self.path / "agent.pid"
-
-    @property
-    def log_file(self) -> Path:
-        """Return the agent's log of notices."""
-        return self.path / "agent.log"
-
-    @property
-    def run_folder(self) -> Path:
-        """Return a folder short enough for Unix sockets, private to this user and this home."""
-        if len(bytes(self.path)) + len("/lanes/xxxxxxxx.sock") <= SOCKET_PATH_BYTES_MAX:
-            return self.path
-        import hashlib  # noqa: PLC0415 - only for long paths
-
-        digest = hashlib.blake2b(bytes(self.path.absolute()), digest_size=8).hexdigest()
-        return Path(f"/tmp/wos-{os.getuid()}-{digest}")  # noqa: S108 - made 0700 by the agent, owner checked
-
-    @property
-    def socket_file(self) -> Path:
-        """Return the local API's socket."""
-        return self.run_folder / "agent.sock"
-
-
-def default_home() -> Home:
-    """Return the home that ``$WORLDOS_HOME`` names, else the platform's data folder."""
-    named = os.environ.get("WORLDOS_HOME")
-    if named:
-        return Home(Path(named).expanduser().absolute())
-    if sys.platform == "darwin":
-        return Home(Path.home() / "Library" / "Application Support" / "worldos")
-    data = os.environ.get("XDG_DATA_HOME")
-    return Home((Path(data) if data else Path.home() / ".local" / "share") / "worldos")
 
 
 def read_settings(home: Home) -> Settings:

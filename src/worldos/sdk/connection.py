@@ -23,8 +23,8 @@ from typing import Any, Protocol
 import msgspec
 
 from worldos import errors
-from worldos.config import Home, default_home
 from worldos.errors import NoAgent, NotAllowed, PeerBroke, Unreachable, WorldError
+from worldos.home import default_home
 from worldos.model.ids import LeaseId, NodeId, UseId
 from worldos.model.limits import LOCAL_MESSAGE_BYTES_MAX
 from worldos.model.local import (
@@ -47,7 +47,7 @@ from worldos.model.local import (
     UseGranted,
     UseRefused,
 )
-from worldos.sdk.embedded import Embedded
+from worldos.sdk.embedded import Embedded, take
 
 LENGTH = struct.Struct("<I")
 ASK_TIMEOUT_S = 30.0
@@ -286,26 +286,15 @@ def _program() -> str:
 
 _opening = threading.Lock()
 _current: Connection | None = None
-_starting: Embedded | None = None
-
-
-def prepare(home: Home | None = None) -> None:
-    """Where no agent runs, let one begin to boot while the program loads what it needs. Returns at once."""
-    global _starting  # noqa: PLW0603 - one agent a program: this module owns it
-    with _opening:
-        if _current is not None or _starting is not None:
-            return
-        if not (home or default_home()).socket_file.exists():
-            _starting = Embedded()
 
 
 def connection() -> Connection:
     """Return the program's conversation with its agent: the one that runs, else one that lives for this program."""
-    global _current, _starting  # noqa: PLW0603
+    global _current  # noqa: PLW0603 - one conversation a program: this module owns it
     with _opening:
         if _current is not None and _current.ended is None:
             return _current
-        embedded, _starting = _starting, None
+        embedded = take()
         if embedded is None:
             try:
                 _current = Connection(default_home().socket_file)
@@ -319,10 +308,10 @@ def connection() -> Connection:
 
 def close() -> None:
     """End the program's conversation and its embedded agent; the next ``use`` begins anew."""
-    global _current, _starting
+    global _current
     with _opening:
         ended, _current = _current, None
-        unused, _starting = _starting, None
+    unused = take()
     if unused is not None:
         unused.end()
     if ended is not None:
@@ -330,12 +319,9 @@ def close() -> None:
 
 
 def _forked() -> None:
-    global _current, _starting, _opening  # noqa: PLW0603
+    global _current, _opening  # noqa: PLW0603
     _opening = threading.Lock()
     inherited, _current = _current, None
-    starting, _starting = _starting, None
-    if starting is not None:
-        starting.forget()
     if inherited is not None:
         inherited.forget()
 

@@ -12,11 +12,13 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from worldos.errors import NoAgent
+from worldos.home import default_home
 
 READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 3.0
@@ -84,3 +86,36 @@ class Embedded:
                 break
             data += piece
         return data.decode("utf-8", "replace").strip()
+
+
+_beginning = threading.Lock()
+_booting: Embedded | None = None
+
+
+def prepare() -> None:
+    """Where no agent runs, let one boot while the program loads the rest of the SDK. Returns at once."""
+    global _booting  # noqa: PLW0603 - one agent a program: this module owns it until the connection takes it
+    if "worldos.sdk.connection" in sys.modules:
+        return
+    with _beginning:
+        if _booting is None and not default_home().socket_file.exists():
+            _booting = Embedded()
+
+
+def take() -> Embedded | None:
+    """Hand over the agent that is booting, if there is one."""
+    global _booting
+    with _beginning:
+        booting, _booting = _booting, None
+        return booting
+
+
+def _forked() -> None:
+    global _beginning  # noqa: PLW0603
+    _beginning = threading.Lock()
+    booting = take()
+    if booting is not None:
+        booting.forget()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,125 @@
+"""What stands behind ``use``: one or several needs become lanes, a question to the agent, and handles: all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, TypeVarTuple
+
+from msgspec.structs import replace
+
+from worldos.errors import BadRequest, NoCapacity
+from worldos.lanes.client import Lane
+from worldos.model import limits
+from worldos.model.need import Need
+from worldos.model.resource import Kind
+from worldos.sdk import connection as agent
+from worldos.sdk.compute import Compute, Cpu, Gpu
+from worldos.sdk.device import Device
+from worldos.sdk.handle import Handle
+from worldos.sdk.holding import Holding, Part
+from worldos.sdk.memory import Memory
+from worldos.sdk.needs import parse_need, unknown_kind
+from worldos.sdk.network import Network
+from worldos.sdk.storage import Storage
+
+ME = "me"
+RETRIES_MAX = 100
+
+H_co = TypeVar("H_co", bound=Handle, covariant=True)
+Handles = TypeVarTuple("Handles")
+
+_HANDLES: dict[str, type[Handle]] = {
+    Kind.CPU: Cpu,
+    Kind.GPU: Gpu,
+    Kind.MEMORY: Memory,
+    Kind.STORAGE: Storage,
+    Kind.NETWORK: Network,
+}
+_KINDS = frozenset(kind.value for kind in Kind)
+
+
+@dataclass(frozen=True)
+class Wanted(Generic[H_co]):
+    """One part of a gang, before it is asked for: the need, and the kind of handle that it will be."""
+
+    need: Need
+    handle: type[H_co]
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+
+
+class Gang(tuple[*Handles]):
+    """The handles of several needs, all or none: ``with use(need(...), need(...)) as (cpu, disk):``."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Give everything back."""
+        for handle in self:
+            handle.close()  # type: ignore[attr-defined] # only handles are put in
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for handle in self:
+            handle.__exit__(kind, error, traceback)  # type: ignore[attr-defined]
+
+
+def wanted(kind: str, amount: Any, words: dict[str, Any]) -> Wanted[Any]:
+    """Return what these words want."""
+    initializer, initargs = words.pop("initializer", None), tuple(words.pop("initargs", ()))
+    parsed = parse_need(kind, amount, **words)
+    handle = _HANDLES.get(parsed.kind, Device)
+    if (initializer is not None or initargs) and not issubclass(handle, Compute):
+        raise BadRequest(f"initializer= comes with a CPU or a GPU, not with {parsed.kind}")
+    if initializer is not None and not callable(initializer):
+        raise BadRequest("initializer= must be a function")
+    return Wanted(parsed, handle, initializer, initargs)
+
+
+def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float | None) -> tuple[Handle, ...]:
+    """Ask for all of it; return a handle each, or raise why not."""
+    _check_retries(retries)
+    if len(wanted) > limits.GANG_PARTS_MAX:
+        raise BadRequest(f"a gang of {len(wanted)} needs, at most {limits.GANG_PARTS_MAX} can be asked for at once")
+    connection = agent.connection()
+    lanes = [Lane(initializer=each.initializer, initargs=each.initargs) for each in wanted]
+    parts = [Part(_placed(each.need, connection), lane) for each, lane in zip(wanted, lanes, strict=True)]
+    holding = Holding(connection, parts)
+    try:
+        holding.ask(ttl_ns, timeout)
+    except NoCapacity as refusal:
+        holding.close()
+        raise _unknown(holding, wanted) or refusal from None
+    except BaseException:
+        holding.close()
+        raise
+    return tuple(
+        each.handle(holding, part, retries) if issubclass(each.handle, Compute) else each.handle(holding, part)
+        for each, part in zip(wanted, parts, strict=True)
+    )
+
+
+def _placed(need: Need, connection: agent.Connection) -> Need:
+    """Say where "me" is."""
+    near, to = ("" if word != ME else connection.node() for word in (need.near, need.to))
+    return replace(need, near=near or need.near, to=to or need.to) if near or to else need
+
+
+def _unknown(holding: Holding, wanted: Sequence[Wanted[Any]]) -> BadRequest | None:
+    """Return the error for a kind that no node has ever offered, if one was asked for."""
+    foreign = [each.need.kind for each in wanted if each.need.kind not in _KINDS]
+    if not foreign:
+        return None
+    offered = {resource["kind"] for resource in holding.connection.ask("resources")} | _KINDS
+    return next((unknown_kind(kind, offered) for kind in foreign if kind not in offered), None)
+
+
+def _check_retries(retries: object) -> None:
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_MAX:
+        raise BadRequest(f"retries={retries!r}: how often a call may run again is a number from 0 to {RETRIES_MAX}")

@@ -6,7 +6,9 @@ the exit code of the command that it ran.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 
@@ -14,7 +16,7 @@ import typer
 
 from worldos import __version__
 from worldos.cli import output
-from worldos.errors import WorldError
+from worldos.errors import DiskFull, WorldError
 
 app = typer.Typer(
     name="wos",
@@ -54,33 +56,78 @@ def _parts(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the command line; never show a traceback."""
+    _hold_streams()
     for part in _parts(sys.argv[1:]):
         importlib.import_module(f"worldos.cli.{part}").register(app)
     try:
-        app()
+        _run()
     except WorldError as error:
         output.complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        output.err.print("interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
+        _close_output()
         sys.exit(141)
     except Exception as bug:  # noqa: BLE001 - the edge: a user gets a sentence, the traceback goes into a file
         _own_mistake(bug)
         sys.exit(70)
 
 
+def _run() -> None:
+    """Run the command, and see to it that its whole answer is out before its exit code says so."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        if cause.errno not in {errno.ENOSPC, errno.EIO} or cause.filename is not None:
+            raise
+        _close_output()
+        raise DiskFull("the answer cannot be written", hint="give standard output a place with room") from cause
+
+
+def _hold_streams() -> None:
+    """Make the three standard streams whole: a socket must never get the number of a closed one.
+
+    Names of files and arguments may hold any bytes: what cannot be printed as it is, is printed as its number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _close_output() -> None:
+    """Let nothing that still waits to be written fail a second time at the end of the interpreter."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def _own_mistake(bug: Exception) -> None:
     import tempfile  # noqa: PLC0415 - when all went wrong
     import traceback  # noqa: PLC0415
 
-    with tempfile.NamedTemporaryFile("w", prefix="wos-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"wos {__version__}: {' '.join(sys.argv[1:])}\n" + "".join(traceback.format_exception(bug)))
-    output.complain(
-        WorldError(f"a mistake of World OS itself: {type(bug).__name__}: {bug}", hint=f"report it with {file.name}")
-    )
+    told = f"wos {__version__}: {' '.join(sys.argv[1:])}\n" + "".join(traceback.format_exception(bug))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="wos-bug-", suffix=".txt", delete=False, errors="replace") as file:
+            file.write(told)
+        hint = f"report it with {file.name}"
+    except OSError:
+        sys.stderr.write(told)
+        hint = "report it with the lines above"
+    output.complain(WorldError(f"a mistake of World OS itself: {type(bug).__name__}: {bug}", hint=hint))
 
 
 if __name__ == "__main__":

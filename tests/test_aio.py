@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sdk.calls import square, wait_for
 from tests.sdk.waiting import until
 from worldos import BadRequest, LeaseEnded, NoCapacity, aio
 from worldos.sdk import connection
@@ -30,18 +29,6 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
             await main()
 
     asyncio.run(bounded())
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def wait_for(path: str) -> str:
-    end = time.monotonic() + BOUND_S
-    while not os.path.exists(path):
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    return path
 
 
 def test_calls_are_awaited_and_maps_iterated() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.sdk.calls import die_once, fail, recall, remember, square, wait_for
 
 from worldos import BadRequest, LeaseEnded, WorkerLost, use
 from worldos.sdk.compute import Cpu
@@ -21,30 +21,6 @@ from worldos.sdk.compute import Cpu
 def cpu() -> Iterator[Cpu]:
     with use("CPU", 2) as handle:
         yield handle
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def fail(text: str) -> None:
-    raise ValueError(text)
-
-
-def wait_for(path: str) -> str:
-    end = time.monotonic() + 20
-    while not os.path.exists(path):
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    return path
-
-
-def die_once(marker: str) -> int:
-    """Kill the worker at the first run; at the second there is the marker."""
-    if not os.path.exists(marker):
-        Path(marker).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
 
 
 def test_a_call_runs_in_another_process_and_returns(cpu: Cpu) -> None:
@@ -80,7 +56,7 @@ def test_map_stops_at_its_timeout(cpu: Cpu, tmp_path: Path) -> None:
 def test_an_exception_comes_back_with_the_traceback_of_the_worker(cpu: Cpu) -> None:
     with pytest.raises(ValueError, match="no such luck") as caught:
         cpu.submit(fail, "no such luck").result(timeout=20)
-    assert "raise ValueError(text)" in str(caught.value.__cause__)
+    assert "raise ValueError(word)" in str(caught.value.__cause__)
     assert isinstance(cpu.submit(fail, "x").exception(timeout=20), ValueError)
 
 
@@ -146,17 +122,9 @@ def test_what_must_not_run_twice_fails_with_its_worker(tmp_path: Path) -> None:
         assert once.submit(square, 2).result(timeout=20) == 4
 
 
-def remember(value: int) -> None:
-    os.environ["REMEMBERED"] = str(value)
-
-
-def recall() -> str:
-    return os.environ["REMEMBERED"]
-
-
 def test_an_initializer_runs_on_each_worker_before_its_first_call() -> None:
     with use("CPU", 2, initializer=remember, initargs=(7,)) as ready:
-        assert set(ready.map(lambda _: recall(), range(20))) == {"7"}
+        assert set(ready.map(recall, range(20))) == {"7"}
 
 
 def test_an_initializer_that_fails_fails_the_calls() -> None:

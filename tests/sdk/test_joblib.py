@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 import warnings
 
 import pytest
@@ -12,6 +11,7 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
+from tests.sdk.calls import fail, slow, square
 from tests.sdk.waiting import until
 
 from worldos import NoCapacity
@@ -19,19 +19,6 @@ from worldos.sdk import connection
 from worldos.sdk.joblib import NAME, free_cores, register
 
 pytestmark = pytest.mark.slow  # each worker loads numpy and joblib
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def fail(number: int) -> int:
-    raise ValueError(number)
-
-
-def slow(number: int) -> int:
-    time.sleep(600)
-    return number
 
 
 def test_a_loop_runs_on_leased_workers_in_order() -> None:

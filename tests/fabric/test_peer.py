@@ -151,3 +151,30 @@ def test_an_address_at_which_another_member_listens_disturbs_nobody() -> None:
             assert a.fabric.peers[c.id].active is link
 
     run(story, loops=1)
+
+
+def test_what_the_far_end_did_not_take_comes_again_when_a_pong_shows_it() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,), listen=None), Node(2, (1,))
+        async with running(a, b):
+            a.fabric.connect(b.id, [b.address])
+            await until(lambda: a.knows(b) and b.knows(a))
+            link = b.fabric.peers[a.id].links[0]
+            take, dropped = link._sink, []
+            assert take is not None
+
+            def forgetful(*frame: object) -> None:
+                if frame[3] and not dropped:
+                    dropped.append(frame[:5])
+                else:
+                    take(*frame)  # type: ignore[arg-type]
+
+            link._sink = forgetful  # type: ignore[assignment]
+            for number in range(5):
+                a.fabric.send(b.id, b"%d" % number, 1)
+            await until(lambda: len(b.notes.messages) == 5)
+            assert dropped
+            assert b.notes.messages == [(a.id, b"%d" % number) for number in range(5)]
+            assert a.fabric.statistics().peers[0].resent_frames >= 5
+
+    run(story, loops=1)

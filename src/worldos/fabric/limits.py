@@ -23,7 +23,6 @@ QUEUE_MESSAGES_MAX: Final = 65_536
 ACK_EVERY_BYTES: Final = 256 * KIB
 ACK_EVERY_FRAMES: Final = 64
 ACK_DELAY_NS: Final = 20 * MS  # an answer mostly carries the acknowledgement before this
-RESEND_AFTER_NS: Final = 1 * SECOND  # a living link and no progress for this long: send again what is not acknowledged
 SESSION_SILENT_NS_MAX: Final = 60 * SECOND  # without any link for this long a session is given up
 
 # -- channels --------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from worldos.fabric.tls import LinkEnded, TlsPipe
 
 _HELLO: Final = Struct("<BQQQQH")
 _HELLO_VERSION: Final = 1
-_MOMENT: Final = Struct("<Q")
+_QUESTION: Final = Struct("<QQ")  # moment, highest sequence number sent before
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -101,8 +101,11 @@ class LinkOwner(Protocol):
     def link_fed(self, link: Link) -> None:
         """All frames of one batch of bytes were handed on."""
 
-    def link_measured(self, link: Link) -> None:
-        """Note that a pong came."""
+    def link_state(self) -> tuple[int, int]:
+        """Return the highest sequence number sent in the session, and the highest received."""
+
+    def link_measured(self, link: Link, asked_ns: int, sent: int) -> None:
+        """Note that a ping was answered: when it was sent, and the highest sequence number sent before it."""
 
     def link_writable(self, link: Link) -> None:
         """Note that the carrier takes bytes again."""
@@ -165,10 +168,11 @@ class Link:
         self._pipe.write(b"".join(buffers))
         self._flush()
 
-    def ping(self, now_ns: int, ack: int) -> None:
+    def ping(self, now_ns: int) -> None:
         """Ask for a sign of life."""
-        if self.state is State.UP:
-            self.write([frame.link_frame(frame.PING, ack, _MOMENT.pack(now_ns))], now_ns)
+        if self._owner is not None and self.state is State.UP:
+            sent, received = self._owner.link_state()
+            self.write([frame.link_frame(frame.PING, received, _QUESTION.pack(now_ns, sent))], now_ns)
 
     def tell(self, data: bytes) -> None:
         """Send a frame that wants no answer."""
@@ -267,19 +271,25 @@ class Link:
         elif self._sink is None:
             raise PeerBroke("speaks before its Hello")
         elif kind == frame.PING:
-            self.tell(frame.link_frame(frame.PONG, 0, bytes(payload[: _MOMENT.size])))
+            self._sink(frame.ACK, 0, 0, 0, ack, payload)
+            _, received = self._owner.link_state()
+            self.tell(frame.link_frame(frame.PONG, received, bytes(payload[: _QUESTION.size])))
         elif kind == frame.PONG:
-            self._measure(payload)
-            self._owner.link_measured(self)
+            self._sink(frame.ACK, 0, 0, 0, ack, payload)
+            self._measure(self._owner, payload)
         else:
             raise PeerBroke(f"a second frame of kind {kind}")
-        if ack and self._sink is not None:
-            self._sink(frame.ACK, 0, 0, 0, ack, payload)
 
-    def _measure(self, payload: memoryview) -> None:
-        if len(payload) != _MOMENT.size:
+    def _measure(self, owner: LinkOwner, payload: memoryview) -> None:
+        """Smooth the round trip: up quickly, as a queue fills, and down slowly."""
+        if len(payload) != _QUESTION.size:
             raise PeerBroke("a pong of the wrong size")
-        sent_ns = _MOMENT.unpack(payload)[0]
-        rtt_us = max(1, (self._now_ns - sent_ns) // 1000)
-        if 0 < sent_ns <= self._now_ns:
-            self.rtt_us = (self.rtt_us * 7 + rtt_us) // 8 if self.rtt_us else rtt_us
+        asked_ns, sent = _QUESTION.unpack(payload)
+        rtt_us = max(1, (self._now_ns - asked_ns) // 1000)
+        if not 0 < asked_ns <= self._now_ns:
+            raise PeerBroke("answers what was not asked")
+        if not self.rtt_us:
+            self.rtt_us = rtt_us
+        else:
+            self.rtt_us = (self.rtt_us + rtt_us) // 2 if rtt_us > 2 * self.rtt_us else (self.rtt_us * 7 + rtt_us) // 8
+        owner.link_measured(self, asked_ns, sent)

@@ -135,7 +135,7 @@ class Paths(Generic[W]):
         """Ask, drop, choose. ``unacked``: data wait for an acknowledgement; ``busy``: channels are open."""
         actions: list[Action[W]] = []
         for way in self.ways:
-            if way.silent_ns(now_ns) >= LINK_SILENT_NS_MAX:
+            if way.silent_ns(now_ns) >= max(LINK_SILENT_NS_MAX, 2 * _doubt_ns(way)):
                 actions.append(Drop(way))
             elif now_ns - self._pinged_ns[id(way)] >= self._pause_ns(way, now_ns, unacked=unacked, busy=busy):
                 actions.append(self._ask(way, now_ns))

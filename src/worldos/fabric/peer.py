@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
+from worldos.errors import NotAllowed
 from worldos.fabric.channel import Channel
 from worldos.fabric.limits import (
     ACK_DELAY_NS,
     ADDRESSES_PER_PEER_MAX,
     FLUSH_BYTES,
     REFUSED_NS,
-    RESEND_AFTER_NS,
     RTT_NOISE_US,
     SESSION_SILENT_NS_MAX,
 )
@@ -25,7 +25,7 @@ from worldos.fabric.link import Hello, Link, Sink
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay, Use
 from worldos.fabric.relay import RelaySearch
 from worldos.fabric.session import Session
-from worldos.fabric.tcp import format_address, is_near, parse_address
+from worldos.fabric.tcp import format_address, is_near
 from worldos.model.ids import NodeId
 
 
@@ -111,10 +111,10 @@ class Peer:
         self._told_rtt_us = 0
         self._told_via: str | None = None
         self._followed = 0
+        self._ended = False
         self._proved: set[str] = set()  # addresses at which it was met in this life of ours
         self._refused_ns = -REFUSED_NS
-        self._acked = 0  # as of the last progress
-        self._acked_ns = 0
+        self._rewound_ns = 0
         self._ack_timer: asyncio.TimerHandle | None = None
         self.session = self._new_session(host.fresh_id())
 
@@ -136,18 +136,13 @@ class Peer:
         session = self.session
         unacked = session.inflight_bytes > 0
         self._act(self.paths.tick(now_ns, unacked=unacked, busy=bool(session.channels)))
-        if not unacked or session.acked != self._acked or self.active is None:
-            self._acked, self._acked_ns = session.acked, now_ns
-        elif now_ns - self._acked_ns > RESEND_AFTER_NS and not self.paths.in_doubt(now_ns):
-            self._acked_ns = now_ns
-            session.rewind()  # the way lives and nothing gets through: frames were dropped by a switch
-            self.flush()
         if not self.links and now_ns - self._lost_ns > SESSION_SILENT_NS_MAX:
             self._lost_ns = now_ns
             self._restart_session(self._host.fresh_id(), "not reached for too long")
 
     def end(self, reason: str) -> None:
-        """Close all links and end the session."""
+        """Close all links and end the session; nothing begins again here."""
+        self._ended = True
         for link in list(self.links):
             link.close(reason)
         self._restart_session(self._host.fresh_id(), reason)
@@ -171,7 +166,7 @@ class Peer:
 
     def refused(self, address: str) -> None:
         """Note that nobody listens any more where the peer did: with no link left, its process has ended."""
-        if address in self._proved or is_near(parse_address(address)[0]):
+        if address in self._proved:
             self._refused_ns = self._host.now_ns()
             self._bury()
 
@@ -207,6 +202,8 @@ class Peer:
                 other.abort("the node restarted")
             self._restart_session(self.session.my_id, "the node restarted")
             self.session.meet(hello.session, 0, 0)
+        if self._ended:
+            raise NotAllowed(f"{self.node} was forgotten")
         self.boot = hello.boot
         first = not self.links
         now_ns = self._host.now_ns()
@@ -214,12 +211,8 @@ class Peer:
         if not link.via:
             self.linked.set()
             self.unlinked.clear()
-        if link.dialed and link.host:
-            self._proved.add(link.host)
-        elif link.host and hello.port:
-            self.addresses.append(format_address((link.host, hello.port)))
-            self.learn([])
-            self._host.dial(self)
+        if not link.via:
+            self._note_address(link, hello.port)
         self._act(self.paths.add(link, now_ns))
         for useless in self.paths.doubles(link, now_ns):
             useless.close("another link stays")
@@ -240,8 +233,14 @@ class Peer:
             elif self._ack_timer is None:
                 self._ack_timer = self._host.later(ACK_DELAY_NS, self._ack)
 
-    def link_measured(self, link: Link) -> None:
-        """Tell the owner when the way in use was measured first, or differs by more than noise."""
+    def link_state(self) -> tuple[int, int]:
+        """Return the highest number sent, and the highest received."""
+        return self.session.sent, self.session.received
+
+    def link_measured(self, link: Link, asked_ns: int, sent: int) -> None:
+        """Send again what did not get through; tell the owner when the way differs by more than noise."""
+        if link is self.active and sent > self.session.acked and asked_ns > self._rewound_ns:
+            self._rewind()  # it was written before the question on the same link, and yet was not taken
         noise_us = max(self._told_rtt_us // 3, RTT_NOISE_US) if self._told_rtt_us else 0
         if link is self.active and abs(link.rtt_us - self._told_rtt_us) > noise_us:
             self._told_rtt_us = link.rtt_us
@@ -280,6 +279,17 @@ class Peer:
         if lost:
             self._host.handler.on_undelivered(self.node, lost)
 
+    def _note_address(self, link: Link, port: int) -> None:
+        """Remember where the peer listens, as seen from here."""
+        if link.dialed:
+            self._proved.add(link.host)
+        elif port and link.host:
+            address = format_address((link.host, port))
+            if is_near(link.host):
+                self._proved.add(address)
+            self.learn([*self.addresses, address])  # the last resort: it may be a gateway's
+            self._host.dial(self)
+
     def _bury(self) -> None:
         """End the session of a process that has ended, without waiting for it to come back."""
         now_ns = self._host.now_ns()
@@ -296,7 +306,7 @@ class Peer:
         for action in actions:
             match action:
                 case Ask(way):
-                    way.ping(self._host.now_ns(), self.session.received)
+                    way.ping(self._host.now_ns())
                 case Use(way):
                     self._use(way)
                 case Drop(way):
@@ -306,9 +316,13 @@ class Peer:
                 case _:
                     assert_never(action)
 
-    def _use(self, link: Link) -> None:
+    def _rewind(self) -> None:
+        self._rewound_ns = self._host.now_ns()
         self.session.rewind()
         self.flush()
+
+    def _use(self, link: Link) -> None:
+        self._rewind()
         if self._told_via is not None and self._told_via != link.via:
             self._host.handler.on_path(self.node, link.via, link.rtt_us)
             self._told_rtt_us = link.rtt_us

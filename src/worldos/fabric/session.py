@@ -37,6 +37,7 @@ from worldos.fabric.limits import (
 from worldos.model.ids import NodeId
 
 _HEADER_BYTES: Final = frame.HEADER_BYTES
+_CHANNEL_NUMBER_MAX: Final = 2**32 - 1
 _pack = frame.HEADER.pack
 
 Item = tuple[int, int, int, Bytes]  # kind, priority, channel, payload
@@ -93,6 +94,11 @@ class Session:
         return self._received
 
     @property
+    def sent(self) -> int:
+        """The highest sequence number given to a frame."""
+        return self._seq
+
+    @property
     def acked(self) -> int:
         """The highest sequence number that the peer acknowledged."""
         return self._acked
@@ -129,6 +135,8 @@ class Session:
         if len(self.channels) >= CHANNELS_MAX:
             raise BadRequest(f"more than {CHANNELS_MAX} channels to one node")
         number = self._next_channel
+        if number > _CHANNEL_NUMBER_MAX:
+            raise BadRequest("all channel numbers of this session are used up")
         self._next_channel += 2
         channel = self.channels[number] = Channel(self, number, priority, receiver)
         self.queue(kind, priority, number, hello)

@@ -7,9 +7,10 @@ each peer is the same and lies in ``ask.py``; the functions that are called lie 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy
+if TYPE_CHECKING:
+    import numpy  # not at run time: workers import this package, and their start is part of the answer
 
 WORKERS = 2
 

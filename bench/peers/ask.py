@@ -17,11 +17,12 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from bench.peers.functions import attempt, nothing
+
+if TYPE_CHECKING:
+    import psutil
 
 MARK = "WORLDOS_BENCH_MARK"  # in the environment of everything that a peer starts, so that all of it is found again
 CALLS = 10_000
@@ -34,6 +35,8 @@ SETTLE_S, IDLE_S = 2.0, 5.0
 
 def marked(mark: str) -> list[psutil.Process]:
     """Find every process that carries this mark, and their children: some write their title over their environment."""
+    import psutil  # noqa: PLC0415  (not part of the cold start)
+
     children = collections.defaultdict(list)
     found = []
     for process in psutil.process_iter():

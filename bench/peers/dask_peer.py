@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy
 from distributed import Client, LocalCluster
 
 from bench.peers import WORKERS
 from bench.peers.functions import same
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class Dask:

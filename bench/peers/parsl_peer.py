@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy
 import parsl
 from parsl import python_app
 from parsl.config import Config
@@ -16,6 +15,9 @@ from parsl.providers import LocalProvider
 
 from bench.peers import WORKERS
 from bench.peers.functions import same
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class Parsl:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
-
-import numpy
+from typing import TYPE_CHECKING, Any
 
 from bench.peers import WORKERS
 from bench.peers.functions import same
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class Again:

@@ -6,9 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy
+from typing import TYPE_CHECKING, Any
 
 from bench.peers import WORKERS
 from bench.peers.functions import same
@@ -17,6 +15,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
+
+if TYPE_CHECKING:
+    import numpy
 
 OBJECT_STORE_BYTES = 1 << 30
 

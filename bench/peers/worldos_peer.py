@@ -6,13 +6,14 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy
+from typing import TYPE_CHECKING, Any
 
 from bench.peers import WORKERS
 from bench.peers.functions import same
 from worldos import use
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class WorldOS:

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
-import worldos.sdk.joblib  # noqa: F401  (makes the backend known to joblib)
+import worldos  # noqa: F401  (joblib knows the name from now on)
 
 if __name__ == "__main__":
     images, digits = load_digits(return_X_y=True)

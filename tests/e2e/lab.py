@@ -377,6 +377,11 @@ class Lab:
         return run
 
 
+def inside(lab: Lab) -> set[int]:
+    """Return every process that runs in the lab now, but for those that hold it."""
+    return _inside({holder.inode for holder in lab._holders}) - {holder.process.pid for holder in lab._holders}
+
+
 def _anew(table: str) -> list[str]:
     """Return the lines that end a table, there or not; with what follows they are one transaction."""
     return [f"table {table}", f"delete table {table}"]

@@ -7,12 +7,13 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 
 from worldos.agent import home as homes
 from worldos.cli import output
 from worldos.cli.lifecycle import JSON, chosen_settings, start_agent, wait_until_stopped
-from worldos.config import Home, default_home
+from worldos.config import Home, default_home, parse_listen, read_settings
 from worldos.errors import BadRequest, NoAgent, NotAllowed
 from worldos.model.ids import NodeId
 from worldos.sdk.asking import Asking
@@ -80,14 +81,19 @@ def join(
     parsed = Ticket.parse(ticket)
     home = default_home()
     homes.make_folder(home.path)
-    _give_up_own_account(home)
-    settings = chosen_settings(home, name=name, place=place, listen=listen, reachable=reachable)
+    _may_change_account(home)
+    if listen:
+        parse_listen(listen)
+    known = read_settings(home)
     key = homes.open_key(home)
 
     async def decide(shown: ShowCode) -> bool:
         return yes or await asyncio.to_thread(_ask_person, shown.code, shown.name)
 
-    joined = asyncio.run(join_account(parsed, key, device_name(settings), decide))
+    called = device_name(msgspec.structs.replace(known, name=name or known.name))
+    joined = asyncio.run(join_account(parsed, key, called, decide))
+    _stop_agent(home)  # only now: what ran goes on when a ticket is not good
+    chosen_settings(home, name=name, place=place, listen=listen, reachable=reachable)
     _become_member(home, joined)
     start_agent(home)
     if as_json:
@@ -206,14 +212,14 @@ def _sure(question: str) -> None:
         raise NotAllowed("nothing was done")
 
 
-def _give_up_own_account(home: Home) -> None:
+def _may_change_account(home: Home) -> None:
     """A machine that is alone in an account of its own may change to another one; any other stays."""
-    if not home.keylog_file.exists():
-        return
-    log = _stored_log(home)
-    if len(log.members().active) > 1:
+    if home.keylog_file.exists() and len(_stored_log(home).members().active) > 1:
         hint = "take it out first: wos leave"
         raise NotAllowed("this machine belongs to an account with other devices already", hint=hint)
+
+
+def _stop_agent(home: Home) -> None:
     pid = homes.running_pid(home)
     if pid is not None:
         with Asking(home) as agent:

@@ -158,10 +158,10 @@ class Holding:
             self._left.discard(id(part))
             give_back = not self._left and not self._closed
             self._closed = self._closed or give_back
+        if give_back:  # before the lane hangs up, so that no worker is made in place of those that end with it
+            self.connection.release(self.use, [lease for each in self.parts for lease in list(each.leases)])
         part.lane.close(LeaseEnded("the lease was given back", hint="wait for the results inside the with block"))
         part.events.close()
-        if give_back:
-            self.connection.release(self.use, [lease for each in self.parts for lease in list(each.leases)])
 
     def close(self) -> None:
         """End all parts and give everything back."""

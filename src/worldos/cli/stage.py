@@ -121,11 +121,12 @@ class Actor:
 
 
 class Stage:
-    """Three nodes, up and joined while the ``with`` block runs."""
+    """Some nodes that exist while the ``with`` block runs. ``alone``: in network namespaces where this user may make them."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: tuple[str, ...] = NAMES, *, alone: bool = True) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="wos-demo-"))
-        self.namespaces = _may_make_namespaces()
+        self.names = names
+        self.namespaces = alone and _may_make_namespaces()
         self._tag = f"wos{os.getpid() % 100000}"
         self._made: list[list[str]] = []
         self.actors: list[Actor] = []
@@ -135,7 +136,7 @@ class Stage:
         try:
             if self.namespaces:
                 self._lay_network()
-            for number, name in enumerate(NAMES):
+            for number, name in enumerate(self.names):
                 address = f"{self._network()}.{number + 1}:7370" if self.namespaces else "127.0.0.1:0"
                 prefix = ["ip", "netns", "exec", f"{self._tag}{number}"] if self.namespaces else []
                 self.actors.append(Actor(name, Home(self.folder / name), prefix, address))
@@ -176,7 +177,7 @@ class Stage:
         self._ip("netns", "add", switch, undo=["netns", "del", switch])
         self._ip("-n", switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         self._ip("-n", switch, "link", "set", "br0", "up")
-        for number in range(len(NAMES)):
+        for number in range(len(self.names)):
             host = f"{self._tag}{number}"
             self._ip("netns", "add", host, undo=["netns", "del", host])
             self._ip(

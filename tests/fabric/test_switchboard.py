@@ -131,3 +131,24 @@ def test_who_does_not_want_to_relay_refuses_at_once() -> None:
             assert not a.knows(b)
 
     run(story, loops=1)
+
+
+@pytest.mark.slow
+def test_a_warm_spare_stays_unused_while_the_direct_way_is_good() -> None:
+    async def story() -> None:
+        a, b, c = Node(1, (2, 3), listen=None), Node(2, (1, 3)), Node(3, (1, 2))
+        async with running(a, b, c):
+            a.fabric.connect(b.id, [b.address])
+            a.fabric.connect(c.id, [c.address])
+            b.fabric.connect(c.id, [c.address])
+            a.fabric.open_channel(b.id, b"", Ear())
+            await until(lambda: a.knows(b) and b.knows(a))
+            await until(lambda: len(a.fabric.peers[b.id].links) == len(b.fabric.peers[a.id].links) == 2)
+            for number in range(12):
+                a.fabric.send(b.id, b"%d" % number)
+                b.fabric.send(a.id, b"%d" % number)
+                await asyncio.sleep(0.3)
+            used = [said for node in (a, b) for said in node.notes.said if said[0] == "path" and said[2]]
+            assert used == []
+
+    run(story, loops=1)

@@ -110,7 +110,7 @@ class Peer:
         self._lost_ns = host.now_ns()  # when the last link went
         self._told_rtt_us = 0
         self._told_via: str | None = None
-        self._followed = 0
+        self._received = 0  # in the session, when the last batch ended
         self._ended = False
         self._proved: set[str] = set()  # addresses at which it was met in this life of ours
         self._refused_ns = -REFUSED_NS
@@ -211,7 +211,6 @@ class Peer:
         if not link.via:
             self.linked.set()
             self.unlinked.clear()
-        if not link.via:
             self._note_address(link, hello.port)
         self._act(self.paths.add(link, now_ns))
         for useless in self.paths.doubles(link, now_ns):
@@ -224,9 +223,10 @@ class Peer:
         """Write the answers of this batch, and tell what came."""
         self._host.flush_dirty()
         session = self.session
-        if link is not self.active and session.received != self._followed:
-            self._followed = session.received  # data came on a way that is not ours
-            self._act(self.paths.follow(link, self._host.now_ns()))
+        if session.received != self._received:
+            self._received = session.received
+            if link is not self.active:  # data came on a way that is not ours
+                self._act(self.paths.follow(link, self._host.now_ns()))
         if session.ack_owed():
             if session.ack_urgent():
                 (self.active or link).tell(session.ack_frame())
@@ -275,6 +275,8 @@ class Peer:
 
     def _restart_session(self, my_id: int, reason: str) -> None:
         old, self.session = self.session, self._new_session(my_id)
+        self._received = 0
+        self._proved.clear()
         lost = old.end(reason)
         if lost:
             self._host.handler.on_undelivered(self.node, lost)

@@ -41,19 +41,18 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldLeases(msgspec.Struct, kw_only=True):
-    """All leases that programs on this machine hold."""
+    """All leases that programs on this machine hold. ``due_ns``: ``tick`` is not due before this."""
 
     leases: dict[LeaseId, Held] = {}
+    due_ns: int = limits.NEVER_NS
 
     def add(self, asked_ns: int, terms: LeaseTerms, use: UseId, client: ClientId) -> None:
         """Begin to keep a lease that was asked for at ``asked_ns``."""
+        renew_ns = asked_ns + terms.ttl_ns // limits.LEASE_RENEW_PART
         self.leases[terms.lease] = Held(
-            terms=terms,
-            use=use,
-            client=client,
-            good_until_ns=asked_ns + terms.ttl_ns,
-            renew_ns=asked_ns + terms.ttl_ns // limits.LEASE_RENEW_PART,
+            terms=terms, use=use, client=client, good_until_ns=asked_ns + terms.ttl_ns, renew_ns=renew_ns
         )
+        self.due_ns = min(self.due_ns, renew_ns)
 
     def is_held(self, lease: LeaseId) -> bool:
         """Tell whether a program holds this lease."""
@@ -127,11 +126,8 @@ class HeldLeases(msgspec.Struct, kw_only=True):
             held.renewals[held.number] = now_ns
             held.renew_ns = now_ns + held.terms.ttl_ns // limits.LEASE_RENEW_PART
             effects.append(Send(node=held.terms.node, message=LeaseRenew(lease=held.terms.lease, number=held.number)))
+        self.due_ns = min((min(h.renew_ns, h.good_until_ns) for h in self.leases.values()), default=limits.NEVER_NS)
         return effects, lost
-
-    def next_deadline_ns(self) -> int | None:
-        """Return when ``tick`` has to be called next."""
-        return min((min(h.renew_ns, h.good_until_ns) for h in self.leases.values()), default=None)
 
     def _release(self, gone: list[Held]) -> list[Effect]:
         effects: list[Effect] = []

@@ -149,10 +149,6 @@ class Leases(msgspec.Struct, kw_only=True):
             effects.append(Send(node=lease.holder, message=LeaseGone(lease=name, why="it was not renewed in time")))
         return effects
 
-    def next_deadline_ns(self) -> int | None:
-        """Return when ``expire`` has to be called next."""
-        return self.expiries[0][0] if self.expiries else None
-
     def is_live(self, lease: LeaseId, holder: NodeId) -> bool:
         """Tell whether ``holder`` may use this lease now: asked at the door of every lane."""
         entry = self.leases.get(lease)

@@ -58,7 +58,10 @@ class Pending(msgspec.Struct, kw_only=True):
 
 
 class Uses(msgspec.Struct, kw_only=True):
-    """All uses of this node's programs. ``asks`` finds the pending use that an answer belongs to."""
+    """All uses of this node's programs. ``asks`` and ``confirms`` find the pending use that an answer belongs to.
+
+    ``due_ns``: ``tick`` is not due before this.
+    """
 
     node: NodeId
     boot: int
@@ -66,6 +69,7 @@ class Uses(msgspec.Struct, kw_only=True):
     pending: dict[str, Pending] = {}
     asks: dict[int, str] = {}
     confirms: dict[LeaseId, str] = {}
+    due_ns: int = limits.NEVER_NS
     held: HeldLeases
 
     def ask(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
@@ -79,19 +83,21 @@ class Uses(msgspec.Struct, kw_only=True):
         return self._choose(now_ns, pending, offers, view)
 
     def granted(self, now_ns: int, peer: NodeId, message: LeaseGranted) -> list[Effect]:
-        """A node granted or holds a part; go on, or give back what came too late."""
-        pending = self.pending.get(self.asks.pop(message.ask, ""))
+        """A node granted or holds a part; go on, or give back what came too late. Hearing it twice changes nothing."""
+        pending = self.pending.get(self.asks.get(message.ask, ""))
         part = _part(pending, peer, message.ask)
-        if pending is None or part is None:
-            known = self.held.is_held(message.terms.lease)
-            return [] if known else [Send(node=peer, message=LeaseRelease(lease=message.terms.lease))]
+        lease = message.terms.lease
+        if self._is_ours(lease):
+            return []
+        if pending is None or part is None or part.terms is not None or not _is_answer(part, message.terms):
+            return [Send(node=peer, message=LeaseRelease(lease=lease))]
         part.terms = message.terms
         if any(p.terms is None for p in pending.parts):
             return []
         if len(pending.parts) == 1:
             return self._finish(now_ns, pending)
         effects: list[Effect] = []
-        pending.deadline_ns = now_ns + limits.ASK_TIMEOUT_NS
+        self._wait(pending, now_ns + limits.ASK_TIMEOUT_NS)
         for each in pending.parts:
             assert each.terms is not None
             self.confirms[each.terms.lease] = _key(pending)
@@ -99,18 +105,13 @@ class Uses(msgspec.Struct, kw_only=True):
         return effects
 
     def confirmed(self, now_ns: int, peer: NodeId, message: LeaseConfirmed) -> list[Effect]:
-        """A part of a gang became a lease; when all have, the program gets them."""
-        pending = self.pending.get(self.confirms.pop(message.lease, ""))
-        if pending is None:
-            if self.held.is_held(message.lease):
-                return []
-            return [Send(node=peer, message=LeaseRelease(lease=message.lease))]
-        for part in pending.parts:
-            if part.terms is not None and part.terms.lease == message.lease and part.node == peer:
-                part.confirmed = True
-        if all(part.confirmed for part in pending.parts):
-            return self._finish(now_ns, pending)
-        return []
+        """A part of a gang became a lease; when all have, the program gets them. Hearing it twice changes nothing."""
+        pending = self.pending.get(self.confirms.get(message.lease, ""))
+        part = _confirming(pending, peer, message.lease)
+        if pending is None or part is None:
+            return [] if self._is_ours(message.lease) else [Send(node=peer, message=LeaseRelease(lease=message.lease))]
+        part.confirmed = True
+        return self._finish(now_ns, pending) if all(p.confirmed for p in pending.parts) else []
 
     def refused(
         self, now_ns: int, peer: NodeId, message: LeaseRefused, offers: dict[NodeId, Offer], view: View
@@ -126,8 +127,10 @@ class Uses(msgspec.Struct, kw_only=True):
         self, now_ns: int, peer: NodeId, lease: LeaseId, offers: dict[NodeId, Offer], view: View
     ) -> list[Effect]:
         """A part that was held or being confirmed is gone again: look again without that node."""
-        pending = self.pending.get(self.confirms.pop(lease, ""))
-        return [] if pending is None else self._again(now_ns, pending, [peer], offers, view)
+        pending = self.pending.get(self.confirms.get(lease, ""))
+        if pending is None or _confirming(pending, peer, lease) is None:
+            return []
+        return self._again(now_ns, pending, [peer], offers, view)
 
     def node_lost(self, now_ns: int, node: NodeId, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         """A node that was being asked is silent or gone."""
@@ -162,11 +165,18 @@ class Uses(msgspec.Struct, kw_only=True):
             silent = [part.node for part in pending.parts if not (part.confirmed or _answered(pending, part))]
             pending.last_refusal = "it did not answer in time"
             effects.extend(self._again(now_ns, pending, silent, offers, view))
+        self.due_ns = min((p.deadline_ns for p in self.pending.values()), default=limits.NEVER_NS)
         return effects
 
-    def next_deadline_ns(self) -> int | None:
-        """Return when ``tick`` has to be called next."""
-        return min((p.deadline_ns for p in self.pending.values()), default=None)
+    def _wait(self, pending: Pending, deadline_ns: int) -> None:
+        pending.deadline_ns = deadline_ns
+        self.due_ns = min(self.due_ns, deadline_ns)
+
+    def _is_ours(self, lease: LeaseId) -> bool:
+        """Tell whether this node has a use for a lease: a program holds it, or a use on its way counts on it."""
+        if self.held.is_held(lease):
+            return True
+        return any(p.terms is not None and p.terms.lease == lease for u in self.pending.values() for p in u.parts)
 
     def _choose(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         passed_over = frozenset(pending.excluded)
@@ -183,7 +193,7 @@ class Uses(msgspec.Struct, kw_only=True):
             return self._no_choice(now_ns, pending, chosen)
         pending.waiting = False
         pending.tries += 1
-        pending.deadline_ns = now_ns + limits.ASK_TIMEOUT_NS
+        self._wait(pending, now_ns + limits.ASK_TIMEOUT_NS)
         pending.asked_ns = now_ns
         pending.parts = []
         effects: list[Effect] = []
@@ -208,7 +218,7 @@ class Uses(msgspec.Struct, kw_only=True):
             pending.waiting = True
             pending.excluded = []
             pending.tries = 0
-            pending.deadline_ns = now_ns + limits.REPLACE_RETRY_NS
+            self._wait(pending, now_ns + limits.REPLACE_RETRY_NS)
             return []
         del self.pending[_key(pending)]
         if pending.replaces is not None:
@@ -239,6 +249,7 @@ class Uses(msgspec.Struct, kw_only=True):
             assert part.terms is not None
             granted.append(part.terms)
             self.asks.pop(part.ask, None)
+            self.confirms.pop(part.terms.lease, None)
             self.held.add(pending.asked_ns, part.terms, pending.use, pending.client)
         waited_us = (now_ns - pending.asked_ns) // 1000
         fields: dict[str, str | int] = {"use": pending.use, "leases": len(granted), "waited_us": waited_us}
@@ -310,6 +321,19 @@ def _part(pending: Pending | None, peer: NodeId, ask: int) -> Part | None:
     if pending is None:
         return None
     return next((part for part in pending.parts if part.ask == ask and part.node == peer), None)
+
+
+def _confirming(pending: Pending | None, peer: NodeId, lease: LeaseId) -> Part | None:
+    if pending is None:
+        return None
+    parts = (part for part in pending.parts if part.node == peer and part.terms is not None)
+    return next((part for part in parts if part.terms is not None and part.terms.lease == lease), None)
+
+
+def _is_answer(part: Part, terms: LeaseTerms) -> bool:
+    """Tell whether a node granted what it was asked for: its word is checked like any other."""
+    asked = (part.node, part.need, part.resources)
+    return (terms.node, terms.need, terms.resources) == asked and 0 < terms.ttl_ns <= limits.LEASE_TTL_MAX_NS
 
 
 def _answered(pending: Pending, part: Part) -> bool:

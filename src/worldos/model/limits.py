@@ -10,6 +10,7 @@ from typing import Final
 MS: Final = 1_000_000
 SECOND: Final = 1_000 * MS
 MINUTE: Final = 60 * SECOND
+NEVER_NS: Final = 1 << 62  # a deadline that does not come
 
 # -- leases ---------------------------------------------------------------------------------------------------------------
 LEASE_TTL_DEFAULT_NS: Final = 10 * SECOND

@@ -1,0 +1,309 @@
+"""A world: many machines, one clock, one seed. Whatever happens in it happens again with the same seed, step for step.
+
+A heap of calls in true time is all there is to it. The world is a shell like the agent: it brings events to each node and carries
+its effects out, and decides nothing. After every step whoever watches (checkers.py) looks at the machine that took it.
+Times in ns of true time; each node sees its own machine's clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, Final, Protocol, assert_never
+
+from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
+from worldos.kernel.events import ClockTicked, Event, KeyLogOffered, LeaveAsked, PeerSaid, ResourcesScanned
+from worldos.model import wire
+from worldos.model.ids import ClientId, NodeId
+from worldos.model.limits import MS, SECOND
+from worldos.model.local import ToClient
+from worldos.model.resource import Kind, Scanned
+from worldos.model.wire import PeerMessage
+from worldos.node import NEVER_NS, new_node
+from worldos.sim import machine as machines
+from worldos.sim.clock import Clock, rate_by_chance
+from worldos.sim.lanes import Lanes
+from worldos.sim.machine import Machine
+from worldos.sim.sessions import Sessions
+from worldos.trust.keylog import KeyLog
+
+LOCAL_NS: Final = 50_000  # from a program to its agent, or back
+TRACE_STEPS: Final = 400
+SIZES: Final = ((1000, 2 << 30), (2000, 4 << 30), (4000, 8 << 30), (8000, 16 << 30))
+
+
+class Watcher(Protocol):
+    """Who looks at every step."""
+
+    def stepped(self, machine: Machine, event: Event, effects: list[Effect]) -> None:
+        """Look at the machine that took in an event, before its effects leave."""
+
+
+class Client(Protocol):
+    """A program of some machine."""
+
+    def told(self, message: ToClient) -> None:
+        """Take in what the agent says."""
+
+    def killed(self) -> None:
+        """Know that the machine under it is gone."""
+
+
+class World:
+    """Some machines, what is between them, and what is going to happen."""
+
+    def __init__(
+        self, seed: int, size: int, *, harsh: bool = False, drift: bool = True, in_bytes: bool = False
+    ) -> None:
+        self.seed = seed
+        self.dice = Random(seed)  # the one source of chance
+        self.now_ns = SECOND
+        self.steps = 0
+        self.in_bytes = in_bytes  # every message is encoded and decoded, as on a wire
+        self.machines: list[Machine] = []
+        self.by_id: dict[NodeId, Machine] = {}
+        self.sessions = Sessions(self, harsh=harsh)
+        self.lanes = Lanes(self)
+        self.clients: dict[ClientId, tuple[Machine, Client]] = {}
+        self.watchers: list[Watcher] = []
+        self.trace: deque[tuple[int, int, Event, list[Effect]]] = deque(maxlen=TRACE_STEPS)
+        self.notes: deque[tuple[int, str]] = deque(maxlen=TRACE_STEPS)
+        self._drift = drift
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._calls = 0
+        for _ in range(size):
+            self.add_machine(machines.account_of(size))
+        for each in self.machines:
+            self.start(each)
+
+    # -- time -------------------------------------------------------------------------------------------------------------
+
+    def call_at(self, at_ns: int, call: Callable[..., None], *arguments: Any) -> None:
+        """Let something happen at a moment; what is due at one moment happens in the order in which it was asked for."""
+        self._calls += 1
+        heappush(self._heap, (at_ns, self._calls, call, arguments))
+
+    def later(self, delay_ns: int, call: Callable[..., None], *arguments: Any) -> None:
+        """Let something happen after a while."""
+        self.call_at(self.now_ns + delay_ns, call, *arguments)
+
+    def run_until(self, end_ns: int) -> None:
+        """Let everything happen up to a moment."""
+        heap = self._heap
+        while heap and heap[0][0] <= end_ns:
+            at_ns, _, call, arguments = heappop(heap)
+            self.now_ns = max(self.now_ns, at_ns)
+            call(*arguments)
+        self.now_ns = max(self.now_ns, end_ns)
+
+    def clock_of(self, machine: Machine) -> int:
+        """Return what a machine's steady clock shows now."""
+        return machine.clock.read(self.now_ns)
+
+    def note(self, text: str) -> None:
+        """Remember what was done to the world, for whoever reads the trace."""
+        self.notes.append((self.now_ns, text))
+
+    # -- events in, effects out -------------------------------------------------------------------------------------------
+
+    def feed(self, machine: Machine, event: Event) -> None:
+        """Let a node take in an event, and carry out what it wants done."""
+        node = machine.node
+        assert node is not None
+        assert machine.running
+        effects = node.handle(event)
+        self.steps += 1
+        self.trace.append((self.now_ns, machine.number, event, effects))
+        for watcher in self.watchers:
+            watcher.stepped(machine, event, effects)
+        for effect in effects:
+            if type(effect) is Send:
+                self.sessions.send(machine, effect.node, effect.message)
+            else:
+                self._carry_out(machine, effect)
+        if node.due_ns < machine.due_ns:
+            self._wake_at(machine, node.due_ns)
+
+    def said(self, source: Machine, target: Machine, message: PeerMessage) -> None:
+        """Bring a message to a node."""
+        if self.in_bytes:
+            message = wire.decode(wire.encode(message))
+        now_ns = target.clock.read(self.now_ns)
+        self.feed(target, PeerSaid(now_ns=now_ns, node=source.id, message=message))
+
+    def on(self, machine: Machine, call: Callable[..., None], *arguments: Any) -> None:
+        """Let something happen on a machine, in its present life: now, or when it goes on."""
+        if machine.running:
+            call(*arguments)
+        elif machine.up:
+            machine.waiting.append(lambda: self.on(machine, call, *arguments))
+
+    def _carry_out(self, machine: Machine, effect: Effect) -> None:
+        match effect:
+            case Send():
+                raise AssertionError("sent before")
+            case Tell():
+                self.later(LOCAL_NS, self._tell, machine, machine.boot, effect.client, effect.message)
+            case OpenLane():
+                self.lanes.open(machine, effect.holder, effect.terms)
+            case CloseLane():
+                self.lanes.close(machine, effect.lease)
+            case SaveKeyLog():
+                assert machine.node is not None
+                machine.entries = dict(machine.node.keylog.entries)
+                self.sessions.reconsider()
+            case Forget():
+                other = self.by_id.get(effect.node)
+                if other is not None:
+                    self.sessions.end_between(machine, other)
+            case Connect() | Notice():
+                pass  # all members hear each other's beacons; what people would read stands in the trace
+            case _:
+                assert_never(effect)
+
+    def _tell(self, machine: Machine, boot: int, client: ClientId, message: ToClient) -> None:
+        known = self.clients.get(client)
+        if known is not None and machine.boot == boot:
+            known[1].told(message)
+
+    def _wake_at(self, machine: Machine, due_ns: int) -> None:
+        """Wake a node when its own clock shows ``due_ns``; only the earliest such call counts."""
+        machine.due_ns = due_ns
+        self.call_at(machine.clock.moment_of(due_ns), self._wake, machine, machine.boot, due_ns)
+
+    def _wake(self, machine: Machine, boot: int, due_ns: int) -> None:
+        if machine.due_ns != due_ns or machine.boot != boot or not machine.running:
+            return
+        assert machine.node is not None
+        now_ns = machine.clock.read(self.now_ns)
+        machine.due_ns = NEVER_NS
+        if machine.node.due_ns > now_ns:
+            self._wake_at(machine, machine.node.due_ns)
+        else:
+            self.feed(machine, ClockTicked(now_ns=now_ns))
+
+    # -- machines ---------------------------------------------------------------------------------------------------------
+
+    def add_machine(self, entries: dict[str, Any]) -> Machine:
+        """Put a machine with a new device key into the world, switched off, with this key log on its disk."""
+        number = len(self.machines)
+        local_ns = int(self.dice.random() * 1000 * SECOND)
+        rate = rate_by_chance(self.dice)
+        clock = Clock(true_ns=self.now_ns, local_ns=local_ns)
+        if self._drift:
+            clock.set_rate(self.now_ns, rate)
+        machine = Machine(number, machines.device_key(number), clock)
+        machine.entries = dict(entries)
+        machine.size = SIZES[int(self.dice.random() * len(SIZES))]
+        machine.facts = {"arch": "x86_64", "speed_mips": 2000 + int(self.dice.random() * 20_000)}
+        self.machines.append(machine)
+        self.by_id[machine.id] = machine
+        return machine
+
+    def start(self, machine: Machine) -> None:
+        """Switch a machine on: the next life of its node begins with what is on its disk."""
+        assert not machine.up
+        machine.boot += 1
+        machine.up, machine.paused = True, False
+        machine.waiting.clear()
+        machine.due_ns = NEVER_NS
+        keylog = KeyLog(entries=dict(machine.entries))
+        machine.node = new_node(
+            node=machine.id,
+            account=keylog.account,
+            boot=machine.boot,
+            name=machine.name,
+            place="home",
+            keylog=keylog,
+            seed=self.dice.getrandbits(63),
+            now_ns=self.clock_of(machine),
+        )
+        self.note(f"{machine.name} starts its life {machine.boot}")
+        self.scan(machine)
+        self.sessions.reconsider()
+
+    def scan(self, machine: Machine, *, memory_percent: int = 100) -> None:
+        """Let the drivers look at a machine; ``memory_percent`` is what others leave of its memory."""
+        milli, memory = machine.size
+        event = ResourcesScanned(
+            now_ns=self.clock_of(machine),
+            wall_ns=machine.clock.wall(self.now_ns),
+            resources=(
+                Scanned(kind=Kind.CPU, local="0", name="cpu", unit="milli", capacity=milli, free=milli),
+                Scanned(
+                    kind=Kind.MEMORY,
+                    local="0",
+                    name="memory",
+                    unit="bytes",
+                    capacity=memory,
+                    free=memory * memory_percent // 100,
+                ),
+            ),
+            facts=machine.facts,
+            addresses=(f"10.0.0.{machine.number}:1",),
+        )
+        self.feed(machine, event)
+
+    def crash(self, machine: Machine) -> None:
+        """Switch a machine off without warning: its programs, workers and leases are gone, its disk stays."""
+        self.note(f"{machine.name} crashes")
+        self._stop(machine)
+
+    def leave(self, machine: Machine) -> None:
+        """Let a node say good-bye, and end it."""
+        self.note(f"{machine.name} leaves")
+        self.feed(machine, LeaveAsked(now_ns=self.clock_of(machine)))
+        boot = machine.boot
+        self.later(50 * MS, lambda: self._stop(machine) if machine.boot == boot and machine.up else None)
+
+    def _stop(self, machine: Machine) -> None:
+        machine.up = machine.paused = False
+        machine.waiting.clear()
+        for client, (home, program) in list(self.clients.items()):
+            if home is machine:
+                del self.clients[client]
+                program.killed()
+        self.lanes.crash(machine)
+        self.sessions.reconsider()
+
+    def lose_disk(self, machine: Machine) -> Machine:
+        """Let a machine lose its disk: it is put out of the account, and comes back as a new device."""
+        self.note(f"{machine.name} loses its disk")
+        if machine.up:
+            self.crash(machine)
+        machine.lost = True
+        known = next(each for each in self.machines if each.running)
+        assert known.node is not None
+        newcomer = self.add_machine(known.node.keylog.entries)
+        log = KeyLog(entries=dict(known.node.keylog.entries))
+        entries = [machines.admission(log, newcomer.number, signer=None)]
+        log.merge(entries)
+        entries.append(machines.removal(log, machine.key.node_id))
+        log.merge(entries[1:])
+        newcomer.entries = dict(log.entries)
+        said = tuple((entry.body, entry.signature) for entry in entries)
+        self.feed(known, KeyLogOffered(now_ns=self.clock_of(known), entries=said))
+        self.start(newcomer)
+        return newcomer
+
+    def pause(self, machine: Machine) -> None:
+        """Stop a machine as SIGSTOP does: its clock goes on, and it does not notice."""
+        self.note(f"{machine.name} pauses")
+        machine.paused = True
+        self.sessions.reconsider()
+
+    def resume(self, machine: Machine) -> None:
+        """Let a machine go on: first it finds what came meanwhile, then its own timers."""
+        self.note(f"{machine.name} goes on")
+        machine.paused = False
+        waiting, machine.waiting = machine.waiting, []
+        for call in waiting:
+            self.call_at(self.now_ns, call)
+        self.sessions.reconsider()
+        self._wake_at(machine, self.clock_of(machine))
+
+    def alive(self) -> list[Machine]:
+        """Return the machines that are switched on."""
+        return [machine for machine in self.machines if machine.up]

@@ -14,6 +14,8 @@ export UV_SYSTEM_CERTS ?= true
 UV = $(eval UV := $(shell .ci/get-uv))$(UV)
 RUN = $(UV) run --no-sync
 
+.SILENT: demo .venv/ready
+
 demo: .venv/ready
 	$(RUN) wos demo
 

@@ -26,10 +26,11 @@ PURE = tuple(name.removeprefix("worldos.") for name in PURE_CONTRACT["source_mod
 NOT_IN_PURE = frozenset(PURE_CONTRACT["forbidden_modules"])
 EXCEPTED = frozenset(PURE_CONTRACT.get("ignore_imports", ()))
 EMPTY_NAME = re.compile(r"manager|helper|util|service", re.IGNORECASE)
-LEFT_OPEN = re.compile(r"\b(TODO|FIX" + r"ME|XXX)\b")
+LEFT_OPEN = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
-# Modules without a test file of their own. The list may only shrink: whoever writes the test takes the name out.
-NOT_YET_MIRRORED: frozenset[str] = frozenset()
+# What is not yet as it should be: modules without a test file, files that are too long. The list may only shrink: whoever pays
+# a debt takes its line out (`python -m tests.test_tidy` writes what is left).
+DEBTS = Path(__file__).with_name("debts.txt")
 
 
 @functools.lru_cache(maxsize=1)
@@ -77,7 +78,7 @@ def mirror_of(module: str) -> str:
 def complaints(path: Path) -> list[str]:
     """Everything this file does against the rules."""
     text = path.read_text(encoding="utf-8")
-    said = too_long(text, LINES_MAX) + left_open(text)
+    said = left_open(text)
     if path.is_relative_to(SOURCE):
         said += missing_docstring(text) + empty_names(text, path.stem)
         if path.relative_to(SOURCE).parts[0].removesuffix(".py") in PURE:
@@ -115,15 +116,21 @@ def test_no_file_breaks_a_rule_of_the_house() -> None:
     assert not said, "\n".join(said)
 
 
-def test_each_module_has_its_test_file() -> None:
-    absent = sorted(unmirrored() - NOT_YET_MIRRORED)
-    assert not absent, "\n".join(f"src/worldos/{module} wants tests/{mirror_of(module)}" for module in absent)
+def debts() -> list[str]:
+    """Everything that should not be so, and is let pass for now where debts.txt has it."""
+    untested = [f"src/worldos/{module} has no {mirror_of(module)} in tests/" for module in unmirrored()]
+    long = [path for path in python_files() if too_long(path.read_text(encoding="utf-8"), LINES_MAX)]
+    return sorted(untested + [f"{path.relative_to(ROOT)} has more than {LINES_MAX} lines: two nouns" for path in long])
 
 
-def test_the_list_of_modules_without_tests_only_shrinks() -> None:
-    assert sorted(NOT_YET_MIRRORED - unmirrored()) == [], (
-        "these have a test file now, or are gone: take them out of the list"
-    )
+def test_no_module_is_without_its_test_file_and_no_file_too_long_beyond_the_known_ones() -> None:
+    new = sorted(set(debts()) - set(DEBTS.read_text().splitlines()))
+    assert not new, "\n".join(new)
+
+
+def test_the_list_of_debts_only_shrinks() -> None:
+    paid = sorted(set(DEBTS.read_text().splitlines()) - set(debts()))
+    assert not paid, "paid, so take them out of tests/debts.txt:\n" + "\n".join(paid)
 
 
 def test_the_architecture_can_be_read_in_one_sitting() -> None:
@@ -152,7 +159,7 @@ def test_a_missing_docstring_is_seen() -> None:
 
 
 def test_a_line_left_open_is_seen() -> None:
-    assert left_open("x = 1  # " + "TO" + "DO later") == ["line 1 is left open"]
+    assert left_open("x = 1  # TO" + "DO later") == ["line 1 is left open"]
     assert left_open("todo = 1") == []
 
 
@@ -169,3 +176,7 @@ def test_a_module_and_its_test_file_are_paired_by_name() -> None:
 def test_values_alone_need_no_test_file() -> None:
     assert not does_something("LIMIT = 3\n" * TINY_LINES)
     assert does_something("def double(x): return 2 * x\n" + "#\n" * TINY_LINES)
+
+
+if __name__ == "__main__":
+    DEBTS.write_text("".join(f"{line}\n" for line in debts()))

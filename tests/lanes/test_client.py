@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -322,3 +323,55 @@ def test_a_worker_that_talks_nonsense_is_lost_and_nothing_else(here: Here, tmp_p
         finally:
             stopped.set()
             thread.join()
+
+
+def test_what_a_long_call_prints_is_seen_while_it_runs(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    def talk() -> None:
+        for n in range(3):
+            print("step", n, flush=True)
+            time.sleep(0.15)
+        time.sleep(0.5)
+
+    with here.lane(1) as lane:
+        future = lane.submit(talk)
+        seen = ""
+        while "step 1" not in seen:
+            seen += capsys.readouterr().out
+            assert not future.done()
+            with contextlib.suppress(TimeoutError):
+                future.result(0.02)
+        future.result(5)
+
+
+def test_a_process_that_a_call_forks_cannot_answer_in_its_name(here: Here) -> None:
+    def split() -> str:
+        if os.fork() == 0:
+            return "child"
+        time.sleep(0.1)
+        return "parent"
+
+    with here.lane(1) as lane:
+        assert [lane.submit(split).result(5) for _ in range(3)] == ["parent"] * 3
+
+
+def test_an_interrupt_of_an_idle_worker_does_nothing(here: Here) -> None:
+    lease, doors = here.open(workers=1)
+    with Lane([Door(path=doors[0].path)]) as lane:
+        pid = lane.submit(os.getpid).result(5)
+        for _ in range(3):
+            here.call(here.host.interrupt, lease, 0)
+        assert lane.submit(os.getpid).result(5) == pid
+
+
+def test_functions_of_this_programs_modules_go_to_far_workers_by_value(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "own_module.py").write_text("import json\nBASE = 5\ndef grow(x):\n    return json.dumps(x + BASE)\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import own_module  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        with here.lane(1, local=False) as lane:
+            assert lane.submit(own_module.grow, 1).result(5) == "6"
+            assert lane.submit(lambda: own_module.grow(2)).result(5) == "7"
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["own_module"]

@@ -52,7 +52,7 @@ TEND_SECONDS: Final = 0.002
 TEND_IDLE_ROUNDS: Final = 50
 TURN_SECONDS: Final = 0.05
 TIMED_TURN_SECONDS: Final = 0.005
-VERDICT_SECONDS: Final = 0.03
+VERDICT_SECONDS: Final = 0.02
 LAST_VERDICT_SECONDS: Final = 0.5  # nothing to run elsewhere: the reason is all that the caller gets
 KNOCK_SECONDS: Final = 0.05
 PUMP_CALLS: Final = 32
@@ -291,6 +291,7 @@ class Lane(Executor):
             if self._broken is not None or door.path in self._places:
                 return
             self._begin()
+            self._functions.far = self._functions.far or not door.local
             place = self._places[door.path] = Place(door)
             self._knock(place)
             self._torn = False
@@ -370,7 +371,7 @@ class Lane(Executor):
         me = threading.get_ident()
         with self._lock:
             while self._driver not in {0, me}:
-                if future.done():
+                if future.ended:
                     return
                 left_s = None if deadline_s is None else deadline_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
@@ -383,13 +384,13 @@ class Lane(Executor):
             nested = self._driver == me
             self._driver = me
         try:
-            while not future.done():
+            while not future.ended:
                 if deadline_s is None:
                     self._turn(TURN_SECONDS)
                     continue
                 left_s = deadline_s - time.monotonic()
                 self._turn(min(TURN_SECONDS, max(0.0, left_s)))
-                if left_s <= 0 and not future.done():
+                if left_s <= 0 and not future.ended:
                     raise FutureTimeout
         finally:
             if not nested:
@@ -582,7 +583,7 @@ class Lane(Executor):
                 link.put_call(future)
                 future.sent()
             self._flush(link)
-        elif not machine.outstanding_count(number):
+        elif machine.open_calls and not machine.outstanding_count(number):
             self._act(machine.spread(number))
 
     def _finish(self, future: LaneFuture, value: Any, error: BaseException | None) -> None:

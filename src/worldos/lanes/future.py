@@ -69,6 +69,11 @@ class LaneFuture(Future[Any]):
         self.data: Any = b""
         self.parts: list[Part] = NO_PARTS
 
+    @property
+    def ended(self) -> bool:
+        """As ``done``, without its lock: no state comes after these two."""
+        return self._state in DONE
+
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned, or raise what it raised."""
         if self._state != FINISHED:

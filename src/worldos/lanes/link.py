@@ -125,7 +125,11 @@ class Link:
         """Send what the socket takes; return whether all is sent. Raises OSError when the worker is gone."""
         if self.windows.released:
             self.put(FrameKind.RELEASE, self.windows.take_released())
-        self.close_batch()
+        if self.batch:
+            calls = wire.frame(FrameKind.CALLS, self.batch)
+            self.batch = []
+            self.batch_bytes = 0
+            return self.outbox.send(calls)
         return self.outbox.flush()
 
     def close(self) -> None:

@@ -11,14 +11,17 @@ that refers to anything that can change inside (a list, an object) is pickled at
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import pickle
 import sys
+import sysconfig
 import traceback
 import types
 import weakref
 from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import cloudpickle
@@ -137,9 +140,15 @@ def _by_name(fn: types.FunctionType) -> bool:
 
 
 class Functions:
-    """The functions of one lane, each pickled as rarely as is safe. Not for several threads at once."""
+    """The functions of one lane, each pickled as rarely as is safe. Not for several threads at once.
+
+    ``far``: some workers are on other machines, which have the installed packages but not the modules of this program: those
+    then travel by value, as ``__main__`` does.
+    """
 
     def __init__(self) -> None:
+        self.far = False
+        self._modules_seen = 0
         self._known: dict[int, _Known] = {}
         self._by_digest: dict[bytes, Function] = {}
         self._numbers = 0
@@ -150,6 +159,9 @@ class Functions:
         known = self._known.get(id(fn))
         if known is not None and known.holds(fn):
             return known.function
+        if self.far and len(sys.modules) != self._modules_seen:
+            self._modules_seen = len(sys.modules)
+            _send_own_modules()
         if not callable(fn):
             raise BadRequest(f"{fn!r} cannot be called", hint="submit takes a function and then its arguments")
         name = getattr(fn, "__qualname__", type(fn).__qualname__)
@@ -171,6 +183,20 @@ class Functions:
             self._numbers += 1
             function = self._by_digest[digest] = Function(self._numbers, digest, blob, name)
         return function
+
+
+def _send_own_modules() -> None:
+    """Let cloudpickle take by value what belongs to this program: modules that lie where no package is installed."""
+    installed = tuple({str(Path(p).resolve()) for p in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)})
+    known = cloudpickle.list_registry_pickle_by_value()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not file or name in known or name.partition(".")[0] in {"worldos", "__main__"}:
+            continue
+        path = str(Path(file).resolve())
+        if not path.startswith(installed) and "site-packages" not in path and "dist-packages" not in path:
+            with contextlib.suppress(ValueError):
+                cloudpickle.register_pickle_by_value(module)
 
 
 def _pickled_function(fn: Any, name: str) -> bytes:

@@ -35,6 +35,7 @@ SMALL_BYTES: Final = 64 * 1024  # buffers below this stay inside the pickle; pic
 READ_BYTES: Final = 256 * 1024
 IOV_MAX: Final = 512
 FDS_MAX: Final = 16
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(FDS_MAX * 4)
 
 
 class FrameKind(IntEnum):
@@ -226,8 +227,8 @@ class Inbox:
 
     def _read(self, into: memoryview) -> int:
         if self.takes_fds:
-            size, ancillary, _flags, _address = self._sock.recvmsg_into([into], socket.CMSG_SPACE(FDS_MAX * 4))
-            for level, kind, raw in ancillary:
+            size, ancillary, _flags, _address = self._sock.recvmsg_into([into], _ANCILLARY_BYTES)
+            for level, kind, raw in ancillary:  # mostly none
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     fds = array.array("i")
                     fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
@@ -323,6 +324,19 @@ class Outbox:
         if view.nbytes:
             self._parts.append((view, fd))
             self.bytes_waiting += view.nbytes
+
+    def send(self, part: bytes) -> bool:
+        """Put and flush, without a detour if nothing waits."""
+        if not self._parts:
+            try:
+                sent = self._sock.send(part)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(part):
+                return True
+            part = part[sent:]
+        self.put(part)
+        return self.flush()
 
     def flush(self) -> bool:
         """Send what the socket takes; return whether all is sent. Raises OSError when the other side is gone."""

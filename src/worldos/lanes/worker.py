@@ -36,6 +36,7 @@ GREETERS_MAX: Final = 16
 FLUSH_NS: Final = 1_000_000
 FLUSH_BYTES: Final = 256 * 1024
 LOOK_NS: Final = 1_000_000
+PRINT_NS: Final = 100_000_000  # what a long call prints is seen this soon
 
 Job = tuple[int, "Callable[..., Any] | Exception", Any, list[memoryview]]
 
@@ -68,6 +69,8 @@ class Worker:
         self._busy_ns = 0
         self._last_look_ns = 0
         self._printed: list[tuple[int, str]] = []
+        self._printed_ns = 0
+        self._calling = False
         self._windows = shm.Windows(writable=False)
         self._pool = shm.Pool(min(shm.POOL_IDLE_BYTES, terms.memory_bytes // 4 or shm.POOL_IDLE_BYTES))
         self._told: set[int] = set()  # segments of the pool that the holder has
@@ -75,6 +78,8 @@ class Worker:
 
     def run(self) -> None:
         """Serve until the holder hangs up."""
+        signal.signal(signal.SIGINT, self._interrupted)
+        os.register_at_fork(after_in_child=self._forked)
         try:
             while True:
                 self.take(self.inbox.receive())
@@ -84,8 +89,17 @@ class Worker:
                     if now_ns - self._last_look_ns > LOOK_NS:
                         self._look(now_ns)
                 self.flush()
-        except (EOFError, Stop, ConnectionError, BrokenPipeError):
+        except (EOFError, Stop, OSError):
             return
+
+    def _interrupted(self, _number: int, _frame: object) -> None:
+        if self._calling:
+            raise KeyboardInterrupt
+
+    def _forked(self) -> None:
+        """Be no worker in a process that a call has forked: it must not answer in our name, nor hold our socket open."""
+        os.close(self.sock.detach())
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
 
     def _look(self, now_ns: int) -> None:
         """Send what is ready and take in what has come, without waiting."""
@@ -185,8 +199,11 @@ class Worker:
             return Status.UNREADABLE, *pack.pack_exception(error)[1:]
         del args, buffers
         try:
+            self._calling = True
             value = function(*positional, **named)
+            self._calling = False
         except BaseException as error:  # noqa: BLE001 - the caller gets whatever it is, SystemExit and all
+            self._calling = False
             return pack.pack_exception(error)
         del positional, named
         return pack.pack_result(value, self._windows.thaw if self._windows.mapped else None)
@@ -261,11 +278,12 @@ class Worker:
     def print(self, stream: int, text: str) -> None:
         """Keep what was printed until the next flush."""
         self._printed.append((stream, text))
-        if len(self._printed) > 1000:
-            self.flush()
+        if len(self._printed) > 1000 or time.perf_counter_ns() - self._printed_ns > PRINT_NS:
+            self._flush_printed()
 
     def _flush_printed(self) -> None:
         printed, self._printed = self._printed, []
+        self._printed_ns = time.perf_counter_ns()
         for stream in (1, 2):
             text = "".join([t for s, t in printed if s == stream])
             if text:

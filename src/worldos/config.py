@@ -63,9 +63,11 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
+        inside = ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items())
         return "{ " + inside + " }"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the one character JSON lets pass and TOML does not
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -35,7 +35,7 @@ SETTLE_S, IDLE_S = 2.0, 5.0
 
 def marked(mark: str) -> list[psutil.Process]:
     """Find every process that carries this mark, and their children: some write their title over their environment."""
-    import psutil  # noqa: PLC0415  (not part of the cold start)
+    import psutil
 
     children = collections.defaultdict(list)
     found = []
@@ -79,7 +79,7 @@ def throughput(peer: Any) -> dict[str, float]:
 
 def array(peer: Any) -> dict[str, float]:
     """Send 100 MB of float64 there and back: MB of the array per second of the whole trip, median of up to five."""
-    import numpy  # noqa: PLC0415  (not part of the cold start)
+    import numpy
 
     sent = numpy.arange(ARRAY_BYTES // 8, dtype=numpy.float64)
     rates = []

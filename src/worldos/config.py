@@ -13,6 +13,7 @@ from worldos.home import Home, default_home
 __all__ = ["Home", "Settings", "default_home", "parse_listen", "read_settings", "write_settings"]
 
 PORT_MAX = 65535
+ANY_HOSTS = {"0.0.0.0", "::", "*"}  # noqa: S104 - compared, never bound by itself
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,8 +72,9 @@ def _toml(value: object) -> str:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses, and port 0 any free one."""
+    """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses (an empty host), and port 0 any free one."""
     host, _, port = (text if ":" in text else f"0.0.0.0:{text}").rpartition(":")
     if not port.isdigit() or int(port) > PORT_MAX or not host:
         raise BadRequest(f"not an address to listen at: {text!r}", hint="write it as 0.0.0.0:7370 or [::]:7370")
-    return (host.strip("[]"), int(port))
+    bare = host.strip("[]")
+    return ("" if bare in ANY_HOSTS else bare, int(port))

@@ -20,8 +20,8 @@ def is_loopback(host: str) -> bool:
 
 
 def reachable_addresses(host: str, port: int) -> tuple[str, ...]:
-    """Return ``host:port`` for each address that a socket bound to ``host`` listens on, those of a LAN first."""
-    if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 - comparing, not binding
+    """Return ``host:port`` for each address that a socket bound to ``host`` (empty: all) listens on, version 4 first."""
+    if host:
         return (_with_port(host, port),)
     found: list[tuple[int, str]] = []
     for addresses in Machine().addresses().values():

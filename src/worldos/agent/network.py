@@ -6,7 +6,10 @@ What the fabric sees becomes events of the node; what the node wants said goes o
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Protocol
+
+import msgspec
 
 from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
@@ -15,10 +18,12 @@ from worldos.agent.start import Started
 from worldos.errors import PeerBroke
 from worldos.fabric.channel import Channel
 from worldos.fabric.host import Fabric, Identity, Statistics
+from worldos.fabric.limits import BEACON_FACTS_BYTES_MAX
 from worldos.kernel.effects import Notice
 from worldos.kernel.events import Event, KeyLogOffered, PathMeasured, PeerLinked, PeerSaid, PeerUnlinked
 from worldos.model import wire
 from worldos.model.ids import LeaseId, NodeId
+from worldos.trust.entries import AddDevice, read_entry
 from worldos.trust.keylog import SignedEntry
 from worldos.trust.pairing import PeerHint
 
@@ -61,6 +66,7 @@ class Network:
     async def start(self) -> None:
         """Listen, and begin to look for the other members."""
         self._far.make_folder()
+        self._tell_admission()
         await self.fabric.start()
         for peer, addresses in self._remembered.peers.items():
             self.fabric.connect(peer, addresses)
@@ -88,6 +94,7 @@ class Network:
     def members_changed(self) -> None:
         """Take over who is a member now: links of removed ones close at once."""
         self.fabric.set_members(self._members())
+        self._tell_admission()
 
     async def open_doors(self, lease: LeaseId, node: NodeId, workers: int) -> tuple[str, ...]:
         """Lay out sockets for the workers of a far lease."""
@@ -128,10 +135,17 @@ class Network:
         self._owner.feed(PathMeasured(now_ns=time.monotonic_ns(), node=node, rtt_us=rtt_us, via=via))
 
     def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
-        """A member is near: dial it."""
-        del account, facts
-        if self.node.is_member(node):
-            self.fabric.connect(node, (address,))
+        """Hear a machine nearby that says it is of our account; one we do not know may bring its admission along.
+
+        The fabric dials members by itself. A beacon proves nothing: the entry does, by its signatures, or is refused.
+        """
+        del account
+        if not self.node.is_member(node) and facts:
+            with suppress(msgspec.DecodeError):
+                entry = msgspec.msgpack.decode(facts, type=wire.LogEntry)
+                self._owner.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=(entry,)))
+            if self.node.is_member(node):
+                self.fabric.connect(node, (address,))
 
     def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
         """A member wants to reach a worker."""
@@ -164,6 +178,16 @@ class Network:
     def statistics(self) -> Statistics:
         """Return a snapshot of all links."""
         return self.fabric.statistics()
+
+    def _tell_admission(self) -> None:
+        """Let every beacon carry the entry that admitted this device, for members that have not heard of it."""
+        for signed in reversed(self.node.keylog.entries.values()):
+            entry = read_entry(signed)
+            if isinstance(entry, AddDevice) and entry.device == self.node.node:
+                facts = msgspec.msgpack.encode((signed.body, signed.signature))
+                if len(facts) <= BEACON_FACTS_BYTES_MAX:
+                    self.fabric.set_facts(facts)
+                return
 
     def _members(self) -> dict[NodeId, bytes]:
         return {device.node: device.root_cert for device in self.node.keylog.members().active}

@@ -11,8 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from worldos.config import Home, default_home
 from worldos.errors import WorldError
+from worldos.home import Home, default_home
+from worldos.lanes import early
 
 
 def main() -> int:
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--listen", help="host:port; overrides the choice in config.toml")
     options = parser.parse_args()
     home = Home(options.home.absolute()) if options.home else default_home()
+    early.begin()
     from worldos.agent.run import run, run_embedded  # noqa: PLC0415 - argument errors come before heavy imports
 
     try:

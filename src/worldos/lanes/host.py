@@ -30,7 +30,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -40,7 +39,7 @@ from typing import Final
 import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, WorldError
-from worldos.lanes import nursery, worker
+from worldos.lanes import early, nursery, worker
 from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, clear_leftovers, name_of_host
 
 WORKERS_MAX: Final = 1024
@@ -53,13 +52,6 @@ WATCH_SECONDS: Final = 0.05
 SCRATCH_WATCH_SECONDS: Final = 0.5
 TEMPORARY_BYTES_MAX: Final = 30  # of 107 for the path of a door
 RUN_PREFIX: Final = "wos-lanes-"
-
-# The path comes through stdin, not as PYTHONPATH: commands that workers start must not inherit it.
-_NURSERY: Final = (
-    'import sys; sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
-    "from worldos.lanes.nursery import main; main()"
-)
-
 
 WorkerEnded = Callable[[str, int, int, str], None]
 log = logging.getLogger("worldos.lanes")
@@ -379,22 +371,10 @@ class LaneHost:
     # -- the nursery ----------------------------------------------------------------------------------------------
 
     def _start_nursery(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003
         assert self._cages is not None
-        self._process = process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-            [sys.executable, "-c", _NURSERY, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        words = ["\0".join(sys.path), str(self._folder), "\0".join(self._cages.folders)]
-        process.stdin.write("".join(word + "\n" for word in words).encode())
-        process.stdin.close()
-        theirs.close()
-        self._sock = ours
-        asyncio.get_running_loop().add_reader(ours, self._heard_nursery)
+        self._process, self._sock = begun = early.take()
+        begun.settle(str(self._folder), self._cages.folders)
+        asyncio.get_running_loop().add_reader(begun.sock, self._heard_nursery)
 
     def _drop_nursery(self) -> None:
         if self._sock is not None:

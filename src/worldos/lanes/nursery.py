@@ -248,7 +248,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    run_folder = Path(sys.stdin.readline().rstrip("\n"))
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        return  # begun early, and nobody took it (early.py)
+    run_folder = Path(line.rstrip("\n"))
     cages = [Path(path) for path in sys.stdin.readline().rstrip("\n").split("\0") if path]
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

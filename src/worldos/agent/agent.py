@@ -7,9 +7,10 @@ user code is in workers, drivers look in a thread.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
-from collections import deque
+import traceback
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, assert_never
@@ -18,6 +19,7 @@ from worldos.agent import home as homes
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
+from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
 from worldos.agent.start import Started
 from worldos.errors import DiskFull, WorldError
@@ -34,7 +36,7 @@ from worldos.kernel.events import (
     UseEnded,
 )
 from worldos.model import wire
-from worldos.model.ids import LeaseId
+from worldos.model.ids import ClientId, LeaseId
 from worldos.model.local import (
     Answer,
     Ask,
@@ -59,7 +61,6 @@ if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
 GOOD_BYE_S = 0.05
-NOTICES_KEPT = 1000
 SECOND = 1_000_000_000
 
 
@@ -78,7 +79,7 @@ class Agent:
         self.node = started.node
         self.home = started.home
         self.stopped = asyncio.Event()
-        self.notices: deque[tuple[int, Notice]] = deque(maxlen=NOTICES_KEPT)
+        self.notices = Notices(None if started.passing else started.home.path)
         self.started_ns = time.monotonic_ns()
         self.run_folder = started.home.run_folder
         self.api = LocalApi(started.home.socket_file, self)
@@ -90,6 +91,7 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[ClientId, set[asyncio.Task[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._orders: Orders | None = None
 
@@ -108,6 +110,7 @@ class Agent:
             await self.network.start()
             await self._scan()  # it has addresses now
         await self.api.start()
+        self.note(Notice(name="agent started", fields={"life": self.node.boot, "process": os.getpid()}))
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
 
@@ -127,12 +130,15 @@ class Agent:
         if self._journal is not None:
             self._journal.close()
         self._remember()
+        self.note(Notice(name="agent stopped", fields={"life": self.node.boot}))
+        self.notices.close()
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something beside the loop for as long as the agent lives."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     # -- events in, effects out -----------------------------------------------------------------------------------------
 
@@ -209,7 +215,10 @@ class Agent:
                 self.spawn(self._pause(client, message))
             case Ask():
                 assert self._orders is not None
-                self.spawn(self._orders.carry_out(self, client, message))
+                asked = self._asked.setdefault(client.id, set())
+                task = self.spawn(self._orders.carry_out(self, client, message))
+                asked.add(task)
+                task.add_done_callback(asked.discard)
             case WatchMessage():
                 client.watching = True
             case Hello():
@@ -218,8 +227,10 @@ class Agent:
                 assert_never(message)
 
     def client_gone(self, client: Client) -> None:
-        """A program ended: its leases go back."""
+        """A program ended: its leases go back, and nobody waits for its answers."""
         self.api.forget(client)
+        for task in self._asked.pop(client.id, set()):
+            task.cancel()
         self.feed(ClientGone(now_ns=time.monotonic_ns(), client=client.id))
 
     async def _open_doors(self, client: Client, lease: LeaseId) -> None:
@@ -306,7 +317,7 @@ class Agent:
 
     def note(self, notice: Notice) -> None:
         """Write down that something happened, and tell who watches."""
-        self.notices.append((time.time_ns(), notice))
+        self.notices.add(time.time_ns(), notice)
         for client in self.api.clients.values():
             if client.watching:
                 client.tell(Noticed(name=notice.name, fields=notice.fields))
@@ -329,3 +340,4 @@ class Agent:
     def _loop_failed(self, error: BaseException | None) -> None:
         """A bug of ours: say it in the log, and go on with what still works."""
         self.note(Notice(name="internal error", fields={"why": f"{type(error).__name__}: {error}"}))
+        traceback.print_exception(error)  # standard error is the home's agent.log

@@ -99,6 +99,13 @@ class ClaimDoor:
         asyncio.get_running_loop().call_later(life_s + KEPT_S, self._close_if_idle)
         return invite
 
+    def withdraw(self, invite: Invite) -> None:
+        """Take a ticket back before its time."""
+        if invite in self._invites:
+            self._invites.remove(invite)
+        invite.ended.cancel()
+        self._close_if_idle()
+
     def close(self) -> None:
         """Close the door."""
         if self._server is not None:
@@ -123,7 +130,6 @@ class ClaimDoor:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        used_before = {id(i) for i in self._invites if i.invitation.used}
         machine = Inviter(
             invitations=[invite.invitation for invite in self._invites],
             key=self._key,
@@ -134,15 +140,19 @@ class ClaimDoor:
             seed=secrets.token_bytes(32),
         )
         invite: Invite | None = None
-        while not machine.ended:
-            async with asyncio.timeout(FIRST_WORDS_S if invite is None else None):
-                data = await reader.read(READ_BYTES)
-            outputs = machine.receive(data) if data else machine.closed()
-            if invite is None:
-                fresh = [i for i in self._invites if i.invitation.used and id(i) not in used_before]
-                invite = fresh[0] if fresh else None
-            while outputs:
-                outputs = await self._act(machine, outputs, writer, invite)
+        try:
+            while not machine.ended:
+                async with asyncio.timeout(FIRST_WORDS_S if invite is None else None):
+                    data = await reader.read(READ_BYTES)
+                outputs = machine.receive(data) if data else machine.closed()
+                if invite is None:
+                    invite = next((i for i in self._invites if i.invitation is machine.invitation), None)
+                while outputs:
+                    outputs = await self._act(machine, outputs, writer, invite)
+        finally:
+            if invite is not None and not invite.ended.done():  # it hung up while the person here compared the codes
+                hint = "make a new ticket and try again: wos invite"
+                invite.ended.set_exception(Unreachable(str(Failure.CUT), hint=hint))
 
     async def _act(
         self, machine: Inviter, outputs: list[Output], writer: asyncio.StreamWriter, invite: Invite | None
@@ -232,3 +242,9 @@ class Confirmations:
         if future is None or future.done():
             raise BadRequest("nobody waits for this answer (any more)", hint="make a new ticket: wos invite")
         future.set_result(yes)
+
+    def give_up(self, number: int) -> None:
+        """Answer no for a person who is gone."""
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(False)

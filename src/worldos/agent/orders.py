@@ -63,6 +63,10 @@ class Orders:
         except TypeError as error:
             hint = "the program and the agent are of different versions: restart the agent with wos down, wos up"
             client.tell(Failure(request=ask.request, error="BadRequest", message=str(error), hint=hint))
+        except Exception as bug:
+            why = f"a mistake of the agent itself: {type(bug).__name__}: {bug}"
+            client.tell(Failure(request=ask.request, error="WorldError", message=why, hint="report it with: wos log"))
+            raise
         else:
             client.tell(Answer(request=ask.request, value=value))
 
@@ -189,8 +193,7 @@ class Orders:
 
     async def order_log(self, agent: Agent, call: Call, lines: int = LOG_LINES_DEFAULT) -> list[dict[str, Any]]:
         """The last notices of this node."""
-        last = list(agent.notices)[-max(1, lines) :]
-        return [{"at_ns": at_ns, "name": notice.name, "fields": notice.fields} for at_ns, notice in last]
+        return [msgspec.to_builtins(line) for line in agent.notices.last(lines)]
 
     # -- orders of the owner --------------------------------------------------------------------------------------------
 
@@ -204,8 +207,11 @@ class Orders:
         if network is None or not network.addresses():
             raise BadRequest("no other machine can reach this one", hint="wos down, then wos up --reachable")
 
+        asked: list[int] = []
+
         async def decide(shown: ShowCode) -> bool:
             number, answer = network.confirmations.begin()
+            asked.append(number)
             call.progress({"code": shown.code, "name": shown.name, "node": shown.node, "confirm": number})
             return await answer
 
@@ -214,10 +220,16 @@ class Orders:
         ticket = invite.invitation.ticket
         call.progress({"ticket": ticket.encode(), "expires_s": ticket.expires_s, "addresses": list(ticket.addresses)})
         try:
-            async with asyncio.timeout(life_s):
+            async with asyncio.timeout(min(max(1, life_s), TICKET_LIFE_S)):
                 admitted = await invite.ended
+        except asyncio.CancelledError:  # who asked is gone: nobody is left to compare the code
+            network.claim_door.withdraw(invite)
+            raise
         except TimeoutError as cause:
             raise NotAllowed("nobody used the ticket in time", hint="make a new one: wos invite") from cause
+        finally:
+            for number in asked:
+                network.confirmations.give_up(number)
         return {"node": admitted.node, "name": admitted.name}
 
     async def order_confirm(self, agent: Agent, call: Call, confirm: int, yes: bool) -> None:

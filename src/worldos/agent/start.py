@@ -21,9 +21,9 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
 from worldos.node import Node, log_entries, new_node
-from worldos.trust.roots import root_certificate
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
+from worldos.trust.roots import root_certificate
 from worldos.trust.words import seed_from_words, words_from_entropy
 
 SPEED_SECONDS = 0.05
@@ -39,6 +39,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     node: Node
     remembered: homes.Remembered
     facts: dict[str, Fact]
+    passing: bool = False
+    """Whether its home ends with it."""
 
 
 def make_account(home: Home, name: str) -> str:
@@ -79,7 +81,8 @@ def embedded(home: Home) -> Started:
     key = DeviceKey.from_seed(secrets.token_bytes(32))
     keylog = KeyLog()
     keylog.merge([new_account(secrets.token_bytes(32))])
-    return _started(home, Settings(), key, keylog, homes.Remembered(boot=1), {})
+    started = _started(home, Settings(), key, keylog, homes.Remembered(boot=1), {})
+    return msgspec.structs.replace(started, passing=True)
 
 
 def open_home(home: Home) -> Started:

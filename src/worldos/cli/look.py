@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Any
 
 import typer
 
+from worldos.agent.notices import read
 from worldos.cli import output
 from worldos.config import default_home
 from worldos.model.resource import Kind
@@ -133,13 +135,14 @@ def log(
     as_json: bool = JSON,
 ) -> None:
     """Show what happened on this node: devices, leases, links, states."""
-    with Asking(default_home()) as agent:
-        for line in agent.ask("log", lines=lines):
-            _print_notice(line["at_ns"], line["name"], line["fields"], as_json=as_json)
-        if follow:
-            for notice in agent.watch():
-                now_ns = int(datetime.datetime.now(tz=datetime.UTC).timestamp() * NS)
-                _print_notice(now_ns, notice.name, dict(notice.fields), as_json=as_json)
+    home = default_home()
+    for line in read(home.path, lines):
+        _print_notice(line.at_ns, line.name, dict(line.fields), as_json=as_json)
+    if not follow:
+        return
+    with Asking(home) as agent:
+        for notice in agent.watch():
+            _print_notice(time.time_ns(), notice.name, dict(notice.fields), as_json=as_json)
 
 
 def top() -> None:

@@ -23,7 +23,8 @@ NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: 
 # What `make check` leaves to `make test`: files whose tests start agents or whole programs, and those that search thousands of
 # cases. One file of the first kind, sdk/test_use.py, stays, so that a broken whole is seen at once.
 SLOW = (
-    *("cli/", "e2e/", "sdk/", "drivers/test_guide.py", "test_aio.py"),
+    *("agent/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
+    *("lanes/test_command.py", "lanes/test_host.py", "lanes/test_shm.py"),
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
     *("sim/", "trust/test_standing.py"),
 )

@@ -36,6 +36,12 @@ def test_a_gang_that_does_not_fit_leaves_nothing_behind() -> None:
     assert granted() == 0
 
 
+def test_a_gang_that_is_left_by_an_error_gives_everything_back() -> None:
+    with pytest.raises(ZeroDivisionError), use(need("CPU", 0.5), need("Memory", "1MB")):
+        raise ZeroDivisionError
+    assert granted() == 0
+
+
 def test_a_gang_may_be_closed_part_by_part() -> None:
     gang = use(need("CPU", 0.5), need("CPU", 0.5))
     gang[0].close()

@@ -95,6 +95,11 @@ def test_after_the_end_each_verb_says_so() -> None:
     cpu.close()
 
 
+def test_a_handle_cannot_be_sent_away() -> None:
+    with use("CPU", 1) as cpu, pytest.raises(BadRequest, match="belongs to its program"):
+        cpu.submit(repr, cpu).result(20)
+
+
 def test_closing_stops_what_runs() -> None:
     cpu = use("CPU", 1)
     running = cpu.submit(time.sleep, 600)

@@ -156,5 +156,5 @@ def test_when_the_agent_is_gone_all_leases_are() -> None:
     holding.cut(NoAgent("the agent has ended"))
     assert part.leases == {}
     assert isinstance(part.ended, NoAgent)
-    with pytest.raises(NodeGone):
+    with pytest.raises(NoAgent, match="the agent has ended"):
         part.lane.submit(pow, 2, 3).result(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple
@@ -14,6 +15,7 @@ from worldos.lanes.client import Lane
 from worldos.model import limits
 from worldos.model.need import Need
 from worldos.model.resource import Kind
+from worldos.model.where import hint_for
 from worldos.sdk import connection as agent
 from worldos.sdk.compute import Compute, Cpu, Gpu
 from worldos.sdk.device import Device
@@ -57,8 +59,7 @@ class Gang(tuple[*Handles]):
 
     def close(self) -> None:
         """Give everything back."""
-        for handle in self:
-            handle.close()  # type: ignore[attr-defined] # only handles are put in
+        self.__exit__(GeneratorExit, None, None)  # as a block that was left: nobody waits for what still runs
 
     def __enter__(self) -> Self:
         return self
@@ -66,8 +67,9 @@ class Gang(tuple[*Handles]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for handle in self:
-            handle.__exit__(kind, error, traceback)  # type: ignore[attr-defined]
+        with ExitStack() as rest:  # each is left, whatever happens on leaving the others
+            for handle in self:
+                rest.callback(handle.__exit__, kind, error, traceback)  # type: ignore[attr-defined] # all are handles
 
 
 def wanted(kind: str, amount: Any, words: dict[str, Any]) -> Wanted[Any]:
@@ -95,7 +97,7 @@ def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float
         holding.ask(ttl_ns, timeout)
     except NoCapacity as refusal:
         holding.close()
-        raise _unknown(holding, wanted) or refusal from None
+        raise _explained(refusal, connection, [each.need for each in wanted]) from None
     except BaseException:
         holding.close()
         raise
@@ -111,13 +113,20 @@ def _placed(need: Need, connection: agent.Connection) -> Need:
     return replace(need, near=near or need.near, to=to or need.to) if near or to else need
 
 
-def _unknown(holding: Holding, wanted: Sequence[Wanted[Any]]) -> BadRequest | None:
-    """Return the error for a kind that no node has ever offered, if one was asked for."""
-    foreign = [each.need.kind for each in wanted if each.need.kind not in _KINDS]
-    if not foreign:
-        return None
-    offered = {resource["kind"] for resource in holding.connection.ask("resources")} | _KINDS
-    return next((unknown_kind(kind, offered) for kind in foreign if kind not in offered), None)
+def _explained(refusal: NoCapacity, connection: agent.Connection, needs: Sequence[Need]) -> NoCapacity | BadRequest:
+    """Return the refusal; where a kind or a fact was asked for that no node has ever told of, say so."""
+    strange = [need for need in needs if need.kind not in _KINDS or need.where is not None]
+    if not strange:
+        return refusal
+    resources = connection.ask("resources")
+    offered = {resource["kind"] for resource in resources} | _KINDS
+    told = {fact for each in (*resources, *connection.ask("nodes")) for fact in each.get("facts", ())}
+    for need in strange:
+        if need.kind not in offered:
+            return unknown_kind(need.kind, offered)
+        if need.where is not None and (hint := hint_for(need.where, told)):
+            return NoCapacity(str(refusal), hint=hint)
+    return refusal
 
 
 def _check_retries(retries: object) -> None:

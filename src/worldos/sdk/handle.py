@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from worldos.errors import BadRequest, LeaseEnded, NodeGone
-from worldos.model.ids import NodeId
+from worldos.errors import BadRequest, LeaseEnded, NodeGone, WorldError
+from worldos.model.ids import LeaseId, NodeId
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.units import show
 from worldos.sdk.events import Callback, Event
@@ -174,6 +174,9 @@ class Handle:
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a handle belongs to its program: call worldos.use() where it is needed")
+
     def __repr__(self) -> str:
         amount = show(self.kind, self._part.need.amount)
         state = "closed" if self.closed else f"{len(self._part.leases)} leases on {len(self.nodes)} nodes"
@@ -190,6 +193,15 @@ class Handle:
             raise NodeGone(f"the nodes behind {self!r} are gone", hint="ask again with worldos.use()")
 
     def _pause(self, *, paused: bool) -> None:
-        for lease in list(self._part.leases):
-            self._holding.connection.pause(lease, paused=paused)
+        """Let all of it rest or go on; if a part of it cannot, none of it does."""
+        connection = self._holding.connection
+        done: list[LeaseId] = []
+        try:
+            for lease in list(self._part.leases):
+                connection.pause(lease, paused=paused)
+                done.append(lease)
+        except WorldError:
+            for lease in done:
+                connection.pause(lease, paused=not paused)
+            raise
         self._part.resting = paused

@@ -134,13 +134,20 @@ def test_a_ticket_whose_maker_is_not_there_says_so(lab: Lab) -> None:
 
 
 def test_a_wrong_code_admits_nobody(lab: Lab) -> None:
-    a, b = machines(lab, "a", "b")
+    a, b, c = machines(lab, "a", "b", "c")
     a.up()
     told_no = Inviting(a, yes=False)
     code, said = b.refused("join", told_no.ticket, "--yes")
     assert code == 3
     assert "other machine" in said or "there" in said, said
     assert isinstance(told_no.end(), WorldError)
+
+    good, bad = Inviting(a), Inviting(a, yes=False)  # at one time: each caller is shown to who made its ticket
+    rejected, taken = b.start("join", bad.ticket, "--yes"), c.joining(good.ticket)
+    assert rejected.wait(20) == 3, rejected.said()
+    c.joined(taken)
+    assert isinstance(bad.end(), WorldError)
+    assert good.end() == {"node": c.node, "name": "c"}
 
     saying_no = Inviting(a)
     person, terminal = pty.openpty()
@@ -156,9 +163,9 @@ def test_a_wrong_code_admits_nobody(lab: Lab) -> None:
     code, said = b.refused("join", nobody.ticket)  # no terminal: nobody compares
     assert code == 2
     assert "--yes" in said
-    assert [row["status"] for row in a.ask("devices")] == ["active"]
+    assert {row["name"] for row in a.tell("devices")} == {"a", "c"}
     nobody.end()
-    end(lab, [a, b])
+    end(lab, [a, b, c])
 
 
 def test_a_machine_of_another_account_with_other_devices_stays_where_it_is(lab: Lab) -> None:

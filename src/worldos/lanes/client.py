@@ -908,7 +908,11 @@ def _failure(effect: kernel.DeliverError, future: LaneFuture, why: str) -> World
         case Failure.OVER_QUOTA:
             return OverQuota(f"{name} {why}")
         case Failure.NODE_GONE:
-            return NodeGone(f"{name} has no worker left to run on{f': {why}' if why else ''}")
+            because = f": {why}" if why else ""
+            if effect.attempts and future.retries == 0:
+                hint = "it may have run: with retries=0 it is not run again; retries=3 lets it run elsewhere"
+                return NodeGone(f"the node that ran {name} is lost{because}", hint=hint)
+            return NodeGone(f"{name} has no worker left to run on{because}")
         case _:
             assert_never(effect.failure)
 

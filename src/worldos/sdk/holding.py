@@ -109,12 +109,12 @@ class Part:
         self.events.tell("node silent" if message.doubted else "node heard", lease=message.lease, node=terms.node)
 
     def end(self, why: WorldError) -> None:
-        """All leases have ended at once."""
+        """All leases have ended at once; open calls fail with the reason."""
         self.ended = why
+        self.lane.close(why)
         for lease in list(self.leases):
             self._drop(lease, str(why))
         self.sought.clear()
-        self.lane.no_more_doors()
         self.events.tell("ended", why=str(why))
 
     def _drop(self, lease: LeaseId, why: str) -> bool:

@@ -209,6 +209,7 @@ class Inviter(_Side):
         self.log = log
         self.peers = tuple(peers)[:PEERS_MAX]
         self.now_s = now_s
+        self.invitation: Invitation | None = None  # the one whose ticket the joiner showed
         self._transcript: Transcript | None = None
         self._commitment = b""
         self._said_yes = False
@@ -240,6 +241,7 @@ class Inviter(_Side):
             why = Failure.TICKET_USED if invitation.used else Failure.TICKET_EXPIRED
             return [Send(data=framed(transcript.say(SPENT, why.name.encode()))), *self._fail(why)]
         invitation.used = True
+        self.invitation = invitation
         self._transcript, self._commitment = transcript, commitment
         return [Send(data=framed(transcript.say(ANSWER, self._share.shown)))]
 

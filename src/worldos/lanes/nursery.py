@@ -214,7 +214,10 @@ def _settle(order: Fork) -> None:
     os.setsid()
     sys.modules["__main__"] = types.ModuleType("__main__")
     for path in order.cage:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            os._exit(72)  # the lease was closed while its worker was on the way, and its cage with it
         os.write(fd, b"0")
         os.close(fd)
     for number, bound in order.limits.items():

@@ -86,6 +86,22 @@ def test_a_handle_that_is_dropped_warns_and_gives_its_lease_back() -> None:
     until(lambda: held() == before)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_handles_may_be_collected_in_the_middle_of_anything() -> None:
+    before = held()
+    for _ in range(20):
+        cycle: list[object] = [use("CPU", 0.1)]
+        cycle.append(cycle)
+        del cycle
+        gc.set_threshold(1)  # from now on the collector runs wherever it can, inside our own locks too
+        try:
+            connection.connection().ask("devices")
+        finally:
+            gc.set_threshold(700, 10, 10)
+    gc.collect()
+    until(lambda: held() == before)
+
+
 def test_after_the_end_each_verb_says_so() -> None:
     with use("CPU", 1) as cpu:
         pass

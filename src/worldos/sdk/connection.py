@@ -76,8 +76,8 @@ class Connection:
         self.embedded = embedded
         self.ended: WorldError | None = None
         self._socket = connected(path)
-        self._sending = threading.Lock()
-        self._tables = threading.Lock()
+        self._sending = threading.RLock()  # both may be entered again: the collector may drop a handle at any point
+        self._tables = threading.RLock()
         self._hearers: dict[UseId, Hearer] = {}
         self._use_of: dict[LeaseId, UseId] = {}
         self._questions: dict[int, SimpleQueue[Answer | Failure | WorldError]] = {}
@@ -104,9 +104,10 @@ class Connection:
         body = _encoder.encode(message)
         if len(body) > LOCAL_MESSAGE_BYTES_MAX:
             raise errors.BadRequest(f"a request of {len(body)} bytes, at most {LOCAL_MESSAGE_BYTES_MAX} are allowed")
+        frame = LENGTH.pack(len(body)) + body
         try:
             with self._sending:
-                self._socket.sendall(LENGTH.pack(len(body)) + body)
+                self._socket.sendall(frame)
         except OSError as cause:
             self._end(_agent_gone())
             raise _agent_gone() from cause
@@ -152,8 +153,8 @@ class Connection:
         self.ended = errors.LeaseEnded(
             "this lease belongs to the parent process", hint="call worldos.use() in the process that works with it"
         )
-        self._sending = threading.Lock()
-        self._tables = threading.Lock()
+        self._sending = threading.RLock()
+        self._tables = threading.RLock()
         with suppress(OSError):
             self._socket.close()
         if self.embedded is not None:

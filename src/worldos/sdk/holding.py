@@ -134,7 +134,7 @@ class Holding:
         self.parts = tuple(parts)
         self.use = connection.next_use(self)
         self._answers: SimpleQueue[UseRefused | WorldError | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # see connection.py
         self._left = {id(part) for part in self.parts}
         self._closed = False
 

@@ -142,6 +142,14 @@ class Membership(msgspec.Struct, kw_only=True):
         if now_ns < self.due_ns or self.left:
             return []
         out: list[SwimEffect] = []
+        if self.probes.open or self.probes.errands or self.roster.suspects:
+            self._end_overdue(now_ns, out)
+        if self.round_ns <= now_ns:
+            self._round(out)
+        self._plan()
+        return out
+
+    def _end_overdue(self, now_ns: int, out: list[SwimEffect]) -> None:
         for number, probe in self.probes.overdue(now_ns):
             self._miss(number, probe, out)
         for errand in self.probes.failed_errands(now_ns):
@@ -151,10 +159,6 @@ class Membership(msgspec.Struct, kw_only=True):
             member = self.roster.members[node]
             self.roster.become(node, member, Status.DEAD, now_ns, out)
             member.doubt = self.probes.number + 1
-        if self.round_ns <= now_ns:
-            self._round(out)
-        self._plan()
-        return out
 
     def heard(self, now_ns: int, peer: NodeId, message: SwimMessage) -> list[SwimEffect]:
         """Take in what ``peer`` said; who it is was proven by its link, or by the seal of what came relayed."""
@@ -243,13 +247,15 @@ class Membership(msgspec.Struct, kw_only=True):
     def _round(self, out: list[SwimEffect]) -> None:
         now_ns, members = self.clock_ns, self.roster.members
         self.round_ns = max(self.round_ns + PROBE_PERIOD_NS, now_ns + PROBE_PERIOD_NS // 2)
-        for node in self.roster.arrived:
-            self.probes.insert(node)
-        self.roster.arrived.clear()
-        accused = [node for node in self.roster.suspects if self.me in members[node].accusers]
-        for node in dict.fromkeys([*self.focused, *accused]):
-            if node in members and members[node].here and node not in self.probes.probing:
-                self._probe(node, out)
+        if self.roster.arrived:
+            for node in self.roster.arrived:
+                self.probes.insert(node)
+            self.roster.arrived.clear()
+        if self.focused or self.roster.suspects:
+            accused = [node for node in self.roster.suspects if self.me in members[node].accusers]
+            for node in dict.fromkeys([*self.focused, *accused]):
+                if node in members and members[node].here and node not in self.probes.probing:
+                    self._probe(node, out)
         turn = self.probes.turn(self.roster)
         if turn:
             self._probe(turn, out)

@@ -286,7 +286,7 @@ class Roster(msgspec.Struct, kw_only=True):
 
     def due_ns(self, at_most_ns: int) -> int:
         """Return when the first suspect's time is over, or ``at_most_ns`` if that is sooner."""
-        return min(at_most_ns, min(self.suspects.values(), default=at_most_ns))
+        return min(at_most_ns, *self.suspects.values()) if self.suspects else at_most_ns
 
 
 def _restarted(node: NodeId, member: Member) -> StatusChanged:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worldos.sim.world import World
 
 OVERDUE: Final = frozenset({"released", "expired"})  # why a node ends a lease that nobody may believe in any more
-ALL_EVERY_NS: Final = SECOND // 4
+ALL_EVERY_NS: Final = 2 * SECOND
 REPLAY_EVENTS: Final = 400
 QUIET: Final = frozenset({Ping, Ack, PingRequest, Nack, ClockTicked, PathMeasured})  # alone, they change no lease
 

@@ -48,6 +48,7 @@ class Machine:
         "node",
         "number",
         "paused",
+        "running",
         "size",
         "streams",
         "up",
@@ -65,6 +66,7 @@ class Machine:
         self.node: Node | None = None
         self.up = False
         self.paused = False
+        self.running = False  # up and not paused: its node can take in events
         self.lost = False  # with its disk: this device never comes back
         self.waiting: list[Callable[[], None]] = []  # what happens to it once it goes on
         self.due_ns = NEVER_NS  # when it will be woken, by its own clock
@@ -73,10 +75,9 @@ class Machine:
         self.admitted = False
         self.streams: dict[NodeId, Stream] = {}  # to whom it has a session now
 
-    @property
-    def running(self) -> bool:
-        """Whether its node can take in events now."""
-        return self.up and not self.paused
+    def switch(self, *, up: bool, paused: bool = False) -> None:
+        """Switch it on or off, stop it or let it go on."""
+        self.up, self.paused, self.running = up, paused, up and not paused
 
     def __repr__(self) -> str:
         return f"{self.name}({short(self.id)})"

@@ -82,8 +82,9 @@ class World:
 
     def call_at(self, at_ns: int, call: Callable[..., None], *arguments: Any) -> None:
         """Let something happen at a moment; what is due at one moment happens in the order in which it was asked for."""
-        self._calls += 1
-        heappush(self._heap, (at_ns, self._calls, call, arguments))
+        assert at_ns >= self.now_ns
+        self._calls = number = self._calls + 1
+        heappush(self._heap, (at_ns, number, call, arguments))
 
     def later(self, delay_ns: int, call: Callable[..., None], *arguments: Any) -> None:
         """Let something happen after a while."""
@@ -93,8 +94,7 @@ class World:
         """Let everything happen up to a moment."""
         heap = self._heap
         while heap and heap[0][0] <= end_ns:
-            at_ns, _, call, arguments = heappop(heap)
-            self.now_ns = max(self.now_ns, at_ns)
+            self.now_ns, _, call, arguments = heappop(heap)
             call(*arguments)
         self.now_ns = max(self.now_ns, end_ns)
 
@@ -111,16 +111,16 @@ class World:
     def feed(self, machine: Machine, event: Event) -> None:
         """Let a node take in an event, and carry out what it wants done."""
         node = machine.node
-        assert node is not None
-        assert machine.running
+        assert node is not None and machine.running  # noqa: PT018 - on the path of every step
         effects = node.handle(event)
         self.steps += 1
         self.trace.append((self.now_ns, machine.number, event, effects))
         for watcher in self.watchers:
             watcher.stepped(machine, event, effects)
+        send = self.sessions.send
         for effect in effects:
             if type(effect) is Send:
-                self.sessions.send(machine, effect.node, effect.message)
+                send(machine, effect.node, effect.message)
             else:
                 self._carry_out(machine, effect)
         if node.due_ns < machine.due_ns:
@@ -171,7 +171,7 @@ class World:
     def _wake_at(self, machine: Machine, due_ns: int) -> None:
         """Wake a node when its own clock shows ``due_ns``; only the earliest such call counts."""
         machine.due_ns = due_ns
-        self.call_at(machine.clock.moment_of(due_ns), self._wake, machine, machine.boot, due_ns)
+        self.call_at(max(self.now_ns, machine.clock.moment_of(due_ns)), self._wake, machine, machine.boot, due_ns)
 
     def _wake(self, machine: Machine, boot: int, due_ns: int) -> None:
         if machine.due_ns != due_ns or machine.boot != boot or not machine.running:
@@ -206,7 +206,7 @@ class World:
         """Switch a machine on: the next life of its node begins with what is on its disk."""
         assert not machine.up
         machine.boot += 1
-        machine.up, machine.paused = True, False
+        machine.switch(up=True)
         machine.waiting.clear()
         machine.due_ns = NEVER_NS
         keylog = KeyLog(entries=dict(machine.entries))
@@ -259,7 +259,7 @@ class World:
         self.later(50 * MS, lambda: self._stop(machine) if machine.boot == boot and machine.up else None)
 
     def _stop(self, machine: Machine) -> None:
-        machine.up = machine.paused = False
+        machine.switch(up=False)
         machine.waiting.clear()
         for client, (home, program) in list(self.clients.items()):
             if home is machine:
@@ -291,13 +291,13 @@ class World:
     def pause(self, machine: Machine) -> None:
         """Stop a machine as SIGSTOP does: its clock goes on, and it does not notice."""
         self.note(f"{machine.name} pauses")
-        machine.paused = True
+        machine.switch(up=True, paused=True)
         self.sessions.reconsider()
 
     def resume(self, machine: Machine) -> None:
         """Let a machine go on: first it finds what came meanwhile, then its own timers."""
         self.note(f"{machine.name} goes on")
-        machine.paused = False
+        machine.switch(up=True)
         waiting, machine.waiting = machine.waiting, []
         for call in waiting:
             self.call_at(self.now_ns, call)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from worldos.errors import BadRequest
 from worldos.home import SOCKET_PATH_BYTES_MAX, Home, default_home
 
 
@@ -42,3 +43,10 @@ def test_a_long_path_gets_a_short_folder_for_its_sockets() -> None:
     assert len(os.fsencode(long.socket_file)) <= SOCKET_PATH_BYTES_MAX
     assert long.socket_file == Home(long.path).socket_file
     assert long.socket_file != Home(long.path / "other").socket_file
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLDOS_HOME", "~nobody-of-this-name/wos")
+    with pytest.raises(BadRequest, match="no home folder") as caught:
+        default_home()
+    assert "WORLDOS_HOME" in caught.value.hint

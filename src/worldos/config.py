@@ -7,7 +7,7 @@ import tomllib
 
 import msgspec
 
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, DiskFull, NotAllowed
 from worldos.home import Home, default_home
 
 __all__ = ["Home", "Settings", "default_home", "parse_listen", "read_settings", "write_settings"]
@@ -37,6 +37,9 @@ def read_settings(home: Home) -> Settings:
         return Settings()
     except UnicodeDecodeError as cause:
         raise BadRequest(f"{home.config_file} is not text", hint="mend or delete it") from cause
+    except OSError as cause:
+        hint = f"it must be a file of yours: ls -l {home.config_file}"
+        raise NotAllowed(f"{home.config_file} cannot be read", hint=hint) from cause
     try:
         return msgspec.convert(tomllib.loads(text), Settings)
     except tomllib.TOMLDecodeError as cause:
@@ -49,9 +52,12 @@ def write_settings(home: Home, settings: Settings) -> None:
     """Write the choices that differ from the defaults, as TOML."""
     lines = [f"{name} = {_toml(value)}" for name, value in _differing(settings)]
     fresh = home.config_file.with_suffix(".new")
-    fresh.write_text("# World OS: the choices of this node\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(home.config_file)
+    try:
+        fresh.write_text("# World OS: the choices of this node\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        fresh.chmod(0o600)
+        fresh.replace(home.config_file)
+    except OSError as cause:
+        raise DiskFull(f"{home.config_file} cannot be written") from cause
 
 
 def _differing(settings: Settings) -> list[tuple[str, object]]:
@@ -74,7 +80,7 @@ def _toml(value: object) -> str:
 def parse_listen(text: str) -> tuple[str, int]:
     """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses (an empty host), and port 0 any free one."""
     host, _, port = (text if ":" in text else f"0.0.0.0:{text}").rpartition(":")
-    if not port.isdigit() or int(port) > PORT_MAX or not host:
+    if not (port.isascii() and port.isdecimal()) or int(port) > PORT_MAX or not host:
         raise BadRequest(f"not an address to listen at: {text!r}", hint="write it as 0.0.0.0:7370 or [::]:7370")
     bare = host.strip("[]")
     return ("" if bare in ANY_HOSTS else bare, int(port))

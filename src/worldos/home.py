@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from worldos.errors import BadRequest
+
 SOCKET_PATH_BYTES_MAX = 100  # sun_path holds 108 with its end; keep room for lane sockets beside it
 
 
@@ -76,9 +78,12 @@ class Home(NamedTuple):
 def default_home() -> Home:
     """Return the home that ``$WORLDOS_HOME`` names, else the platform's data folder."""
     named = os.environ.get("WORLDOS_HOME")
-    if named:
-        return Home(Path(named).expanduser().absolute())
-    if sys.platform == "darwin":
-        return Home(Path.home() / "Library" / "Application Support" / "worldos")
     data = os.environ.get("XDG_DATA_HOME")
-    return Home((Path(data) if data else Path.home() / ".local" / "share") / "worldos")
+    try:
+        if named:
+            return Home(Path(named).expanduser().absolute())
+        if sys.platform == "darwin":
+            return Home(Path.home() / "Library" / "Application Support" / "worldos")
+        return Home((Path(data) if data else Path.home() / ".local" / "share") / "worldos")
+    except RuntimeError as cause:
+        raise BadRequest("this user has no home folder", hint="name a place: WORLDOS_HOME=/path") from cause

@@ -102,7 +102,7 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._orders = orders
         homes.make_folder(self.run_folder)
-        self._journal = Journal(self.home.journal_folder, self.node)
+        self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
         await starting
@@ -273,6 +273,9 @@ class Agent:
 
     def _driver_broken(self, driver: str, problem: str) -> None:
         self.note(Notice(name="driver left out", fields={"driver": driver, "why": problem}))
+
+    def _journal_failed(self, why: str) -> None:
+        self.note(Notice(name="journal stopped", fields={"why": why}))
 
     async def _scan(self) -> None:
         resources, facts = await asyncio.to_thread(self.scanner.look)

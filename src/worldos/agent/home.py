@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
             raise NotAllowed(f"{folder} belongs to another user", hint="name another home: WORLDOS_HOME=/path")
         folder.chmod(0o700)
     except OSError as cause:
-        raise DiskFull(f"{folder}: {cause.strerror}") from cause
+        raise DiskFull(f"{folder} cannot be made or used") from cause
 
 
 def write_durably(file: Path, data: bytes) -> None:
@@ -72,12 +72,15 @@ def write_durably(file: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as cause:
-        raise DiskFull(f"{file}: {cause.strerror}") from cause
+        raise DiskFull(f"{file} cannot be written") from cause
 
 
 def lock(home: Home) -> int:
     """Become the one agent of this home; the lock goes with the process. Returns the file's descriptor."""
-    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as cause:
+        raise DiskFull(f"{home.lock_file} cannot be written") from cause
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as cause:
@@ -115,6 +118,8 @@ def open_key(home: Home) -> DeviceKey:
     except FileNotFoundError:
         seed = secrets.token_bytes(KEY_SEED_BYTES)
         write_durably(home.key_file, seed)
+    except OSError as cause:
+        raise _unreadable(home.key_file) from cause
     if len(seed) != KEY_SEED_BYTES:
         hint = "restore it from a backup; or move it away and claim this machine again with: wos join TICKET"
         raise CorruptFile(f"the device key {home.key_file} has {len(seed)} bytes, not {KEY_SEED_BYTES}", hint=hint)
@@ -148,9 +153,15 @@ def _read(file: Path, magic: bytes, kind: type[T]) -> T | None:
         data = file.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as cause:
+        raise _unreadable(file) from cause
     try:
         if not data.startswith(magic):
             raise msgspec.DecodeError("it does not begin as it should")
         return msgspec.msgpack.decode(data[len(magic) :], type=kind)
     except msgspec.DecodeError as cause:
         raise CorruptFile(f"{file} is damaged: {cause}", hint=f"move it away: mv {file} {file}.damaged") from cause
+
+
+def _unreadable(file: Path) -> NotAllowed:
+    return NotAllowed(f"{file} cannot be read", hint=f"it must be a file of yours: ls -l {file}")

@@ -1,0 +1,120 @@
+"""Real agents for tests: a process each, on a home of its own, on the loopback, ended when the test is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from worldos.agent.start import make_account
+from worldos.home import Home
+from worldos.sdk.asking import Asking
+
+READY_S = 30.0
+END_S = 15.0
+
+
+def until(condition: Callable[[], Any], what: str, within_s: float = 10.0) -> Any:
+    """Wait until something is true; return it."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.01)
+    return found
+
+
+class RunningAgent:
+    """An agent's process. ``line`` is what it said first."""
+
+    def __init__(self, home: Home, *options: str, listen: str = "127.0.0.1:0", prefix: tuple[str, ...] = ()) -> None:
+        self.home = home
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "worldos.agent", "--home", home.path, "--listen", listen, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], READY_S)
+        self.line = self.process.stdout.readline().decode() if readable else ""
+
+    @property
+    def ready(self) -> bool:
+        return self.line.startswith("ready ")
+
+    def ask(self, name: str, **arguments: Any) -> Any:
+        with Asking(self.home) as agent:
+            return agent.ask(name, **arguments)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """End it by a signal; return its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end by itself; return its exit code."""
+        try:
+            code = self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise
+        self.said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+
+def new_home(path: Path, name: str = "desk") -> Home:
+    """A home whose device is the first of an account."""
+    path.mkdir(mode=0o700)
+    make_account(Home(path), name)
+    return Home(path)
+
+
+@contextlib.contextmanager
+def running(home: Home, *options: str, listen: str = "127.0.0.1:0") -> Iterator[RunningAgent]:
+    """An agent for the length of a block; it must be ready, and end well."""
+    agent = RunningAgent(home, *options, listen=listen)
+    try:
+        assert agent.ready, f"{agent.line}{agent.said if agent.process.poll() is not None else ''}"
+        yield agent
+    finally:
+        code = agent.end()
+    assert code == 0, agent.said
+    assert "Traceback" not in agent.said, agent.said
+
+
+def raw(path: Path) -> socket.socket:
+    """A connection to a local socket that says nothing yet."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(10)
+    sock.connect(str(path))
+    return sock
+
+
+def framed(body: bytes) -> bytes:
+    """A frame of the local API."""
+    return struct.pack("<I", len(body)) + body
+
+
+def heard(sock: socket.socket) -> bytes:
+    """Everything until the other side hangs up."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := sock.recv(65536):
+            data += piece
+    return data

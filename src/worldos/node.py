@@ -151,8 +151,7 @@ class Node(msgspec.Struct, kw_only=True):
             case PeerLinked():
                 return self._linked(event)
             case PeerUnlinked():
-                self.paths.pop(event.node, None)
-                return self._swim(now_ns, self.membership.unlinked(now_ns, event.node))
+                return self._unlinked(now_ns, event.node)
             case ResourcesScanned():
                 return self._scanned(event)
             case UseAsked():
@@ -279,6 +278,7 @@ class Node(msgspec.Struct, kw_only=True):
         self.known_boots[peer] = event.boot
         self.paths[peer] = Path(boot=event.boot)
         effects.extend(self._swim(now_ns, self.membership.linked(now_ns, peer, event.boot)))
+        effects.extend(self._trust(peer))
         effects.append(Send(node=peer, message=KeyLogHave(heads=self.keylog.heads())))
         if self.registry.told is not None:
             effects.append(Send(node=peer, message=OfferTold(offer=self.registry.told)))
@@ -289,6 +289,11 @@ class Node(msgspec.Struct, kw_only=True):
         if is_new:
             effects.append(Notice(name="node linked", fields={"node": peer}))
         return effects
+
+    def _unlinked(self, now_ns: int, peer: NodeId) -> list[Effect]:
+        """No way to a peer is left: doubt its leases at once, before it is asked whether it lives; ends nothing."""
+        self.paths.pop(peer, None)
+        return [*self._doubt(now_ns, peer), *self._swim(now_ns, self.membership.unlinked(now_ns, peer))]
 
     def _offer_told(self, peer: NodeId, offer: Offer) -> list[Effect]:
         """Take in an offer; where its node can be dialled is news for those who are not linked with it."""
@@ -357,7 +362,7 @@ class Node(msgspec.Struct, kw_only=True):
         effects: list[Effect] = [Notice(name="node", fields={"node": node, "status": status.value})]
         match status:
             case Status.ALIVE:
-                effects.extend(tell_doubted(held) for held in self.uses.held.doubt(node, doubted=False))
+                effects.extend(self._trust(node))
             case Status.SUSPECT:
                 effects.extend(self._doubt(now_ns, node))
             case Status.DEAD | Status.LEFT:
@@ -386,6 +391,14 @@ class Node(msgspec.Struct, kw_only=True):
             if can_move(held) and not held.replaced:
                 held.replaced = True
                 effects.extend(self._seek(now_ns, Lost(held=held, why="silent")))
+        return effects
+
+    def _trust(self, node: NodeId) -> list[Effect]:
+        """A node is heard again: tell the programs, and look no more for a place in the stead of what they have there."""
+        effects: list[Effect] = []
+        for held in self.uses.held.doubt(node, doubted=False):
+            effects.append(tell_doubted(held))
+            effects.extend(self.uses.stop_replacing(held))
         return effects
 
     def _replace(self, now_ns: int, lost: list[Lost]) -> list[Effect]:

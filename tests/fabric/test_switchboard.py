@@ -152,3 +152,29 @@ def test_a_warm_spare_stays_unused_while_the_direct_way_is_good() -> None:
             assert used == []
 
     run(story, loops=1)
+
+
+def test_two_that_relay_to_the_same_node_for_each_other_both_see_that_it_is_gone() -> None:
+    async def story() -> None:
+        a, b, c = Node(1, (2, 3), listen=None), Node(2, (1, 3)), Node(3, (1, 2))
+        async with running(a, b, c):
+            cable = Cable(c.fabric.port)
+            await cable.start()
+            a.fabric.connect(b.id, [b.address])
+            a.fabric.connect(c.id, [cable.address])
+            b.fabric.connect(c.id, [cable.address])
+            await until(lambda: a.knows(b) and a.knows(c) and b.knows(c))
+            for node in (a, b):
+                node.fabric.open_channel(c.id, b"echo", Ear())  # a spare way is kept while somebody waits for answers
+            await until(lambda: all(node.fabric.peers[c.id].paths.has_relay() for node in (a, b)))
+            cable.cut()
+            cable.close_all()  # what the end of a process looks like to both
+            began = time.monotonic()
+            await until(lambda: all(("lost", c.id) in [s[:2] for s in node.notes.said] for node in (a, b)))
+            assert time.monotonic() - began < 1
+            cable.heal()
+            await until(lambda: a.notes.peers.get(c.id) == "" == b.notes.peers.get(c.id))
+            await until(lambda: not any(node.fabric.statistics().relayed > 2 for node in (a, b, c)))
+            await cable.stop()
+
+    run(story, loops=1)

@@ -278,6 +278,10 @@ class Fabric:
         """Note that a link of a known node is over."""
         self._settle(link)
 
+    def direct_lost(self, peer: Peer) -> None:
+        """Hand on."""
+        self._switchboard.direct_lost(peer.node)
+
     def relay_called(self, peer: Peer, channel: Channel, words: bytes) -> None:
         """Hand on."""
         self._switchboard.called(peer, channel, words)

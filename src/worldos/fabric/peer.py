@@ -83,6 +83,9 @@ class PeerHost(Protocol):
     def link_closed(self, link: Link) -> None:
         """Note that a link of a known node is over."""
 
+    def direct_lost(self, peer: Peer) -> None:
+        """Note that the last direct link to a peer is over."""
+
     def relay_called(self, peer: Peer, channel: Channel, words: bytes) -> None:
         """Note that the peer wants to be relayed, or relays somebody to this node."""
 
@@ -261,6 +264,8 @@ class Peer:
         if not self.paths.has_direct():
             self.linked.clear()
             self.unlinked.set()
+            if not link.via:
+                self._host.direct_lost(self)
         if not self.links:
             self._lost_ns = self._host.now_ns()
             self._told_rtt_us = 0

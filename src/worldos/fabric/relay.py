@@ -87,12 +87,13 @@ class Half:
         self._ended()
 
 
-def splice(caller: Channel, open_target: Callable[[Half], Channel], ended: Callable[[], None]) -> None:
-    """Join a caller's channel to one that is opened to the target. ``ended`` may be called twice."""
+def splice(caller: Channel, open_target: Callable[[Half], Channel], ended: Callable[[], None]) -> Channel:
+    """Join a caller's channel to one that is opened to the target; return this. ``ended`` may be called twice."""
     forth, back = Half(ended), Half(ended)
     target = open_target(back)
     back.join(target, caller, forth)
     forth.join(caller, target, back)
+    return target
 
 
 class RelaySearch:

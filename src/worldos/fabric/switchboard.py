@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from worldos.errors import BadRequest
@@ -38,6 +39,17 @@ class SwitchboardHost(Protocol):
         """Call after a while."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Splice:
+    """Two channels that are joined here, and between whom."""
+
+    caller_node: NodeId
+    target_node: NodeId
+    caller: Channel
+    target: Channel
+    ended: Callable[[], None]
+
+
 class Switchboard:
     """Relaying, from all three places."""
 
@@ -45,6 +57,7 @@ class Switchboard:
         self._host = host
         self._willing = willing
         self.relayed: dict[NodeId, int] = {}  # caller -> channels spliced for it now
+        self._spliced: set[Splice] = set()
 
     def seek(self, peer: Peer) -> None:
         """Ask those who may reach a peer, the nearest first."""
@@ -61,6 +74,18 @@ class Switchboard:
             self._answer(peer, channel, node)
         else:
             self._pass_on(peer, channel, node)
+
+    def direct_lost(self, node: NodeId) -> None:
+        """Hang up what is relayed to or from a node that is not reached directly any more.
+
+        Else two that relay to the same dead node for each other would believe it alive until it is silent for too long.
+        """
+        for joined in [each for each in self._spliced if node in (each.caller_node, each.target_node)]:
+            self._spliced.discard(joined)
+            for channel in (joined.caller, joined.target):
+                if not channel.closed:
+                    channel.abort("the relay does not reach the other end any more")
+            joined.ended()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -110,17 +135,22 @@ class Switchboard:
             return
         self.relayed[caller.node] = self.relayed.get(caller.node, 0) + 1
         live = [caller.node]
+        spliced: list[Splice] = []
 
         def ended() -> None:
             if live:
                 self.relayed[live.pop()] -= 1
+            self._spliced.difference_update(spliced)
 
         words = called_by(caller.node)
         try:
-            splice(channel, lambda half: peer.session.open(words, RELAY_PRIORITY, half, frame.RELAY), ended)
+            far = splice(channel, lambda half: peer.session.open(words, RELAY_PRIORITY, half, frame.RELAY), ended)
         except BadRequest:
             ended()
             channel.refuse("too many channels to that node")
+            return
+        spliced.append(Splice(caller.node, target, channel, far, ended))
+        self._spliced.update(spliced)
 
 
 def _sound(peer: Peer, now_ns: int) -> bool:

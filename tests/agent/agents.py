@@ -37,6 +37,8 @@ class RunningAgent:
 
     def __init__(self, home: Home, *options: str, listen: str = "127.0.0.1:0", prefix: tuple[str, ...] = ()) -> None:
         self.home = home
+        self.code: int | None = None
+        self.said = ""
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "worldos.agent", "--home", home.path, "--listen", listen, *options],
             stdin=subprocess.DEVNULL,
@@ -58,12 +60,13 @@ class RunningAgent:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it by a signal; return its exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        self.process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
         """Wait for its end by itself; return its exit code."""
+        if self.code is not None:
+            return self.code
         try:
             code = self.process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -75,6 +78,7 @@ class RunningAgent:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+        self.code = code
         return code
 
 
@@ -90,7 +94,7 @@ def running(home: Home, *options: str, listen: str = "127.0.0.1:0") -> Iterator[
     """An agent for the length of a block; it must be ready, and end well."""
     agent = RunningAgent(home, *options, listen=listen)
     try:
-        assert agent.ready, f"{agent.line}{agent.said if agent.process.poll() is not None else ''}"
+        assert agent.ready, f"{agent.line}"
         yield agent
     finally:
         code = agent.end()

@@ -7,8 +7,11 @@ Answers are plain values (numbers, text, lists, dicts) so that ``--json`` shows 
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
@@ -56,13 +59,15 @@ class Orders:
             if order is None:
                 known = ", ".join(sorted(n[6:] for n in dir(self) if n.startswith("order_")))
                 raise BadRequest(f"there is no order {ask.name[:50]!r}", hint=f"there are: {known}")
-            value = await order(agent, Call(client, ask.request), **ask.arguments)
+            arguments = msgspec.convert(ask.arguments, _arguments_of(order.__func__))
+            value = await order(agent, Call(client, ask.request), **msgspec.structs.asdict(arguments))
         except WorldError as error:
             failure = Failure(request=ask.request, error=type(error).__name__, message=str(error), hint=error.hint)
             client.tell(failure)
-        except TypeError as error:
-            hint = "the program and the agent are of different versions: restart the agent with wos down, wos up"
-            client.tell(Failure(request=ask.request, error="BadRequest", message=str(error), hint=hint))
+        except msgspec.ValidationError as error:
+            hint = "is the program of another version than the agent? restart that: wos down, wos up"
+            why = f"the order {ask.name!r} does not take that: {error}"
+            client.tell(Failure(request=ask.request, error="BadRequest", message=why, hint=hint))
         except Exception as bug:
             why = f"a mistake of the agent itself: {type(bug).__name__}: {bug}"
             client.tell(Failure(request=ask.request, error="WorldError", message=why, hint="report it with: wos log"))
@@ -125,6 +130,9 @@ class Orders:
         """Every resource that is known and fits."""
         node = agent.node
         offers = [_shown(agent, offer) for _, offer in sorted(node.registry.offers.items())]
+        known = {*Kind, *(resource.kind for offer in offers for resource in offer.resources)}
+        if kind and kind.casefold() not in {name.casefold() for name in known}:
+            raise BadRequest(f"there is no kind {kind[:40]!r}", hint=f"there are: {', '.join(sorted(known))}")
         query = Query(
             kind=kind,
             tag=tag,
@@ -263,6 +271,15 @@ class Orders:
     async def order_keylog(self, agent: Agent, call: Call) -> list[tuple[bytes, bytes]]:
         """The account's key log, for a command that changes it while no agent runs."""
         return list(log_entries(agent.node.keylog, agent.node.keylog.entries))
+
+
+@functools.cache
+def _arguments_of(order: Callable[..., Any]) -> type[msgspec.Struct]:
+    """Return the struct of an order's arguments: what a program sends is checked against the method's own types."""
+    hints = get_type_hints(order)
+    given = [p for p in inspect.signature(order).parameters.values() if p.name not in {"self", "agent", "call"}]
+    fields = [(p.name, hints[p.name]) if p.default is p.empty else (p.name, hints[p.name], p.default) for p in given]
+    return msgspec.defstruct(order.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
 
 def device_called(agent: Agent, text: str) -> NodeId:

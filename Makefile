@@ -9,6 +9,8 @@ SEEDS ?= 1000
 SEED_START ?= 0
 SEEDS_CI ?= 200
 export UV_SYSTEM_CERTS ?= true
+# Without compiled bytecode every process of every test compiles its imports again: twice the time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv's path, found or fetched once and only when a target asks for it.
 UV = $(eval UV := $(shell .ci/get-uv))$(UV)

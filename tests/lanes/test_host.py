@@ -20,7 +20,7 @@ from harness import Here, alive, eventually
 from worldos.errors import BadRequest, LeaseEnded, OverQuota, WorkerLost
 from worldos.lanes.cage import Bounds, Cages, clear_leftovers, name_of_host
 from worldos.lanes.client import Door, Lane
-from worldos.lanes.host import LaneHost, LaneSpec
+from worldos.lanes.host import LaneHost, LaneSpec, _temporary
 
 
 def mechanisms() -> list[str]:
@@ -30,13 +30,10 @@ def mechanisms() -> list[str]:
     return ["watch"] if best.kind == "watch" else ["watch", best.kind]
 
 
-def cgroups() -> list[Path]:
-    """Return the cgroups of all hosts that there are."""
-    return [path for path in Path("/sys/fs/cgroup").glob("**/worldos-*") if path.is_dir()]
-
-
-def run_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob(f"wos-lanes-{os.getuid()}-*"))
+def left_of(pid: int) -> set[Path]:
+    """Return the run folders and cgroups of the hosts in a process."""
+    folders = _temporary().glob(f"wos-lanes-{os.getuid()}-{pid}.*")
+    return {*folders, *Path("/sys/fs/cgroup").glob(f"**/worldos-{pid}.*")}
 
 
 @pytest.fixture(scope="module", params=mechanisms())
@@ -281,20 +278,18 @@ def test_a_nursery_that_dies_is_replaced_with_all_its_workers() -> None:
 
 
 def test_nothing_is_left_after_a_host_stops() -> None:
-    folders, groups = run_folders(), set(cgroups())
+    before = left_of(os.getpid())
     here = Here()
     _lease, doors = here.open(workers=2, memory_bytes=500_000_000)
     nursery = here.host._process
     assert nursery is not None
     here.stop()
     assert not any(alive(pid) for pid in [nursery.pid, *(door.pid for door in doors)])
-    assert run_folders() <= folders
-    assert set(cgroups()) <= groups
+    assert left_of(os.getpid()) <= before
 
 
 @pytest.mark.parametrize("mechanism", mechanisms())
 def test_nothing_is_left_when_the_agent_is_killed(mechanism: str, tmp_path: Path) -> None:
-    folders, groups = run_folders(), set(cgroups())
     program = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
         import subprocess, time
@@ -317,9 +312,7 @@ def test_nothing_is_left_when_the_agent_is_killed(mechanism: str, tmp_path: Path
     agent.wait()
     agent.stdout.close()
     assert eventually(lambda: not any(alive(pid) for pid in pids)), "workers and what they started end with the agent"
-    assert eventually(lambda: run_folders() <= folders)
-    Here(mechanism).stop()
-    assert set(cgroups()) <= groups, "the next start clears the cages"
+    assert eventually(lambda: not left_of(agent.pid))
 
 
 def test_limits_are_named() -> None:

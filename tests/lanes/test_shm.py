@@ -13,7 +13,7 @@ import pytest
 from harness import Here
 
 from worldos.errors import BadRequest, PeerBroke
-from worldos.lanes import client, shm
+from worldos.lanes import shm, stowage
 
 
 def maps(pid: int | str = "self") -> int:
@@ -185,9 +185,8 @@ def test_arguments_that_no_worker_could_hold_are_refused_at_submit(here: Here, m
         with pytest.raises(BadRequest, match="memory leased"):
             lane.submit(len, np.zeros(30_000_000))
         assert lane.submit(pow, 2, 2).result(5) == 4
+    monkeypatch.setattr(stowage, "memory_free_bytes", lambda: 1_000_000_000)
     with here.lane(1) as lane:
-        monkeypatch.setattr(client, "_memory_free_bytes", lambda: 1_000_000_000)
-        huge = np.lib.stride_tricks.as_strided(np.zeros(1, dtype=np.uint8), (5_000_000_000,), (0,))
-        with pytest.raises(BadRequest, match="of memory free"):
-            lane._check_size(huge.nbytes)
+        with pytest.raises(BadRequest, match="5 GB, and this machine has 1 GB of memory free"):
+            lane.submit(len, np.lib.stride_tricks.as_strided(np.zeros(1, dtype=np.uint8), (5_000_000_000,), (1,)))
         assert lane.submit(pow, 2, 2).result(5) == 4

@@ -21,11 +21,31 @@ the same transitions without the Structs, for the path that every call takes.
 from __future__ import annotations
 
 from collections import deque
-from enum import StrEnum
 from heapq import heappop, heappush
 from typing import Final, assert_never
 
-import msgspec
+from worldos.kernel.call_messages import (
+    CallCancelled,
+    CallsRevoked,
+    CallSubmitted,
+    ClockTicked,
+    DeliverCancelled,
+    DeliverError,
+    DeliverResult,
+    Effect,
+    Event,
+    Failure,
+    Loss,
+    ResultsArrived,
+    RevokeCalls,
+    SendCall,
+    WorkerDoubted,
+    WorkerHungUp,
+    WorkerJoined,
+    WorkerLost,
+    WorkersEnded,
+    WorkerTrusted,
+)
 
 AHEAD_NS: Final = 2_000_000
 WINDOW_MAX: Final = 512
@@ -34,146 +54,31 @@ STEAL_NS: Final = 4_000_000  # work worth calling back from a busy worker
 STUCK_TICKS: Final = 2  # a worker silent for so many ticks gives back what it has not begun
 NOWHERE: Final = -1
 
-
-class Loss(StrEnum):
-    """Why a worker is lost."""
-
-    CRASHED = "crashed"  # it ended by itself: one of its calls may be the reason
-    OVER_QUOTA = "over quota"  # it was stopped for taking more than leased
-    NODE_GONE = "node gone"  # no call is to blame
-
-
-class Failure(StrEnum):
-    """Why a call has no result."""
-
-    WORKER_LOST = "worker lost"
-    OVER_QUOTA = "over quota"
-    NODE_GONE = "node gone"
-
-
-class CallSubmitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The holder wants this call run. ``heavy``: its arguments are large."""
-
-    call: int
-    retries: int = 3
-    heavy: bool = False
-
-
-class ResultsArrived(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker sent results (or exceptions: also results). ``busy_ns``: what all of them took."""
-
-    worker: int
-    calls: tuple[int, ...]
-    busy_ns: int = 0
-
-
-class CallsRevoked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker confirms that it never began these calls and never will."""
-
-    worker: int
-    calls: tuple[int, ...]
-
-
-class CallCancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The holder no longer wants this call. Refused (no effect) when it was sent."""
-
-    call: int
-
-
-class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker is ready for calls."""
-
-    worker: int
-
-
-class WorkerLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker will send nothing more, or nothing that matters."""
-
-    worker: int
-    loss: Loss
-    now_ns: int = 0
-
-
-class WorkerHungUp(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker takes no more calls; why is not known yet. Its calls stay where they are until it is lost."""
-
-    worker: int
-
-
-class WorkerDoubted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The node of this worker is suspected."""
-
-    worker: int
-
-
-class WorkerTrusted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The node of this worker is heard again."""
-
-    worker: int
-
-
-class WorkersEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """No more workers will come; those that are there go on."""
-
-
-class ClockTicked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Time has passed."""
-
-    now_ns: int
-
-
-Event = (
-    CallSubmitted
-    | ResultsArrived
-    | CallsRevoked
-    | CallCancelled
-    | WorkerJoined
-    | WorkerLost
-    | WorkerHungUp
-    | WorkerDoubted
-    | WorkerTrusted
-    | WorkersEnded
-    | ClockTicked
-)
-
-
-class SendCall(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Send this call to this worker: its ``attempt``-th way out, from 1."""
-
-    worker: int
-    call: int
-    attempt: int
-
-
-class RevokeCalls(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Ask a worker to give back those of these calls that it has not begun. Answered by CallsRevoked or results."""
-
-    worker: int
-    calls: tuple[int, ...]
-
-
-class DeliverResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Hand over the result that just arrived from this worker."""
-
-    worker: int
-    call: int
-
-
-class DeliverError(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The call has no result and will have none."""
-
-    call: int
-    failure: Failure
-    attempts: int
-
-
-class DeliverCancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The call was cancelled before any worker got it."""
-
-    call: int
-
-
-Effect = SendCall | RevokeCalls | DeliverResult | DeliverError | DeliverCancelled
+__all__ = [
+    "NOWHERE",
+    "WINDOW_MAX",
+    "Calls",
+    "Loss",
+    "Failure",
+    "CallSubmitted",
+    "ResultsArrived",
+    "CallsRevoked",
+    "CallCancelled",
+    "WorkerJoined",
+    "WorkerLost",
+    "WorkerHungUp",
+    "WorkerDoubted",
+    "WorkerTrusted",
+    "WorkersEnded",
+    "ClockTicked",
+    "SendCall",
+    "RevokeCalls",
+    "DeliverResult",
+    "DeliverError",
+    "DeliverCancelled",
+    "Event",
+    "Effect",
+]
 
 
 class _Call:

@@ -283,6 +283,16 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes
         ) from error
 
 
+def pack_initializer(
+    functions: Functions, initializer: Callable[..., Any], initargs: tuple[Any, ...]
+) -> tuple[Function, bytes]:
+    """Return what each worker runs first. Raises BadRequest."""
+    data, buffers = pack_arguments(initargs, {})
+    if buffers:
+        raise BadRequest("the arguments of an initializer must be small")
+    return functions.of(initializer), bytes(data)
+
+
 def _culprit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     named = [(f"argument {i + 1}", v) for i, v in enumerate(args)] + [(f"argument {k}=", v) for k, v in kwargs.items()]
     for name, value in named:

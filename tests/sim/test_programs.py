@@ -6,7 +6,7 @@ from random import Random
 
 from tests.sim.worlds import after, begin, plan, world_of
 
-from worldos.model.limits import SECOND
+from worldos.model.limits import MS, SECOND
 from worldos.model.local import LeaseLost
 from worldos.sim.checkers import check_answers, check_calls, check_empty
 from worldos.sim.programs import plan_by_chance
@@ -79,3 +79,20 @@ def test_plans_by_chance_ask_for_all_sorts() -> None:
     assert any(each.needs[0].memory_bytes for each in plans)
     assert any(each.needs[0].apart for each in plans)
     assert any(each.needs[0].kind == "Memory" for each in plans)
+
+
+def test_a_node_that_was_only_silent_for_a_moment_loses_no_lease() -> None:
+    """A place is looked for while it is silent, and no more once it is heard again: what is held stays held."""
+    world = world_of(1, 4)
+    told = []
+    program = begin(world, world.machines[0], plan(4000, calls=60, rest_ns=SECOND))
+    hears = program.told
+    program.told = lambda message: (told.append(message), hears(message))[1]
+    after(world, SECOND)
+    sleeper = world.by_id[program.granted[0].node]
+    world.pause(sleeper)
+    after(world, 1300 * MS)
+    world.resume(sleeper)
+    after(world, 25 * SECOND)
+    assert [type(message).__name__ for message in told] == ["UseGranted", "LeaseDoubted", "LeaseDoubted"]
+    assert not world.machines[0].node.uses.pending

@@ -10,6 +10,7 @@ Source: C. Gray and D. Cheriton, "Leases", SOSP 1989; DESIGN.md sections 2 and 6
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,8 @@ from worldos.model.wire import (
     LeaseRenew,
     LeaseRenewed,
 )
+
+EXPIRIES_IDLE: Final = 64
 
 
 class Lease(msgspec.Struct, kw_only=True):
@@ -158,7 +161,8 @@ class Leases(msgspec.Struct, kw_only=True):
         """Say what a lease takes from which resource; several resources (whole GPUs) share the amount evenly."""
         takes = dict.fromkeys(resources, need.amount // max(1, len(resources)))
         if need.memory_bytes:
-            memory = next((r for r, kind in self.kinds.items() if kind == Kind.MEMORY), ResourceId("no memory"))
+            memories = (r for r, kind in sorted(self.kinds.items()) if kind == Kind.MEMORY)
+            memory = max(memories, key=self.free, default=ResourceId("no memory"))
             takes[memory] = takes.get(memory, 0) + need.memory_bytes
         return takes
 
@@ -172,6 +176,10 @@ class Leases(msgspec.Struct, kw_only=True):
             )
         if not ask.resources or any(self.kinds.get(resource) != ask.need.kind for resource in ask.resources):
             return LeaseRefused(ask=ask.ask, reason=f"there is no such {ask.need.kind} here", free=0)
+        if len(set(ask.resources)) < len(ask.resources) or ask.need.amount % len(ask.resources):
+            return LeaseRefused(
+                ask=ask.ask, reason="several resources share an amount evenly, each named once", free=free
+            )
         for resource, amount in takes.items():
             if not 0 < amount <= self.free(resource):
                 kind = self.kinds.get(resource, "memory")
@@ -208,6 +216,8 @@ class Leases(msgspec.Struct, kw_only=True):
 
     def _end(self, lease: Lease, why: str) -> list[Effect]:
         del self.leases[lease.terms.lease]
+        if len(self.expiries) > 2 * len(self.leases) + EXPIRIES_IDLE:  # entries of leases that were given back early
+            self.expiries = sorted((each.expires_ns, name) for name, each in self.leases.items())
         self.answered.pop(f"{lease.holder}:{lease.ask}", None)
         for resource, amount in lease.takes.items():
             self.lent[resource] -= amount

@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from worldos.kernel.effects import Effect, Notice, Send, Tell
-from worldos.kernel.held import HeldLeases
+from worldos.kernel.held import Held, HeldLeases
 from worldos.kernel.match import Choice, Refusal, explain
 from worldos.kernel.match_gang import choose_gang
 from worldos.kernel.question import View
@@ -155,6 +155,12 @@ class Uses(msgspec.Struct, kw_only=True):
         effects.extend(self.held.release_client(client))
         return effects
 
+    def stop_replacing(self, held: Held) -> list[Effect]:
+        """A lease that was in doubt is good again; what took its place already stays."""
+        held.replaced = False
+        pending = self.pending.get(_key_for(held.use, held.terms.lease))
+        return [] if pending is None else self._drop(pending)
+
     def tick(self, now_ns: int, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         """Pass over nodes that did not answer in time; look again for what was waiting."""
         effects: list[Effect] = []
@@ -222,10 +228,7 @@ class Uses(msgspec.Struct, kw_only=True):
             return []
         del self.pending[_key(pending)]
         if pending.replaces is not None:
-            lost = LeaseLost(
-                use=pending.use, lease=pending.replaces, why="no node could take its place", replacing=False
-            )
-            return [Tell(client=pending.client, message=lost)]
+            return self._give_up(pending, pending.replaces)
         reason = explain_gang(pending.needs, refusal)
         if pending.last_refusal:
             reason += f"; {len(pending.excluded)} asked and refused: {pending.last_refusal}"
@@ -236,7 +239,7 @@ class Uses(msgspec.Struct, kw_only=True):
     ) -> list[Effect]:
         effects = self._give_back(pending)
         pending.excluded = sorted({*pending.excluded, *without})
-        if pending.tries >= limits.USE_TRIES_MAX:
+        if pending.tries >= limits.USE_TRIES_MAX and pending.replaces is None:
             del self.pending[_key(pending)]
             reason = f"{pending.tries} tries failed, the last because a node said: {pending.last_refusal}"
             return [*effects, _refuse(pending, reason, "see what is free with: wos resources")]
@@ -258,6 +261,15 @@ class Uses(msgspec.Struct, kw_only=True):
             added = [LeaseAdded(use=pending.use, terms=terms) for terms in granted]
             return [*(Tell(client=pending.client, message=message) for message in added), notice]
         return [Tell(client=pending.client, message=UseGranted(use=pending.use, leases=tuple(granted))), notice]
+
+    def _give_up(self, pending: Pending, lease: LeaseId) -> list[Effect]:
+        """Nothing takes a lease's place. One that was only doubted is still held, and may be replaced another time."""
+        held = self.held.leases.get(lease)
+        if held is not None:
+            held.replaced = False
+            return []
+        lost = LeaseLost(use=pending.use, lease=lease, why="no node could take its place", replacing=False)
+        return [Tell(client=pending.client, message=lost)]
 
     def _drop(self, pending: Pending) -> list[Effect]:
         del self.pending[_key(pending)]
@@ -314,7 +326,11 @@ def explain_gang(needs: tuple[Need, ...], refusal: Refusal) -> str:
 
 
 def _key(pending: Pending) -> str:
-    return pending.use if pending.replaces is None else f"{pending.use} for {pending.replaces}"
+    return _key_for(pending.use, pending.replaces)
+
+
+def _key_for(use: UseId, replaces: LeaseId | None) -> str:
+    return use if replaces is None else f"{use} for {replaces}"
 
 
 def _part(pending: Pending | None, peer: NodeId, ask: int) -> Part | None:

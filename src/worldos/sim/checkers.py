@@ -22,7 +22,7 @@ from worldos.kernel.effects import CloseLane, Effect, OpenLane, Send, Tell
 from worldos.kernel.events import ClockTicked, Event, PathMeasured, PeerSaid
 from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.limits import SECOND
-from worldos.model.local import UseGranted
+from worldos.model.local import LeaseLost, UseGranted
 from worldos.model.swim import Ack, Nack, Ping, PingRequest
 from worldos.model.wire import OfferTold
 from worldos.node import Node
@@ -90,6 +90,8 @@ class Safety:
                 self._lease_is_there(machine, effect.terms.lease)
             elif type(effect) is Tell and type(effect.message) is UseGranted:
                 self._has_all(machine, effect.message)
+            elif type(effect) is Tell and type(effect.message) is LeaseLost:
+                self._is_lost(machine, effect.message.lease)
 
     # -- capacity -----------------------------------------------------------------------------------------------------------
 
@@ -159,6 +161,11 @@ class Safety:
             raise Violation(f"{machine.name} opens a lane for {name}, which has ended already")
         if lease is not None and not any(entry[1] == name for entry in machine.node.leases.expiries):
             raise Violation(f"{machine.name} granted {name} without an end")
+
+    def _is_lost(self, machine: Machine, name: LeaseId) -> None:
+        assert machine.node is not None
+        if machine.node.uses.held.is_held(name):
+            raise Violation(f"{machine.name} told a program that {name} is lost, and goes on renewing it")
 
     # -- uses and offers ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from worldos.home import Home, default_home
 __all__ = ["Home", "Settings", "default_home", "parse_listen", "read_settings", "write_settings"]
 
 PORT_MAX = 65535
+PORT_DIGITS = 5
 ANY_HOSTS = {"0.0.0.0", "::", "*"}  # noqa: S104 - compared, never bound by itself
 
 
@@ -80,7 +81,9 @@ def _toml(value: object) -> str:
 def parse_listen(text: str) -> tuple[str, int]:
     """Read ``host:port`` or ``[v6]:port``; a port alone means all addresses (an empty host), and port 0 any free one."""
     host, _, port = (text if ":" in text else f"0.0.0.0:{text}").rpartition(":")
-    if not (port.isascii() and port.isdecimal()) or int(port) > PORT_MAX or not host:
+    bracketed = host.startswith("[") and host.endswith("]")
+    numbered = port.isascii() and port.isdecimal() and len(port) <= PORT_DIGITS and int(port) <= PORT_MAX
+    if not numbered or not host or (not bracketed and set(host) & set("[]:")):
         raise BadRequest(f"not an address to listen at: {text!r}", hint="write it as 0.0.0.0:7370 or [::]:7370")
     bare = host.strip("[]")
     return ("" if bare in ANY_HOSTS else bare, int(port))

@@ -33,7 +33,9 @@ def main() -> int:
         else:
             run(home, options.listen, _say)
     except WorldError as error:
-        _say(f"failed {error}" + (f" ({error.hint})" if error.hint else ""))
+        cause = error.__cause__
+        because = f": {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
+        _say(f"failed {error}{because}" + (f" ({error.hint})" if error.hint else ""))
         return error.exit_code
     except KeyboardInterrupt:
         return 130

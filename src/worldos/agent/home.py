@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEY_SEED_BYTES = 32
+FOLDER_MODE = 0o700
 KEYLOG_MAGIC = b"wos-keylog-1\n"
 STATE_MAGIC = b"wos-state-1\n"
 
@@ -43,11 +44,12 @@ class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
 def make_folder(folder: Path) -> None:
     """Make a folder for this user alone, and refuse one that another user could have laid there."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         about = folder.stat()
         if about.st_uid != os.getuid():
             raise NotAllowed(f"{folder} belongs to another user", hint="name another home: WORLDOS_HOME=/path")
-        folder.chmod(0o700)
+        if about.st_mode & 0o777 != FOLDER_MODE:
+            folder.chmod(FOLDER_MODE)
     except OSError as cause:
         raise DiskFull(f"{folder} cannot be made or used") from cause
 

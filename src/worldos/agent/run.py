@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -62,7 +63,8 @@ async def _live(agent: Agent, say: Say, *, listen: tuple[str, int] | None) -> No
         if listen is not None and cause.errno:
             where = f"{listen[0]}:{listen[1]}"
             hint = "name another port with --listen, or port 0 for any free one"
-            raise BadRequest(f"cannot listen at {where}: {os.strerror(cause.errno)}", hint=hint) from cause
+            why = cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno)
+            raise BadRequest(f"cannot listen at {where}: {why}", hint=hint) from None
         raise Unreachable(str(cause)) from cause
     say(f"ready {agent.home.socket_file}")
     try:

@@ -16,7 +16,7 @@ import msgspec
 from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
-from worldos.errors import NotAllowed
+from worldos.errors import CorruptFile, NotAllowed, WorldError
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
@@ -57,10 +57,8 @@ def recover_account(home: Home, name: str, words: str, *, revoke_others: bool = 
     keylog = KeyLog()
     keylog.merge([new_account(seed)])
     account = keylog.account
-    known = [SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home)]
-    if known:
-        stored = KeyLog()
-        stored.merge(known)
+    stored = stored_log(home)
+    if stored is not None:
         if stored.account != account and len(stored.members().active) > 1:
             hint = "take it out first: wos leave; or check the words"
             raise NotAllowed("this machine belongs to another account with other devices", hint=hint)
@@ -89,13 +87,14 @@ def open_home(home: Home) -> Started:
     """Read everything that is on disk, and count a new life before it begins."""
     settings = read_settings(home)
     key = homes.open_key(home)
-    entries = homes.read_keylog(home)
-    if not entries:
+    keylog = stored_log(home)
+    if keylog is None:
         raise NotAllowed("this machine belongs to no account yet", hint="wos up makes one, wos join TICKET joins one")
-    keylog = KeyLog()
-    keylog.merge(SignedEntry(body=body, signature=signature) for body, signature in entries)
     if not keylog.is_member(key.node_id):
         hint = "claim it again: wos leave, then wos join TICKET with a ticket from another device (wos invite)"
+        if keylog.members().get(key.node_id) is None:
+            hint = "was device.key lost? bring it back from a backup; or: wos recover, with your 24 words"
+            raise NotAllowed("this machine's key is none of its account's devices", hint=hint)
         raise NotAllowed("this device was revoked by its account", hint=hint)
     remembered = homes.read_remembered(home)
     remembered.boot += 1
@@ -104,6 +103,20 @@ def open_home(home: Home) -> Started:
         remembered.speed_of = platform.processor() + platform.release()
     homes.write_remembered(home, remembered)
     return _started(home, settings, key, keylog, remembered, {"speed_mips": remembered.speed_mips})
+
+
+def stored_log(home: Home) -> KeyLog | None:
+    """Return the account's key log as it is on disk, every signature checked; None on a machine of no account."""
+    entries = homes.read_keylog(home)
+    if not entries:
+        return None
+    log = KeyLog()
+    try:
+        log.merge(SignedEntry(body=body, signature=signature) for body, signature in entries)
+    except WorldError as cause:
+        file = home.keylog_file
+        raise CorruptFile(f"the key log {file} is damaged", hint=f"move it away: mv {file} {file}.damaged") from cause
+    return log
 
 
 def device_name(settings: Settings) -> str:

@@ -19,7 +19,6 @@ from worldos.model.ids import NodeId
 from worldos.sdk.asking import Asking
 
 if TYPE_CHECKING:
-    from worldos.trust.keylog import KeyLog
     from worldos.trust.pairing import Joined, ShowCode
 
 INVITE_TIMEOUT_S = 660.0
@@ -214,7 +213,10 @@ def _sure(question: str) -> None:
 
 def _may_change_account(home: Home) -> None:
     """A machine that is alone in an account of its own may change to another one; any other stays."""
-    if home.keylog_file.exists() and len(_stored_log(home).members().active) > 1:
+    from worldos.agent.start import stored_log  # noqa: PLC0415 - as in join
+
+    log = stored_log(home)
+    if log is not None and len(log.members().active) > 1:
         hint = "take it out first: wos leave"
         raise NotAllowed("this machine belongs to an account with other devices already", hint=hint)
 
@@ -246,11 +248,3 @@ def _sign_out(home: Home) -> int:
         return 0
     wait_until_stopped(home, pid)
     return told
-
-
-def _stored_log(home: Home) -> KeyLog:
-    from worldos.trust.keylog import KeyLog, SignedEntry  # noqa: PLC0415
-
-    log = KeyLog()
-    log.merge(SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home))
-    return log

@@ -245,13 +245,13 @@ class Lane(Executor):
             self._torn = False
         self._run_callbacks()
 
-    def no_more_doors(self) -> None:
-        """Know that no door will be added: calls without any worker fail with NodeGone."""
+    def no_more_doors(self, why: str = "") -> None:
+        """Know that no door will be added: calls without any worker fail with NodeGone, and ``why``."""
         with self._lock:
             self._begin()
             self._ended = True
             if not len(self._doors):
-                self._act(self._machine.handle(kernel.WorkersEnded()))
+                self._act(self._machine.handle(kernel.WorkersEnded()), why)
             self._torn = False
         self._run_callbacks()
 

@@ -93,7 +93,7 @@ class Part:
             self.sought.discard(message.lease)
         self.events.tell("lease lost", lease=message.lease, why=message.why, replacing=message.replacing, asks=True)
         if not self.leases and not self.sought:
-            self.lane.no_more_doors()
+            self.lane.no_more_doors(message.why)
 
     def doubt(self, message: LeaseDoubted) -> None:
         """Note that the node of a lease is silent, or is heard again."""

@@ -9,14 +9,14 @@ nobody on the way looks into them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from worldos.agent.home import make_folder
-from worldos.errors import WorldError
+from worldos.errors import LeaseEnded, WorldError
 from worldos.fabric.channel import Channel, Receiver
 from worldos.fabric.pump import Pump
 from worldos.model.ids import LeaseId, NodeId
@@ -71,9 +71,13 @@ class FarDoors:
             servers.append(await loop.create_unix_server(connected, str(path)))
             path.chmod(0o600)
             paths.append(str(path))
+        ended = lease not in self._paths
         self._servers[lease] = servers
         self._paths[lease] = tuple(paths)
-        return self._paths[lease]
+        if ended:  # while the sockets were made
+            self.close(lease)
+            raise LeaseEnded("this lease has ended")
+        return tuple(paths)
 
     def close(self, lease: LeaseId) -> None:
         """Take the sockets of a lease away. Streams that are open end when the granting node ends them."""
@@ -82,10 +86,11 @@ class FarDoors:
         for path in self._paths.pop(lease, ()):
             Path(path).unlink(missing_ok=True)
 
-    def close_all(self) -> None:
-        """Take all sockets away."""
+    def keep(self, leases: Container[LeaseId]) -> None:
+        """Take the sockets of all other leases away."""
         for lease in list(self._paths):
-            self.close(lease)
+            if lease not in leases:
+                self.close(lease)
 
     def _factory(self, node: NodeId, lease: LeaseId, worker: int) -> Callable[[], asyncio.Protocol]:
         """Return what makes the end of each connection: a pump whose channel is opened at once."""
@@ -126,7 +131,7 @@ class NearDoors:
         """A node opened a channel: check what it asks for, and join it to a worker."""
         try:
             door = msgspec.msgpack.decode(hello, type=DoorHello)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             channel.refuse("that is no lane")
             return
         if not self._may_enter(door.lease, node):

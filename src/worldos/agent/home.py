@@ -161,7 +161,7 @@ def _read(file: Path, magic: bytes, kind: type[T]) -> T | None:
         if not data.startswith(magic):
             raise msgspec.DecodeError("it does not begin as it should")
         return msgspec.msgpack.decode(data[len(magic) :], type=kind)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
         raise CorruptFile(f"{file} is damaged: {cause}", hint=f"move it away: mv {file} {file}.damaged") from cause
 
 

@@ -164,7 +164,7 @@ def replay(file: Path) -> Iterator[tuple[Event, list[Effect], bool]]:
                 node = msgspec.msgpack.decode(body, type=Node)
                 continue
             event = _events.decode(body[FINGERPRINT_BYTES:])
-        except msgspec.DecodeError as cause:
+        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             hint = "it was written by another version: replay it with that one"
             raise CorruptFile(f"{file} has a record that this version cannot read: {cause}", hint=hint) from cause
         if node is None:

@@ -85,7 +85,7 @@ class Client(asyncio.Protocol):
     def _take(self, body: bytes) -> bool:
         try:
             message = _decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(f"that is no message of the local API: {error}")
             return False
         if isinstance(message, Hello):

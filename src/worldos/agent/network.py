@@ -74,7 +74,7 @@ class Network:
     async def close(self) -> None:
         """Close every door and link."""
         self.claim_door.close()
-        self._far.close_all()
+        self._far.keep(())
         await self.fabric.close()
 
     # -- what the node wants done -----------------------------------------------------------------------------------------
@@ -103,6 +103,10 @@ class Network:
     def close_doors(self, lease: LeaseId) -> None:
         """Take the sockets of a far lease away."""
         self._far.close(lease)
+
+    def keep_doors(self, leases: Container[LeaseId]) -> None:
+        """Take the sockets of all leases away that programs here do not hold any more."""
+        self._far.keep(leases)
 
     # -- what the fabric sees (fabric.peer.Handler) -------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ class Network:
         """
         del account
         if not self.node.is_member(node) and facts:
-            with suppress(msgspec.DecodeError):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 entry = msgspec.msgpack.decode(facts, type=wire.LogEntry)
                 self._owner.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=(entry,)))
             if self.node.is_member(node):

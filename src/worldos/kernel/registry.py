@@ -41,7 +41,7 @@ class Registry(msgspec.Struct, kw_only=True):
         """Take in what the drivers found; a resource that is not found any more is offline, not forgotten."""
         self.wall_offset_ns = wall_ns - now_ns
         found = {self._id(item): item for item in resources[: limits.RESOURCES_PER_NODE_MAX]}
-        gone = [r for r in self.scanned if r not in found]
+        gone = [r for r in self.scanned if r not in found][: limits.RESOURCES_PER_NODE_MAX - len(found)]
         self.scanned = {**{r: self.scanned[r] for r in gone}, **found}
         leasable = [self._resource(r, item, leases) for r, item in found.items() if item.leasable]
         leases.offer_capacity(leasable, {r: item.free for r, item in found.items()})

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from worldos.errors import PeerBroke
+from worldos.errors import BadRequest, PeerBroke
+from worldos.model import where
 from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MESSAGE_BYTES_MAX
 from worldos.model.need import LeaseTerms, Need
@@ -135,6 +136,21 @@ def decode(data: bytes | bytearray | memoryview) -> PeerMessage:
     if len(data) > MESSAGE_BYTES_MAX:
         raise PeerBroke(f"a message of {len(data)} bytes, at most {MESSAGE_BYTES_MAX} are allowed")
     try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as cause:
+        message = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:  # a tag may be no UTF-8
         raise PeerBroke("a message that is not one of ours") from cause
+    if isinstance(message, LeaseAsk):
+        _check_condition(message.need)
+    elif isinstance(message, LeaseGranted):
+        _check_condition(message.terms.need)
+    return message
+
+
+def _check_condition(need: Need) -> None:
+    """Refuse a condition that nests deeper than what may be encoded again, or evaluated."""
+    if need.where is None:
+        return
+    try:
+        where.check(need.where)
+    except BadRequest as cause:
+        raise PeerBroke("a need with a condition that breaks its bounds") from cause

@@ -189,7 +189,7 @@ class Connection:
                     self._hear(_decoder.decode(body))
         except OSError:
             self._end(_agent_gone())
-        except (msgspec.DecodeError, RecursionError, PeerBroke) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PeerBroke) as error:
             self._end(PeerBroke(f"the agent sent what is no message: {error}", hint="is it of another version?"))
         else:
             self._end(_agent_gone())

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from worldos.agent.start import make_account
+from worldos.agent import home as homes
+from worldos.agent.start import make_account, recover_account
 from worldos.home import Home
+from worldos.node import log_entries
 from worldos.sdk.asking import Asking
+from worldos.trust.keylog import KeyLog, SignedEntry
 
 READY_S = 30.0
 END_S = 15.0
@@ -54,7 +57,7 @@ class RunningAgent:
     def ready(self) -> bool:
         return self.line.startswith("ready ")
 
-    def ask(self, name: str, **arguments: Any) -> Any:
+    def ask(self, name: str, /, **arguments: Any) -> Any:
         with Asking(self.home) as agent:
             return agent.ask(name, **arguments)
 
@@ -122,3 +125,34 @@ def heard(sock: socket.socket) -> bytes:
         while piece := sock.recv(65536):
             data += piece
     return data
+
+
+def same_account(first: Home, second: Home, words: str) -> None:
+    """Bring a second machine into the account of the first by its words, and let both know it."""
+    recover_account(second, "attic", words)
+    log = KeyLog()
+    for home in (first, second):
+        log.merge(SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog(home))
+    for home in (first, second):
+        homes.write_keylog(home, log_entries(log, log.entries))
+
+
+@contextlib.contextmanager
+def running_pair(folder: Path) -> Iterator[tuple[RunningAgent, RunningAgent]]:
+    """Two agents of one account, linked."""
+    desk, attic = Home(folder / "desk"), Home(folder / "attic")
+    for home in (desk, attic):
+        home.path.mkdir(mode=0o700)
+    same_account(desk, attic, make_account(desk, "desk"))
+    with running(desk) as first:
+        status = first.ask("status")
+        homes.write_remembered(attic, homes.Remembered(peers={status["node"]: tuple(status["listens"])}))
+        with running(attic) as second:
+            for agent in (first, second):
+                until(lambda agent=agent: linked(agent), "the two are linked", 20)
+            yield first, second
+
+
+def linked(agent: RunningAgent) -> bool:
+    rows = agent.ask("nodes")
+    return len(rows) == 2 and all(row["status"] == "alive" and row["cpu_capacity"] for row in rows)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running
+from tests.agent.agents import RunningAgent, new_home, running, running_pair
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +23,12 @@ def agent() -> Iterator[RunningAgent]:
 def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="wos-t-"))
     yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[tuple[RunningAgent, RunningAgent]]:
+    folder = Path(tempfile.mkdtemp(prefix="wos-p-"))
+    with running_pair(folder) as agents:
+        yield agents
     shutil.rmtree(folder)

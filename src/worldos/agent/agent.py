@@ -209,6 +209,7 @@ class Agent:
                 self.feed(event)
             case Release():
                 self.feed(UseEnded(now_ns=now_ns, client=client.id, use=message.use))
+                self._close_doors()
             case OpenDoors():
                 self.spawn(self._open_doors(client, message.lease))
             case Pause():
@@ -232,6 +233,11 @@ class Agent:
         for task in self._asked.pop(client.id, set()):
             task.cancel()
         self.feed(ClientGone(now_ns=time.monotonic_ns(), client=client.id))
+        self._close_doors()
+
+    def _close_doors(self) -> None:
+        if self.network is not None:
+            self.network.keep_doors(self.node.uses.held.leases)
 
     async def _open_doors(self, client: Client, lease: LeaseId) -> None:
         held = self.node.uses.held.of(client.id, lease)

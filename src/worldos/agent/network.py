@@ -6,6 +6,7 @@ What the fabric sees becomes events of the node; what the node wants said goes o
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from contextlib import suppress
 from typing import Protocol
 

@@ -145,7 +145,7 @@ class Orders:
         )
         found = find(offers, query)
         names = {offer.node: offer.name for offer in offers}
-        return [{**msgspec.to_builtins(resource), "node_name": names[resource.node]} for resource in found]
+        return [{**_whole(resource), "node_name": names[resource.node]} for resource in found]
 
     async def order_resource(self, agent: Agent, call: Call, id: str) -> dict[str, Any]:
         """One resource with the history of its life (kept at its own node)."""
@@ -153,7 +153,7 @@ class Orders:
             for resource in offer.resources:
                 if id in {resource.id, resource.uri}:
                     history = agent.node.registry.history.get(resource.id, [])
-                    return {**msgspec.to_builtins(resource), "history": msgspec.to_builtins(history)}
+                    return {**_whole(resource), "history": [_whole(line) for line in history]}
         raise BadRequest(f"there is no resource {id[:80]!r}", hint="wos resources lists them")
 
     async def order_leases(self, agent: Agent, call: Call) -> dict[str, list[dict[str, Any]]]:
@@ -292,6 +292,11 @@ def device_called(agent: Agent, text: str) -> NodeId:
     if found:
         raise BadRequest(f"{len(found)} devices are called {text!r}", hint="name it by its id: wos devices")
     raise BadRequest(f"no device is called {text[:60]!r}", hint="wos devices lists them")
+
+
+def _whole(item: msgspec.Struct) -> dict[str, Any]:
+    """Return all fields of a value, those with their usual value too: a program reads them by name."""
+    return {name: msgspec.to_builtins(value) for name, value in msgspec.structs.asdict(item).items()}
 
 
 def _shown(agent: Agent, offer: Offer) -> Offer:

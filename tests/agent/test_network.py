@@ -1,0 +1,106 @@
+"""Two agents of one account: linked, seen by each other in real time; strangers get nothing."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import pytest
+from tests.agent.agents import RunningAgent, new_home, running, until
+
+from worldos.fabric.multicast import GROUP_V4, PORT
+from worldos.fabric.tcp import parse_address
+from worldos.sdk.asking import Asking
+
+Pair = tuple[RunningAgent, RunningAgent]
+
+
+def other_row(agent: RunningAgent) -> dict:
+    return next(row for row in agent.ask("nodes") if not row["here"])
+
+
+def test_each_sees_the_other_alive_and_direct(pair: Pair) -> None:
+    for agent in pair:
+        row = other_row(agent)
+        assert row["status"] == "alive"
+        assert row["via"] == "direct"
+        assert row["rtt_us"] > 0
+
+
+def test_what_one_changes_the_other_sees_at_once(pair: Pair) -> None:
+    first, second = pair
+
+    def states() -> set[str]:
+        return {row["state"] for row in second.ask("resources", kind="CPU", name="desk")}
+
+    first.ask("drain", drained=True)
+    until(lambda: states() == {"maintenance"}, "the other sees it", 1)
+    first.ask("drain", drained=False)
+    until(lambda: states() <= {"available", "in use"}, "the other sees that too", 1)
+
+
+@pytest.mark.parametrize(
+    "first_bytes", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
+)
+def test_a_megabyte_of_random_bytes_at_the_fabrics_door_gets_no_answer(pair: Pair, first_bytes: bytes) -> None:
+    first, second = pair
+    refused = first.ask("status")["strangers_refused"]
+    host, port = parse_address(first.ask("status")["listens"][0])
+    data = first_bytes + random.Random(1).randbytes(1 << 20)
+    with socket.create_connection((host, port), 10) as sock:
+        sock.settimeout(10)
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            said = sock.recv(65536)
+        except OSError:
+            said = b""
+    assert len(said) <= 7, f"a TLS alert at most, not {said!r}"
+    until(lambda: first.ask("status")["strangers_refused"] > refused, "it is counted")
+    assert other_row(second)["status"] == "alive"
+
+
+def test_many_silent_strangers_do_not_keep_members_out(pair: Pair) -> None:
+    first, second = pair
+    address = parse_address(first.ask("status")["listens"][0])
+    strangers = [socket.create_connection(address, 10) for _ in range(100)]
+    try:
+        assert other_row(second)["status"] == "alive"
+        assert first.ask("status")["name"] == "desk"
+    finally:
+        for stranger in strangers:
+            stranger.close()
+
+
+def test_random_datagrams_at_the_beacon_hurt_nobody(folder) -> None:
+    with running(new_home(folder / "a"), listen="0.0.0.0:0") as agent:
+        chance = random.Random(2)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(1000):
+                try:
+                    sock.sendto(chance.randbytes(chance.randrange(1400)), (GROUP_V4, PORT))
+                except OSError:
+                    sock.sendto(chance.randbytes(1000), ("127.0.0.1", PORT))
+        assert agent.ask("status")["nodes_linked"] == 0
+        assert not [line for line in agent.ask("log", lines=1000) if line["name"] == "internal error"]
+
+
+def test_random_bytes_at_the_claim_door_get_no_byte_and_leave_the_ticket_good(pair: Pair) -> None:
+    class Seen(Exception):
+        pass
+
+    def knock(value: dict) -> None:
+        address = parse_address(value["addresses"][0])
+        for seed in range(3):
+            with socket.create_connection(address, 10) as sock:
+                sock.settimeout(20)
+                try:
+                    sock.sendall(random.Random(seed).randbytes(1 << 20))
+                    assert sock.recv(4096) == b""
+                except OSError:
+                    pass
+        raise Seen
+
+    with pytest.raises(Seen), Asking(pair[0].home) as asking:
+        asking.ask("invite", progress=knock, life_s=30)
+    assert not [line for line in pair[0].ask("log", lines=1000) if line["name"] == "internal error"]

@@ -18,7 +18,7 @@ import pytest
 from harness import Here, alive, eventually
 
 from worldos.errors import BadRequest, LeaseEnded, OverQuota, WorkerLost
-from worldos.lanes.cage import Bounds, Cages, clear_leftovers, name_of_host
+from worldos.lanes.cage import Cages
 from worldos.lanes.client import Door, Lane
 from worldos.lanes.host import LaneHost, LaneSpec, _temporary
 
@@ -315,13 +315,6 @@ def test_nothing_is_left_when_the_agent_is_killed(mechanism: str, tmp_path: Path
     assert eventually(lambda: not left_of(agent.pid))
 
 
-def test_limits_are_named() -> None:
-    assert "watch every 50 ms" in Cages("probe-w", kind="watch").describe()
-    best = Cages("probe-b")
-    assert best.kind in best.describe() or best.kind == "watch"
-    best.close()
-
-
 def test_a_worker_that_keeps_dying_at_birth_is_replaced_ever_more_slowly(here: Here) -> None:
     lease, doors = here.open(workers=1)
     deadline = time.monotonic() + 1.0
@@ -340,21 +333,3 @@ def test_a_worker_that_keeps_dying_at_birth_is_replaced_ever_more_slowly(here: H
 def test_the_spec_of_a_host_without_a_start_is_an_assertion() -> None:
     with pytest.raises(AssertionError):
         LaneHost().describe()
-
-
-def test_the_next_start_clears_the_cages_of_a_host_that_was_killed_with_its_nursery() -> None:
-    if mechanisms() == ["watch"]:
-        pytest.skip("no cgroup can be made here")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    stale = Cages(f"{dead.pid}.12345.abcdef")
-    sleeper = subprocess.Popen(["sleep", "300"])
-    cage = stale.open("lease", Bounds(memory_bytes=100_000_000))
-    for entrance in cage.entrances():
-        Path(entrance).write_text(str(sleeper.pid))
-    mine = Cages(name_of_host())
-    clear_leftovers()
-    assert sleeper.wait(5) == -signal.SIGKILL
-    assert not any(Path(folder).exists() for folder in stale.folders)
-    assert all(Path(folder).exists() for folder in mine.folders)
-    mine.close()

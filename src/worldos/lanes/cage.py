@@ -115,6 +115,14 @@ def _counter(path: Path, name: str) -> int:
     return 0
 
 
+def _runs(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
 def _cpu_ns_of(pids: list[int]) -> int:
     ticks = 0
     for pid in pids:
@@ -287,7 +295,7 @@ class _WatchCage:
         found = set(workers)
         for worker in workers:
             found.update(descendants(worker))
-        self._seen = {pid for pid in self._seen if Path(f"/proc/{pid}").exists()} | found
+        self._seen = {pid for pid in self._seen | found if _runs(pid)}
         return sorted(self._seen)
 
     def memory_bytes(self, pids: list[int]) -> int:
@@ -318,7 +326,7 @@ class _WatchCage:
         _signal(self.pids(workers), signal.SIGKILL)
 
     def remove(self) -> bool:
-        return not any(Path(f"/proc/{pid}").exists() for pid in self._seen)
+        return not any(_runs(pid) for pid in self._seen)
 
 
 def _rlimits(bounds: Bounds) -> dict[int, int]:

@@ -120,6 +120,7 @@ class Running:
         deadline_s: float | None = None
         try:
             while self._open and (deadline_s is None or time.monotonic() < deadline_s):
+                self._take_all(process)
                 wanted = set(self._open) if self._outbox.bytes_waiting < AHEAD_BYTES else set()
                 for fd in wanted - reading:
                     self._selector.register(fd, selectors.EVENT_READ)
@@ -133,7 +134,6 @@ class Running:
                     elif fd == ended and deadline_s is None:
                         self._selector.unregister(ended)
                         deadline_s = time.monotonic() + DRAIN_SECONDS
-                self._take_all(process)
         finally:
             os.close(ended)
             for fd in reading & self._open.keys():

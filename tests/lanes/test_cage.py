@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,16 +121,36 @@ def test_limits_are_named() -> None:
 def test_the_next_start_clears_the_cages_of_a_host_that_was_killed_with_its_nursery() -> None:
     if mechanisms() == ["watch"]:
         pytest.skip("no cgroup can be made here")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    stale = Cages(f"{dead.pid}.12345.abcdef")
+    stale, mine = Cages(name_of_host()), Cages(name_of_host())
     sleeper = subprocess.Popen(["sleep", "300"])
     cage = stale.open("lease", Bounds(memory_bytes=100_000_000))
     for entrance in cage.entrances():
         Path(entrance).write_text(str(sleeper.pid))
-    mine = Cages(name_of_host())
+    clear_leftovers()
+    assert sleeper.poll() is None, "its host lives"
+    while stale._locks:
+        os.close(stale._locks.pop())  # as the kernel does when a host is killed
     clear_leftovers()
     assert sleeper.wait(5) == -signal.SIGKILL
     assert not any(Path(folder).exists() for folder in stale.folders)
     assert all(Path(folder).exists() for folder in mine.folders)
     mine.close()
+
+
+def test_hosts_that_start_at_once_do_not_clear_each_other_away() -> None:
+    made: list[Cages] = []
+
+    def start() -> None:
+        for _ in range(10):
+            clear_leftovers()
+            made.append(Cages(name_of_host()))
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(Path(folder).exists() for cages in made for folder in cages.folders)
+    assert len({cages.kind for cages in made}) == 1
+    for cages in made:
+        cages.close()

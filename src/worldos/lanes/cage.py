@@ -5,13 +5,15 @@ Three mechanisms behind one small interface, tried in this order; ``describe`` s
 - *cgroup v1*, where its folders are writable;
 - *watch*: rlimits for each process, CPU affinity, and a look every 50 ms at what the processes of a lease take together.
 
-A cage has a name, so that leftovers of a killed agent are found and removed at the next start (``clear_leftovers``).
+The folder of a host's cages is locked (flock) while the host lives, so that the next start finds and removes what a killed
+one left (``clear_leftovers``), and nothing else: a lock says who lives in whatever namespace of processes.
 Memory in bytes, CPU in thousandths of a core. Source: Linux Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import secrets
@@ -27,6 +29,7 @@ from worldos.lanes.nursery import descendants, kill
 PIDS_MAX: Final = 512
 CPU_PERIOD_US: Final = 100_000
 KILL_SECONDS: Final = 5.0
+LOCK_TRIES: Final = 20
 WATCH_SLACK_BYTES: Final = (
     1 << 30
 )  # what one process may reserve above the lease before it gets MemoryError (no cgroup)
@@ -206,8 +209,9 @@ class _V1Cage:
             _signal(self.pids(workers), signal.SIGCONT)
 
     def kill(self, workers: list[int]) -> None:
-        _signal(self.pids(workers), signal.SIGKILL)
-        self.thaw(workers)
+        _signal([*self.pids(workers), *workers], signal.SIGKILL)
+        with contextlib.suppress(OSError):  # removed already
+            self.thaw(workers)
 
     def remove(self) -> bool:
         return not [folder for folder in self._at.values() if not _remove(folder)]
@@ -348,10 +352,11 @@ class Cages:
     def __init__(self, name: str, *, kind: str | None = None) -> None:
         self.name = ROOT_PREFIX + name
         self._roots: dict[str, Path] = {}
+        self._locks: list[int] = []
         self.kind = "watch"
         for candidate, prepare in (("cgroup v2", _v2_roots), ("cgroup v1", _v1_roots)):
             if kind in {None, candidate}:
-                roots = prepare(self.name)
+                roots = prepare(self.name, self._locks)
                 if roots:
                     self._roots, self.kind = roots, candidate
                     break
@@ -379,6 +384,8 @@ class Cages:
         """Kill what is left in any cage, and remove them all."""
         for root in self._roots.values():
             _clear(root)
+        while self._locks:
+            os.close(self._locks.pop())
 
 
 def _own_groups() -> dict[str, str]:
@@ -403,13 +410,15 @@ def _v1_parents() -> dict[str, Path]:
     return parents
 
 
-def _v1_roots(name: str) -> dict[str, Path]:
+def _v1_roots(name: str, locks: list[int]) -> dict[str, Path]:
     roots: dict[str, Path] = {}
     for controller, parent in _v1_parents().items():
-        with contextlib.suppress(OSError):
-            (parent / name).mkdir(exist_ok=True)
-            _write(parent / name / "cgroup.clone_children", "0")
-            roots[controller] = parent / name
+        lock = _locked(parent / name)
+        if lock is not None:
+            locks.append(lock)
+            with contextlib.suppress(OSError):
+                _write(parent / name / "cgroup.clone_children", "0")
+                roots[controller] = parent / name
     if {"memory", "pids"} <= roots.keys():
         return roots
     for root in roots.values():
@@ -428,7 +437,7 @@ def _v2_parent() -> Path | None:
     return None
 
 
-def _v2_roots(name: str) -> dict[str, Path]:
+def _v2_roots(name: str, locks: list[int]) -> dict[str, Path]:
     parent = _v2_parent()
     if parent is None:
         return {}
@@ -448,7 +457,10 @@ def _v2_roots(name: str) -> dict[str, Path]:
             (parent / "agent").mkdir(exist_ok=True)
             _write(parent / "agent" / "cgroup.procs", str(os.getpid()))
         _write(parent / "cgroup.subtree_control", wanted)
-        root.mkdir(exist_ok=True)
+        lock = _locked(root)
+        if lock is None:
+            return {}
+        locks.append(lock)
         _write(root / "cgroup.subtree_control", wanted)
     except OSError:
         return {}
@@ -477,16 +489,30 @@ def _clear(root: Path) -> bool:
 
 
 def name_of_host() -> str:
-    """Return a name for the cages of this process that says which process it is."""
-    return f"{os.getpid()}.{_started(os.getpid())}.{secrets.token_hex(4)}"
+    """Return a name for the cages of this process."""
+    return f"{os.getpid()}.{secrets.token_hex(6)}"
 
 
-def _started(pid: int) -> int:
-    """Return when a process started, in ticks since boot; 0 if there is none."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
+def _locked(folder: Path) -> int | None:
+    """Make a folder and lock it; return the descriptor that holds the lock, None if it cannot be made."""
+    for _ in range(LOCK_TRIES):
+        try:
+            folder.mkdir(exist_ok=True)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another host, at its start, took it for a leftover before it was locked
+            continue
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            time.sleep(0.001)
+            continue
+        if folder.is_dir() and os.fstat(lock).st_ino == folder.stat().st_ino:
+            return lock
+        os.close(lock)
+    return None
 
 
 def clear_leftovers() -> None:
@@ -497,6 +523,15 @@ def clear_leftovers() -> None:
         parents.extend([v2, v2.parent] if v2.name == "agent" else [v2])
     for parent in parents:
         for root in parent.glob(ROOT_PREFIX + "*"):
-            words = root.name.removeprefix(ROOT_PREFIX).split(".")
-            if len(words) == 3 and words[0].isdecimal() and str(_started(int(words[0]))) != words[1]:
+            try:
+                lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # its host lives
+                continue
+            else:
                 _clear(root)
+            finally:
+                os.close(lock)

@@ -87,8 +87,8 @@ def cold_starts(rounds: int, folder: str) -> None:
 
 
 def warm(rounds: int, near: str) -> None:
-    from worldos import use  # noqa: PLC0415 - not before the cold starts, which it would warm
-    from worldos.sdk import connection  # noqa: PLC0415
+    from worldos import use
+    from worldos.sdk import connection
 
     def lease(**words: Any) -> Callable[[], float]:
         def once() -> float:

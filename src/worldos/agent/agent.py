@@ -90,6 +90,7 @@ class Agent:
         self._journal: Journal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS
+        self._members_changed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[ClientId, set[asyncio.Task[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -149,6 +150,9 @@ class Agent:
             self._journal.append(event, effects)
         for effect in effects:
             self._carry_out(effect)
+        if self._members_changed:  # last: who was put out has been told so by then
+            self._members_changed = False
+            self._take_over_members()
         self._set_timer()
 
     def _carry_out(self, effect: Effect) -> None:
@@ -318,6 +322,9 @@ class Agent:
 
     def _save_keylog(self) -> None:
         homes.write_keylog(self.home, log_entries(self.node.keylog, self.node.keylog.entries))
+        self._members_changed = True
+
+    def _take_over_members(self) -> None:
         if self.network is not None:
             self.network.members_changed()
         if not self.node.is_member(self.node.node):

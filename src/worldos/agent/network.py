@@ -85,7 +85,8 @@ class Network:
         self.fabric.send(node, wire.encode(message))
 
     def forget(self, node: NodeId, why: str) -> None:
-        """Cut every link to a node."""
+        """Say what is still to be said to a node, and cut every link to it."""
+        self.fabric.flush_dirty()
         self.fabric.forget(node, why)
 
     def connect(self, node: NodeId, addresses: tuple[str, ...]) -> None:

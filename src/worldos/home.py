@@ -85,5 +85,5 @@ def default_home() -> Home:
         if sys.platform == "darwin":
             return Home(Path.home() / "Library" / "Application Support" / "worldos")
         return Home((Path(data) if data else Path.home() / ".local" / "share") / "worldos")
-    except RuntimeError as cause:
-        raise BadRequest("this user has no home folder", hint="name a place: WORLDOS_HOME=/path") from cause
+    except RuntimeError:
+        raise BadRequest("this user has no home folder", hint="name a place: WORLDOS_HOME=/path") from None

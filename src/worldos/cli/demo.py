@@ -57,11 +57,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
-    app.command("demo")(demo)
+    app.command("demo", rich_help_panel=output.WORK)(demo)
 
 
 def demo(
-    folder: Path | None = typer.Argument(None, help="Your photos (default: those that come with the source)."),
+    folder: Path | None = typer.Argument(
+        None, metavar="[FOLDER]", help="Your photos (default: those that come with the source)."
+    ),
     results: Path = typer.Option(Path("wos-demo"), "--out", help="Where the edited photos go."),
     repeat: int = typer.Option(2, min=1, max=50, help="Edit each photo so many times, for a longer run."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),

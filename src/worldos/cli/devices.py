@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         ("leave", leave),
         ("recover", recover),
     ):
-        app.command(name)(command)
+        app.command(name, rich_help_panel=output.YOUR_MACHINES)(command)
 
 
 def invite(
@@ -64,7 +64,7 @@ def invite(
 
 
 def join(
-    ticket: str = typer.Argument(help="What wos invite printed on a machine of yours."),
+    ticket: str = typer.Argument(metavar="TICKET", help="What wos invite printed on a machine of yours."),
     name: str = typer.Option("", help="What to call this machine (default: its host name)."),
     place: str = typer.Option("", help="Where it stands."),
     listen: str = typer.Option("", help="Let your other machines connect to this one, at HOST:PORT."),
@@ -125,7 +125,7 @@ def devices(as_json: bool = JSON) -> None:
 
 
 def revoke(
-    device: str = typer.Argument(help="Its name, or its id (or the beginning of it)."),
+    device: str = typer.Argument(metavar="DEVICE", help="Its name, or its id (or the beginning of it)."),
     yes: bool = YES,
     as_json: bool = JSON,
 ) -> None:

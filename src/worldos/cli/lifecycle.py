@@ -17,7 +17,7 @@ import typer
 from worldos.agent import home as homes
 from worldos.cli import output
 from worldos.config import Home, Settings, default_home, parse_listen, read_settings, write_settings
-from worldos.errors import BadRequest, NoAgent, Unreachable, WorldError
+from worldos.errors import BadRequest, DiskFull, NoAgent, Refused, Unreachable, WorldError
 from worldos.model.resource import Kind
 from worldos.sdk.asking import Asking
 
@@ -28,11 +28,10 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 UNIT = """[Unit]
 Description=World OS: this machine as part of one computer
-After=network-online.target
 
 [Service]
-Environment=WORLDOS_HOME={home}
-ExecStart={python} -m worldos.agent
+Environment="WORLDOS_HOME={home}"
+ExecStart="{python}" -m worldos.agent
 Restart=on-failure
 RestartSec=2
 KillMode=mixed
@@ -45,10 +44,8 @@ WantedBy=default.target
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command("up")(up)
-    app.command("down")(down)
-    app.command("status")(status)
-    app.command("drain")(drain)
+    for name, command in (("up", up), ("down", down), ("status", status), ("drain", drain)):
+        app.command(name, rich_help_panel=output.THIS_MACHINE)(command)
 
 
 def up(
@@ -146,7 +143,11 @@ def drain(
 
 def start_agent(home: Home) -> None:
     """Start an agent that outlives this command, and wait until it is ready; raise with its own words if it fails."""
-    with home.log_file.open("ab") as log:
+    try:
+        log = home.log_file.open("ab")
+    except OSError as cause:
+        raise DiskFull(f"{home.log_file} cannot be written") from cause
+    with log, output.waiting("the agent looks at this machine"):
         os.fchmod(log.fileno(), 0o600)
         process = subprocess.Popen(
             [sys.executable, "-m", "worldos.agent", "--home", str(home.path)],
@@ -156,14 +157,15 @@ def start_agent(home: Home) -> None:
             start_new_session=True,
             cwd="/",
         )
-    assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
-    line = process.stdout.readline().decode("utf-8", "replace").strip() if readable else ""
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+        line = process.stdout.readline().decode("utf-8", "replace").strip() if readable else ""
     if line.startswith("ready"):
         return
     if not line:
         raise Unreachable("the agent did not start", hint=f"its last words are in {home.log_file}")
-    raise WorldError(line.removeprefix("failed "))
+    kinds = {kind.exit_code: kind for kind in (BadRequest, Refused, Unreachable)}
+    raise kinds.get(process.wait(START_TIMEOUT_S), WorldError)(line.removeprefix("failed "))
 
 
 def wait_until_stopped(home: Home, pid: int) -> None:
@@ -227,11 +229,20 @@ def _show_up(found: dict[str, Any]) -> None:
         output.out.print("Try it: [bold]wos run -- uname -a[/]")
 
 
+def unit_text(home: Home) -> str:
+    """Return the systemd user unit of a home's agent."""
+    home_text, python = (str(path).replace("%", "%%").replace('"', '\\"') for path in (home.path, sys.executable))
+    return UNIT.format(home=home_text, python=python)
+
+
 def _install_service(home: Home) -> None:
     folder = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "systemd" / "user"
-    folder.mkdir(parents=True, exist_ok=True)
     unit = folder / "worldos.service"
-    unit.write_text(UNIT.format(home=home.path, python=sys.executable), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unit.write_text(unit_text(home), encoding="utf-8")
+    except OSError as cause:
+        raise DiskFull(f"{unit} cannot be written") from cause
     output.err.print(f"wrote {unit}")
     systemctl = shutil.which("systemctl")
     if systemctl is None:

@@ -21,12 +21,15 @@ NS = 1_000_000_000
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command("nodes")(nodes)
-    app.command("resources")(resources)
-    app.command("resource")(resource)
-    app.command("leases")(leases)
-    app.command("log")(log)
-    app.command("top")(top)
+    for name, command in (
+        ("nodes", nodes),
+        ("resources", resources),
+        ("resource", resource),
+        ("leases", leases),
+        ("log", log),
+        ("top", top),
+    ):
+        app.command(name, rich_help_panel=output.LOOK)(command)
 
 
 def nodes(as_json: bool = JSON) -> None:
@@ -51,7 +54,7 @@ def resources(
     place: str = typer.Option("", help="Stands at this place or below it."),
     near: str = typer.Option("", help="'me', a node, or a place."),
     where: str = typer.Option("", help='A comparison: "memory >= 8GB and not battery".'),
-    text: str = typer.Argument("", help="Any text in its name, kind, tags or place."),
+    text: str = typer.Argument("", metavar="[TEXT]", help="Any text in its name, kind, tags or place."),
     as_json: bool = JSON,
 ) -> None:
     """Find resources, by anything that is known of them."""
@@ -81,7 +84,7 @@ def resources(
 
 
 def resource(
-    name: str = typer.Argument(help="Its id or URI, as wos resources shows it."),
+    name: str = typer.Argument(metavar="RESOURCE", help="Its id or URI, as wos resources shows it."),
     as_json: bool = JSON,
 ) -> None:
     """Show one resource, with the history of its life."""

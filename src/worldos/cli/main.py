@@ -28,22 +28,28 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True),
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         print(f"wos {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and end.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    del version
 
 
 COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
-    "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "run": ("run",),
-    "replay": ("replay",),
     "demo": ("demo",),
+    "look": ("nodes", "resources", "resource", "leases", "log", "top"),
+    "replay": ("replay",),
 }
 """Which module brings which commands, in the order of ``wos --help``: only the one that is needed is loaded."""
 
@@ -78,7 +84,7 @@ def _run() -> None:
     """Run the command, and see to it that its whole answer is out before its exit code says so."""
     try:
         try:
-            app()
+            app(prog_name="wos")
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

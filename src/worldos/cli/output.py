@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     out: Console
     err: Console
 
+THIS_MACHINE, YOUR_MACHINES, WORK, LOOK = "This machine", "Your machines", "Work", "Look"
+"""The groups of commands in ``wos --help``."""
+
 MS_US = 1000
 PIPE_COLUMNS = 220  # a table that goes into a pipe is never folded
+NARROW_COLUMNS = 60
+COLUMN_LEAST = 12  # narrower columns cannot be read
 BOLD, RED, PLAIN = "\x1b[1m", "\x1b[1;31m", "\x1b[0m"
 
 
@@ -48,16 +53,29 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, right: Itera
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    aligned = set(right)
-    for column in columns:
-        grid.add_column(column, justify="right" if column in aligned else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(str(cell) for cell in row))
+    names, cells = list(columns), [[str(cell) for cell in row] for row in rows]
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_COLUMNS)
+    elif console.width < NARROW_COLUMNS < COLUMN_LEAST * len(names):
+        _list(console, names, cells)
+        return
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    aligned = set(right)
+    for column in names:
+        grid.add_column(column, justify="right" if column in aligned else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*row)
     console.print(grid)
+
+
+def _list(console: Console, columns: list[str], rows: list[list[str]]) -> None:
+    """Print what would be a table of many columns one below the other: the terminal is too narrow for it."""
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                console.print(f"[bold]{column.lower()}[/] {cell}", soft_wrap=True)
+        console.print()
 
 
 @contextmanager

@@ -18,11 +18,13 @@ MS = 1_000_000
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
-    app.command("replay")(replay_journal)
+    app.command("replay", rich_help_panel=output.LOOK)(replay_journal)
 
 
 def replay_journal(
-    journal: Path | None = typer.Argument(None, help="A journal file (default: the newest of this node)."),
+    journal: Path | None = typer.Argument(
+        None, metavar="[JOURNAL]", help="A journal file (default: the newest of this node)."
+    ),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Print each event and its effects."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:

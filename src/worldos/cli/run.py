@@ -24,7 +24,7 @@ DOORS_TIMEOUT_S = 30.0
 def register(app: typer.Typer) -> None:
     """Add this command."""
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    app.command("run", context_settings=settings)(run)
+    app.command("run", context_settings=settings, rich_help_panel=output.WORK)(run)
 
 
 class _Hearer:
@@ -60,7 +60,7 @@ class _Hearer:
 
 
 def run(
-    command: list[str] = typer.Argument(help="The command and its arguments, after --."),
+    command: list[str] = typer.Argument(metavar="COMMAND...", help="The command and its arguments, after --."),
     cpu: str = typer.Option("1", "--cpu", help="Cores: 2, 0.5, 500m."),
     memory: str = typer.Option("", help="Memory that it may take: 1GB. More ends it."),
     gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),

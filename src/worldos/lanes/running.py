@@ -18,6 +18,7 @@ from typing import Final
 
 from worldos.errors import BadRequest, PeerBroke, WorldError
 from worldos.lanes import parcel, wire
+from worldos.lanes.overuse import stopped_for_memory
 from worldos.lanes.wire import Frame, FrameKind
 
 GRACE_SECONDS: Final = 2.0
@@ -26,6 +27,7 @@ CHUNK_BYTES: Final = 64 * 1024
 AHEAD_BYTES: Final = 1024 * 1024
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
+OVERUSED: Final = "the command took more memory than was leased, and was stopped for it; ask for more: --memory 4GB"
 SIGNALS: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
 )
@@ -83,6 +85,7 @@ class Running:
     def _execute(self, order: wire.Exec, folder: Path) -> tuple[int, str]:
         if not order.argv:
             raise BadRequest("an empty command")
+        stopped = stopped_for_memory()
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
                 order.argv,
@@ -105,7 +108,8 @@ class Running:
         finally:
             _kill_group(process.pid, signal.SIGKILL)
         code = process.wait()
-        return (128 - code, "") if code < 0 else (code, "")
+        why = OVERUSED if code and stopped_for_memory() > stopped else ""
+        return (128 - code, why) if code < 0 else (code, why)
 
     def _relay(self, process: subprocess.Popen[bytes]) -> None:
         """Carry bytes both ways until the command has ended and its pipes are empty."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from worldos.config import Home
-from worldos.errors import NoAgent, PeerBroke, Unreachable
+from worldos.errors import BadRequest, NoAgent, PeerBroke, Unreachable
 from worldos.model.local import (
     LOCAL_VERSION,
     Answer,
@@ -85,7 +85,10 @@ class Asking:
         self._socket.close()
 
     def _send(self, message: FromClient) -> None:
-        body = _encoder.encode(message)
+        try:
+            body = _encoder.encode(message)
+        except UnicodeEncodeError as cause:
+            raise BadRequest("a name in this request is not UTF-8 text", hint="write it in UTF-8") from cause
         try:
             self._socket.sendall(LENGTH.pack(len(body)) + body)
         except OSError as cause:

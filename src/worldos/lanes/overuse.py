@@ -1,0 +1,38 @@
+"""What the kernel says of memory in the cgroup that this process is in: how often it stopped something that took too much.
+
+Where limits are held without cgroups nothing is counted, and nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def stopped_for_memory() -> int:
+    """Return how many processes the kernel has stopped for memory here so far; 0 where it does not count."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return _counted(CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control")
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            return _counted(CGROUPS / path.lstrip("/") / "memory.events")
+    return 0
+
+
+def _counted(file: Path) -> int:
+    try:
+        for line in file.read_text("ascii").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+    except (OSError, ValueError):
+        return 0
+    return 0

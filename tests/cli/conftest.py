@@ -1,0 +1,88 @@
+"""The real command against a real agent; whole outputs are compared with files that ``--rewrite`` writes anew."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.agent.agents import RunningAgent, new_home, running
+
+from worldos.home import Home
+
+SNAPSHOTS = Path(__file__).with_name("snapshots")
+COMMAND_S = 60
+Run = subprocess.CompletedProcess[str]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite", action="store_true", help="write the expected outputs of tests/cli anew")
+
+
+@pytest.fixture
+def expected(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with a snapshot of this name."""
+
+    def compare(name: str, text: str) -> None:
+        file = SNAPSHOTS / f"{name}.txt"
+        clean = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n") + "\n"
+        if request.config.getoption("--rewrite", default=False):
+            file.write_text(clean)
+        assert clean == file.read_text(), "pytest tests/cli --rewrite takes over the new text; read the diff"
+
+    return compare
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="wos-c-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def agent() -> Iterator[RunningAgent]:
+    folder = Path(tempfile.mkdtemp(prefix="wos-s-"))
+    with running(new_home(folder / "desk")) as agent:
+        yield agent
+    shutil.rmtree(folder)
+
+
+def environ(home: Home, **more: str) -> dict[str, str]:
+    return {**os.environ, "WORLDOS_HOME": str(home.path), "COLUMNS": "200", "NO_COLOR": "1", **more}
+
+
+def command(*words: str | bytes) -> list[str | bytes]:
+    return [sys.executable, "-P", "-m", "worldos.cli.main", *words]
+
+
+def wos(home: Home, *words: str | bytes, stdin: str = "", cwd: Path | None = None, **more: str) -> Run:
+    """Run a command to its end. A traceback or a bug report is never right."""
+    run = subprocess.run(
+        command(*words),
+        env=environ(home, **more),
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=COMMAND_S,
+        cwd=cwd,
+        check=False,
+    )
+    assert "Traceback" not in run.stderr, run.stderr
+    assert "mistake of World OS itself" not in run.stderr, run.stderr
+    return run
+
+
+def fails(run: Run, code: int, *said: str) -> None:
+    """It failed with this exit code, and said this, and what to do."""
+    assert run.returncode == code, f"{run.returncode}: {run.stdout}{run.stderr}"
+    text = " ".join(run.stderr.replace("│", " ").split())
+    for part in said:
+        assert part in text, text
+    assert run.stdout == ""

@@ -369,7 +369,8 @@ class Node(msgspec.Struct, kw_only=True):
                 why = "its node is gone" if status is Status.DEAD else "its node left"
                 lost = self.uses.held.node_dead(node, why)
                 effects.extend(self._replace(now_ns, lost))
-                if status is Status.DEAD:  # it may only be cut off: the word waits for it, and frees its capacity at once
+                if status is Status.DEAD:
+                    # It may only be cut off: the word waits for it, and frees its capacity at once.
                     leases = [each.held.terms.lease for each in lost]
                     effects.extend(Send(node=node, message=LeaseRelease(lease=lease)) for lease in leases)
                 if status is Status.LEFT:

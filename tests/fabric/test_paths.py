@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldos.fabric.limits import DOUBT_NS, LINK_SILENT_NS_MAX, MS, PROBE_NS, SECOND, SETTLE_NS, TICK_NS
+from worldos.fabric.limits import DOUBT_NS, LINK_SILENT_NS_MAX, MS, PROBE_NS, SECOND, SETTLE_NS, SPARE_KEPT_NS, TICK_NS
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay
 
 
@@ -192,3 +192,12 @@ def test_the_way_in_use_is_always_one_that_is_up(story: list[tuple[str, int]]) -
             case _:
                 pass
         assert (world.paths.active in world.paths.ways) if world.paths.ways else world.paths.active is None
+
+
+def test_a_spare_that_nobody_needs_is_closed() -> None:
+    world = World()
+    direct, spare = world.add(FakeWay()), world.add(FakeWay(via="c"))
+    world.run(2 * SPARE_KEPT_NS, busy=True)
+    assert world.paths.ways == [direct, spare]
+    world.run(SPARE_KEPT_NS + 2 * TICK_NS)
+    assert world.paths.ways == [direct]

@@ -85,6 +85,7 @@ class Channel:
         "number",
         "pending_bytes",
         "priority",
+        "relayed",
     )
 
     def __init__(self, session: Session, number: int, priority: int, receiver: Receiver | None) -> None:
@@ -106,6 +107,7 @@ class Channel:
         self._chunks: deque[Bytes | LastWords] = deque()
         self.closed = False
         self.pending_bytes = 0
+        self.relayed = False  # it carries somebody's link, not work of these two nodes
 
     @property
     def node(self) -> NodeId:

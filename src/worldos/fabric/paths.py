@@ -27,6 +27,7 @@ from worldos.fabric.limits import (
     PROBE_NS,
     SETTLE_NS,
     SETTLE_NS_MAX,
+    SPARE_KEPT_NS,
     UNACKED_ASK_NS,
 )
 
@@ -63,9 +64,10 @@ class Use(Generic[W]):
 
 @dataclass(frozen=True, slots=True)
 class Drop(Generic[W]):
-    """Close this way: it is silent."""
+    """Close this way."""
 
     way: W
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Paths(Generic[W]):
         self._up_ns: dict[int, int] = {}  # by id(way): since when it is up
         self._pinged_ns: dict[int, int] = {}
         self._settle_ns = SETTLE_NS
+        self._needed_ns = 0  # when a spare was last good for something
         self._returned_ns = -FAILED_SOON_NS  # when traffic last went back to a direct way
 
     def add(self, way: W, now_ns: int) -> list[Action[W]]:
@@ -134,9 +137,13 @@ class Paths(Generic[W]):
     def tick(self, now_ns: int, *, unacked: bool, busy: bool) -> list[Action[W]]:
         """Ask, drop, choose. ``unacked``: data wait for an acknowledgement; ``busy``: channels are open."""
         actions: list[Action[W]] = []
+        if busy or self.active is None or self.active.via or self.in_doubt(now_ns):
+            self._needed_ns = now_ns
         for way in self.ways:
             if way.silent_ns(now_ns) >= max(LINK_SILENT_NS_MAX, 2 * _doubt_ns(way)):
-                actions.append(Drop(way))
+                actions.append(Drop(way, "silent for too long"))
+            elif way.via and way is not self.active and now_ns - self._needed_ns >= SPARE_KEPT_NS:
+                actions.append(Drop(way, "a spare that nobody needs"))
             elif now_ns - self._pinged_ns[id(way)] >= self._pause_ns(way, now_ns, unacked=unacked, busy=busy):
                 actions.append(self._ask(way, now_ns))
         if self.active is None or self.in_doubt(now_ns) or (busy and not self.has_relay()):

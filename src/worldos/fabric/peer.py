@@ -138,7 +138,7 @@ class Peer:
         """Look after time: called every ``TICK_NS``."""
         session = self.session
         unacked = session.inflight_bytes > 0
-        self._act(self.paths.tick(now_ns, unacked=unacked, busy=bool(session.channels)))
+        self._act(self.paths.tick(now_ns, unacked=unacked, busy=session.busy))
         if not self.links and now_ns - self._lost_ns > SESSION_SILENT_NS_MAX:
             self._lost_ns = now_ns
             self._restart_session(self._host.fresh_id(), "not reached for too long")
@@ -316,8 +316,8 @@ class Peer:
                     way.ping(self._host.now_ns())
                 case Use(way):
                     self._use(way)
-                case Drop(way):
-                    way.abort("silent for too long")
+                case Drop(way, why):
+                    way.abort(why)
                 case SeekRelay():
                     self._host.seek_relay(self)
                 case _:

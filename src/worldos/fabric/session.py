@@ -103,6 +103,11 @@ class Session:
         """The highest sequence number that the peer acknowledged."""
         return self._acked
 
+    @property
+    def busy(self) -> bool:
+        """Whether these two nodes work together: a channel is open that is not somebody's relayed link."""
+        return any(not channel.relayed for channel in self.channels.values())
+
     def meet(self, peer_id: int, known: int, ack: int) -> bool:
         """Take the peer's Hello of a link. False: the peer lost its half, so this one is void."""
         if peer_id == 0:
@@ -139,6 +144,7 @@ class Session:
             raise BadRequest("all channel numbers of this session are used up")
         self._next_channel += 2
         channel = self.channels[number] = Channel(self, number, priority, receiver)
+        channel.relayed = kind == frame.RELAY
         self.queue(kind, priority, number, hello)
         return channel
 
@@ -308,7 +314,8 @@ class Session:
             channel.refuse("too many channels")
             return
         self.channels[number] = channel
-        if kind == frame.RELAY:
+        channel.relayed = kind == frame.RELAY
+        if channel.relayed:
             self._owner.session_relay(channel, hello)
         else:
             self._owner.session_opened(channel, hello)

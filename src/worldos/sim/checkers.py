@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from worldos.kernel.effects import CloseLane, Effect, OpenLane, Send, Tell
 from worldos.kernel.events import ClockTicked, Event, PathMeasured, PeerSaid
 from worldos.model.ids import LeaseId, NodeId, ResourceId
@@ -25,7 +23,7 @@ from worldos.model.limits import SECOND
 from worldos.model.local import LeaseLost, UseGranted
 from worldos.model.swim import Ack, Nack, Ping, PingRequest
 from worldos.model.wire import OfferTold
-from worldos.node import Node
+from worldos.sim.journal import MemoryJournal
 from worldos.sim.machine import Machine
 from worldos.sim.programs import Program
 
@@ -36,10 +34,6 @@ OVERDUE: Final = frozenset({"released", "expired"})  # why a node ends a lease t
 ALL_EVERY_NS: Final = 2 * SECOND
 REPLAY_EVENTS: Final = 400
 QUIET: Final = frozenset({Ping, Ack, PingRequest, Nack, ClockTicked, PathMeasured})  # alone, they change no lease
-
-_encode = msgspec.msgpack.Encoder().encode
-_events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-_nodes: msgspec.msgpack.Decoder[Node] = msgspec.msgpack.Decoder(Node)
 
 
 class Violation(AssertionError):
@@ -193,27 +187,24 @@ class Safety:
 
 
 class Replay:
-    """One node's journal, kept in memory: a snapshot, then every event with its effects."""
+    """The journal of one node's life, from now on."""
 
-    def __init__(self, world: World, machine: Machine) -> None:
-        self.world = world
+    def __init__(self, machine: Machine) -> None:
+        assert machine.node is not None
         self.machine = machine
         self.boot = machine.boot
-        assert machine.node is not None
-        self.snapshot = _encode(machine.node)
-        self.events: list[tuple[bytes, bytes]] = []
+        self.journal = MemoryJournal(machine.node, REPLAY_EVENTS)
 
     def stepped(self, machine: Machine, event: Event, effects: list[Effect]) -> None:
         """Write the step down."""
-        if machine is self.machine and machine.boot == self.boot and len(self.events) < REPLAY_EVENTS:
-            self.events.append((_encode(event), _encode(effects)))
+        if machine is self.machine and machine.boot == self.boot:
+            self.journal.append(event, effects)
 
     def check(self) -> None:
         """Run the journal again."""
-        node = _nodes.decode(self.snapshot)
-        for number, (event, effects) in enumerate(self.events):
-            if _encode(node.handle(_events.decode(event))) != effects:
-                raise Violation(f"{self.machine.name} replays event {number} of {len(self.events)} differently")
+        for number, (event, _, same) in enumerate(self.journal.replay()):
+            if not same:
+                raise Violation(f"{self.machine.name} replays event {number} ({type(event).__name__}) differently")
 
 
 def check_calls(world: World, programs: list[Program]) -> None:

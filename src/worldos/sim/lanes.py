@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from worldos.model.ids import LeaseId, NodeId
+from worldos.model.ids import LeaseId
 from worldos.model.limits import MS
 from worldos.model.need import LeaseTerms, workers_of
 from worldos.sim.machine import Machine
@@ -106,15 +106,30 @@ class Worker:
 class Lane:
     """The workers of one lease."""
 
-    __slots__ = ("guest", "holder", "lease", "machine", "open", "workers")
+    __slots__ = ("guest", "lease", "machine", "open", "workers")
 
-    def __init__(self, machine: Machine, holder: NodeId, lease: LeaseId) -> None:
+    def __init__(self, machine: Machine, lease: LeaseId) -> None:
         self.machine = machine
-        self.holder = holder
         self.lease = lease
         self.open = True
         self.workers: list[Worker | None] = []
         self.guest: Holder | None = None
+
+
+class MachineLanes:
+    """The lanes of one machine, as its node's shell opens and ends them."""
+
+    def __init__(self, lanes: Lanes, machine: Machine) -> None:
+        self._lanes = lanes
+        self._machine = machine
+
+    def open(self, terms: LeaseTerms) -> None:
+        """Begin to staff a lease."""
+        self._lanes.open(self._machine, terms)
+
+    def end(self, lease: LeaseId) -> None:
+        """End everything that runs under a lease."""
+        self._lanes.close(lease)
 
 
 class Lanes:
@@ -127,14 +142,14 @@ class Lanes:
 
     # -- what the nodes want ----------------------------------------------------------------------------------------------
 
-    def open(self, machine: Machine, holder: NodeId, terms: LeaseTerms) -> None:
+    def open(self, machine: Machine, terms: LeaseTerms) -> None:
         """Begin to staff a lease."""
-        lane = self.lanes[terms.lease] = Lane(machine, holder, terms.lease)
+        lane = self.lanes[terms.lease] = Lane(machine, terms.lease)
         lane.workers = [None] * workers_of(terms.need)
         for place in range(len(lane.workers)):
             self.world.later(START_NS, self.world.on, machine, self._staff, lane, place)
 
-    def close(self, machine: Machine, lease: LeaseId) -> None:
+    def close(self, lease: LeaseId) -> None:
         """End everything that runs under a lease."""
         lane = self.lanes.pop(lease, None)
         if lane is not None:

@@ -6,12 +6,15 @@ starts again has granted nothing. A machine that loses its disk is another devic
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from worldos.model.ids import NodeId, short
+from worldos.model.wire import PeerMessage
 from worldos.node import NEVER_NS, Node
+from worldos.ports import Lanes, Wire
 from worldos.sim.clock import Clock
 from worldos.trust.certs import root_certificate
 from worldos.trust.keylog import (
@@ -43,6 +46,7 @@ class Machine:
         "facts",
         "id",
         "key",
+        "lanes",
         "lost",
         "name",
         "node",
@@ -51,8 +55,10 @@ class Machine:
         "running",
         "size",
         "streams",
+        "unsent",
         "up",
         "waiting",
+        "wire",
     )
 
     def __init__(self, number: int, key: DeviceKey, clock: Clock) -> None:
@@ -74,6 +80,9 @@ class Machine:
         self.facts: dict[str, int | bool | str] = {}
         self.admitted = False
         self.streams: dict[NodeId, Stream] = {}  # to whom it has a session now
+        self.unsent: dict[NodeId, deque[tuple[int, PeerMessage]]] = {}  # ... and to whom not yet
+        self.wire: Wire
+        self.lanes: Lanes
 
     def switch(self, *, up: bool, paused: bool = False) -> None:
         """Switch it on or off, stop it or let it go on."""

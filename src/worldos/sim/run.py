@@ -111,7 +111,7 @@ class Run:
     def _record(self) -> None:
         running = [machine for machine in self.world.machines if machine.running]
         if self._busy and running:
-            self.replay = Replay(self.world, running[int(self.world.dice.random() * len(running))])
+            self.replay = Replay(running[int(self.world.dice.random() * len(running))])
             self.world.watchers.append(self.replay)
 
     def _probe(self) -> None:

@@ -74,6 +74,25 @@ class Session:
         self.streams = (Stream(self, one, other), Stream(self, other, one))
 
 
+class MachineWire:
+    """The sessions of one machine, as its node's shell uses them."""
+
+    def __init__(self, sessions: Sessions, machine: Machine) -> None:
+        self._sessions = sessions
+        self._machine = machine
+
+    def send(self, node: NodeId, message: PeerMessage) -> None:
+        """Let a message travel."""
+        self._sessions.send(self._machine, node, message)
+
+    def forget(self, node: NodeId, why: str) -> None:
+        """End the session with a node."""
+        self._machine.unsent.pop(node, None)
+        stream = self._machine.streams.get(node)
+        if stream is not None:
+            self._sessions.end(stream.session)
+
+
 class Sessions:
     """The network between all machines of a world."""
 
@@ -90,11 +109,11 @@ class Sessions:
     # -- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool = False) -> None:
-        """Let something travel; without a session there is no way to send it."""
+        """Let something travel."""
         world = self.world
         stream = source.streams.get(target)
         if stream is None:
-            self._lose(what, is_word=is_word)
+            self._keep(source, target, what, is_word=is_word)
             return
         due_ns = world.now_ns + LATENCY_NS + int(world.dice.random() * LATENCY_NS)
         if stream.session.via is not None:
@@ -119,6 +138,13 @@ class Sessions:
         stream.last_ns = due_ns
         stream.queue.append((due_ns, what, is_word))
         world.call_at(due_ns, self._pump, stream)
+
+    def _keep(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool) -> None:
+        """Without a session a message waits for the first link; a channel is broken."""
+        if isinstance(what, Word) or self.harsh or source.node is None or not source.node.is_member(target):
+            self._lose(what, is_word=is_word)
+        else:
+            source.unsent.setdefault(target, deque()).append((self.world.now_ns, what))
 
     def _lose(self, what: PeerMessage | Word, *, is_word: bool) -> None:
         self.lost += 1
@@ -232,6 +258,10 @@ class Sessions:
             self.made += 1
             session = self.sessions[one.number, other.number] = Session(one, other, self.made)
             one.streams[other.id], other.streams[one.id] = session.streams
+            for stream in session.streams:
+                for at_ns, what in stream.source.unsent.pop(stream.target.id, ()):
+                    if self.world.now_ns - at_ns < SESSION_SILENT_NS:
+                        self.send(stream.source, stream.target.id, what)
         if session.up:
             return
         session.up, session.via, session.cut_ns = True, way[0], -1
@@ -280,12 +310,6 @@ class Sessions:
             for me, peer in ((session.one, session.other), (session.other, session.one)):
                 if me.boot == session.boots[me is session.other]:
                     self._unlinked(me, peer)
-
-    def end_between(self, one: Machine, other: Machine) -> None:
-        """Cut every link between two machines for good (one is no member any more), or until the next handshake."""
-        session = self._of(one, other)
-        if session is not None:
-            self.end(session)
 
     def _moved(self, session: Session, via: Machine | None) -> None:
         if session.up and session.via is via:

@@ -24,9 +24,9 @@ from worldos.model.wire import PeerMessage
 from worldos.node import NEVER_NS, new_node
 from worldos.sim import machine as machines
 from worldos.sim.clock import Clock, rate_by_chance
-from worldos.sim.lanes import Lanes
+from worldos.sim.lanes import Lanes, MachineLanes
 from worldos.sim.machine import Machine
-from worldos.sim.sessions import Sessions
+from worldos.sim.sessions import MachineWire, Sessions
 from worldos.trust.keylog import KeyLog
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
@@ -117,10 +117,10 @@ class World:
         self.trace.append((self.now_ns, machine.number, event, effects))
         for watcher in self.watchers:
             watcher.stepped(machine, event, effects)
-        send = self.sessions.send
+        send = machine.wire.send
         for effect in effects:
             if type(effect) is Send:
-                send(machine, effect.node, effect.message)
+                send(effect.node, effect.message)
             else:
                 self._carry_out(machine, effect)
         if node.due_ns < machine.due_ns:
@@ -147,17 +147,15 @@ class World:
             case Tell():
                 self.later(LOCAL_NS, self._tell, machine, machine.boot, effect.client, effect.message)
             case OpenLane():
-                self.lanes.open(machine, effect.holder, effect.terms)
+                machine.lanes.open(effect.terms)
             case CloseLane():
-                self.lanes.close(machine, effect.lease)
+                machine.lanes.end(effect.lease)
             case SaveKeyLog():
                 assert machine.node is not None
                 machine.entries = dict(machine.node.keylog.entries)
                 self.sessions.reconsider()
             case Forget():
-                other = self.by_id.get(effect.node)
-                if other is not None:
-                    self.sessions.end_between(machine, other)
+                machine.wire.forget(effect.node, effect.why)
             case Connect() | Notice():
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
@@ -195,6 +193,8 @@ class World:
         if self._drift:
             clock.set_rate(self.now_ns, rate)
         machine = Machine(number, machines.device_key(number), clock)
+        machine.wire = MachineWire(self.sessions, machine)
+        machine.lanes = MachineLanes(self.lanes, machine)
         machine.entries = dict(entries)
         machine.size = SIZES[int(self.dice.random() * len(SIZES))]
         machine.facts = {"arch": "x86_64", "speed_mips": 2000 + int(self.dice.random() * 20_000)}
@@ -261,6 +261,7 @@ class World:
     def _stop(self, machine: Machine) -> None:
         machine.switch(up=False)
         machine.waiting.clear()
+        machine.unsent.clear()
         for client, (home, program) in list(self.clients.items()):
             if home is machine:
                 del self.clients[client]

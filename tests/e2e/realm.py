@@ -45,7 +45,7 @@ class Machine:
         self.lab = lab
         self.name = name
         self.home = Home(lab.folder / f"home-{name}")
-        self.scratch = lab.folder / "tmp"
+        self.scratch = lab.folder / f"tmp-{name}"  # two machines share no folder
         self.scratch.mkdir(mode=0o700, exist_ok=True)
         self.prefix = list(prefix)
         self.node = ""
@@ -202,10 +202,7 @@ class Realm:
     def program(self, machine: Machine, **options: Any) -> Program:
         """Start ``programs.py`` on a machine with these options."""
         self._programs += 1
-        log = self.lab.folder / f"calls-{self._programs}"
-        log.touch()
-        words = json.dumps({"log": str(log), **options})
-        return Program(machine.run([sys.executable, "-P", PROGRAMS, words], cwd=self.lab.folder), log)
+        return program_on(machine, f"calls-{self._programs}", **options)
 
 
 class Call:
@@ -256,7 +253,10 @@ class Program:
             found[:] = [call for call in self.calls() if call.node == node and not call.ended_ns]
             return bool(found)
 
-        until(some, within_s, f"calls run on {node[:8]}\n{self.run.said()}")
+        try:
+            until(some, within_s, f"calls run on {node[:8]}")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.run.said()}") from None
         return found
 
     def end(self, within_s: float = 60.0) -> dict[str, Any]:
@@ -275,6 +275,14 @@ class Program:
             for c in lost
         }
         return sorted((began_ns - at_ns) / 1e6 for began_ns in again.values() if began_ns)
+
+
+def program_on(machine: Machine, name: str, **options: Any) -> Program:
+    """Start ``programs.py`` on a machine with these options; its log in the lab's folder has this name."""
+    log = machine.lab.folder / name
+    log.touch()
+    words = json.dumps({"log": str(log), **options})
+    return Program(machine.run([sys.executable, "-P", PROGRAMS, words], cwd=machine.lab.folder), log)
 
 
 def invite_and_join(inviter: Machine, machine: Machine) -> None:
@@ -311,7 +319,8 @@ def no_leases(machines: Sequence[Machine], within_s: float = 5.0) -> None:
 
 def end(lab: Lab, machines: Sequence[Machine]) -> None:
     """Stop every agent in good order, and look for what is left of it: nothing may be."""
-    cages = {folder.name.rsplit("-", 1)[-1] for folder in (lab.folder / "tmp").glob("wos-lanes-*")}
+    scratches = [machine.scratch for machine in machines]
+    cages = {folder.name.rsplit("-", 1)[-1] for scratch in scratches for folder in scratch.glob("wos-lanes-*")}
     running = [machine for machine in machines if machine.running]
     for machine in running:
         machine.wake()
@@ -319,7 +328,7 @@ def end(lab: Lab, machines: Sequence[Machine]) -> None:
         assert down.wait(COMMAND_S) == 0, f"wos down on {machine.name}\n{down.said()}"
     until(lambda: not inside(lab), 5, f"every process ended: {[_said(pid) for pid in inside(lab)]}")
     left = [str(path) for machine in machines for path in machine.home.path.rglob("*.sock")]
-    left += [str(path) for path in (lab.folder / "tmp").iterdir()]
+    left += [str(path) for scratch in scratches for path in scratch.iterdir()]
     left += [str(path) for cage in cages for path in Path("/sys/fs/cgroup").glob(f"**/worldos-{cage}")]
     left += [str(path) for path in Path("/dev/shm").glob("*wos*")]
     assert not left, f"left behind: {left}"

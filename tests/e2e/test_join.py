@@ -247,7 +247,7 @@ def test_a_port_that_is_taken_and_a_second_agent_are_refused(lab: Lab) -> None:
     second = Machine(lab, "a")
     second.home = b.home  # another home on the same host
     code, said = second.refused("up", "--listen", a.listen)
-    assert code == 1, said
+    assert code == 2, said
     assert "cannot listen" in said
     assert "another port" in said
     run = a.run([sys.executable, "-P", "-m", "worldos.agent", "--home", a.home.path])

@@ -39,9 +39,7 @@ NEED = Need(
     workers=2,
     apart=True,
 )
-TERMS = LeaseTerms(
-    lease=LEASE, node=A, boot=1, need=NEED, resources=(ResourceId("aaaaaaaa/cpu/0"),), ttl_ns=10**10, price_uwos_hour=5
-)
+TERMS = LeaseTerms(lease=LEASE, node=A, boot=1, need=NEED, resources=(ResourceId("aaaaaaaa/cpu/0"),), ttl_ns=10**10)
 OFFER = Offer(
     node=A,
     name="desk",

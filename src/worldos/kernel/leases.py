@@ -58,7 +58,6 @@ class Leases(msgspec.Struct, kw_only=True):
     kinds: dict[ResourceId, str] = {}
     capacity: dict[ResourceId, int] = {}
     available: dict[ResourceId, int] = {}
-    prices: dict[ResourceId, int] = {}
     lent: dict[ResourceId, int] = {}
     leases: dict[LeaseId, Lease] = {}
     answered: dict[str, LeaseId] = {}
@@ -68,7 +67,6 @@ class Leases(msgspec.Struct, kw_only=True):
         """Take over what may be leased now: ``available`` is what the machine itself has left, in base units."""
         self.kinds = {r.id: r.kind for r in resources}
         self.capacity = {r.id: r.capacity for r in resources}
-        self.prices = {r.id: r.price_uwos for r in resources}
         self.available = dict(available)
 
     def free(self, resource: ResourceId) -> int:

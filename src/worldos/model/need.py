@@ -80,7 +80,6 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     need: Need
     resources: tuple[ResourceId, ...]
     ttl_ns: int
-    price_uwos_hour: int = 0
 
 
 def workers_of(need: Need) -> int:

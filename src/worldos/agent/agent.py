@@ -87,6 +87,7 @@ class Agent:
         self.scanner.extra = started.facts
         self.lanes = Lanes(self.scanner, self._lane_failed)
         self.network: Network | None = None
+        self.reachable = False  # by choice of its owner; else it listens on the loopback alone
         self._journal: Journal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS

@@ -91,7 +91,7 @@ class Orders:
             "up_s": (time.monotonic_ns() - agent.started_ns) // 1_000_000_000,
             "home": str(agent.home.path),
             "listens": list(agent.addresses()),
-            "reachable": bool(agent.addresses()),
+            "reachable": agent.reachable,
             "nodes_linked": len(node.paths),
             "devices": len(node.keylog.members().active),
             "center": "each node chooses for its own programs (no council yet)",
@@ -212,7 +212,7 @@ class Orders:
     async def order_invite(self, agent: Agent, call: Call, life_s: int = TICKET_LIFE_S) -> dict[str, Any]:
         """Make a ticket, wait for the machine that uses it, and let the person confirm its code."""
         network = agent.network
-        if network is None or not network.addresses():
+        if network is None or not agent.reachable:
             raise BadRequest("no other machine can reach this one", hint="wos down, then wos up --reachable")
 
         asked: list[int] = []

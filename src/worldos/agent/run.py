@@ -32,6 +32,7 @@ def run(home: Home, listen: str | None, say: Say) -> None:
         wanted = started.settings.listen if listen is None else listen
         address = parse_listen(wanted) if wanted else ("127.0.0.1", 0)
         agent = Agent(started)
+        agent.reachable = bool(wanted)
         _loop(lambda: _live(agent, say, listen=address))
     finally:
         os.close(lock)

@@ -452,10 +452,13 @@ def _v2_roots(name: str, locks: list[int]) -> dict[str, Path]:
             root = parent / name
         elif os.getpid() in _read_pids(parent / "cgroup.procs"):
             # Version 2 forbids processes beside child groups with limits: we move into a child of our own first.
-            if len(_read_pids(parent / "cgroup.procs")) > 1:
+            ours = {os.getpid(), *descendants(os.getpid())}
+            if not ours.issuperset(_read_pids(parent / "cgroup.procs")):
                 return {}  # not ours alone: others' processes are not moved about
             (parent / "agent").mkdir(exist_ok=True)
-            _write(parent / "agent" / "cgroup.procs", str(os.getpid()))
+            for pid in sorted(ours):
+                with contextlib.suppress(ProcessLookupError):
+                    _write(parent / "agent" / "cgroup.procs", str(pid))
         _write(parent / "cgroup.subtree_control", wanted)
         lock = _locked(root)
         if lock is None:

@@ -50,7 +50,7 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
     with Stage() as stage:
         stage.join_all()
-        time.sleep(3)  # offers and probes settle
+        time.sleep(15)  # offers and probes settle, and spare links from the joining are dropped
         pid = homes.running_pid(stage.actors[1].home)
         assert pid is not None
         processes = family(pid)

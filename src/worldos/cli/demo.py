@@ -124,7 +124,8 @@ def _edit_all(originals: dict[str, bytes], actors: list[Actor], title: str, *, t
             ):
                 bar.console.print(f"  [bold red]{said}[/]")
         done.sort(key=lambda photo: photo.name)
-        sheet = cpu.submit(contact_sheet, [photo.thumb for photo in done]).result()
+        distinct = {originals[photo.name]: photo.thumb for photo in reversed(done)}  # each once, however often edited
+        sheet = cpu.submit(contact_sheet, [*reversed(distinct.values())]).result()
         seconds = time.perf_counter() - began
         used = cpu.statistics()
     return Outcome(

@@ -95,11 +95,8 @@ class Node(msgspec.Struct, kw_only=True):
     def handle(self, event: Event) -> list[Effect]:
         """Take in one event; return what must be done about it, in order."""
         now_ns = event.now_ns
-        if now_ns < self.due_ns:
-            queue = self._react(event)
-        else:
-            queue = self._tick(now_ns)
-            queue.extend(self._react(event))
+        queue = self._tick(now_ns) if now_ns >= self.due_ns else []
+        queue += self._peer_said(event) if type(event) is PeerSaid else self._react(event)
         if self.dirty:
             queue.extend(self._tell_offer(now_ns))
         effects: list[Effect] = []
@@ -175,7 +172,7 @@ class Node(msgspec.Struct, kw_only=True):
                 assert_never(event)
 
     def _peer_said(self, event: PeerSaid) -> list[Effect]:
-        if not self.is_member(event.node):
+        if event.node not in self.paths and not self.is_member(event.node):  # only members have paths
             return [Notice(name="stranger refused", fields={"node": event.node})]
         return self._heard(event.now_ns, event.node, event.message)
 

@@ -258,7 +258,7 @@ class Roster(msgspec.Struct, kw_only=True):
             member = self.members.get(about)
             if member and member.status is not Status.ALIVE:
                 doubted = [about]
-        news = self.gossip.take(self.reachable)
+        news = self.gossip.take(self.reachable) if self.gossip.told else []
         if not (news or first or doubted):
             return ()
         return tuple(self.rumor(node) for node in dict.fromkeys([*doubted, *first, *news]))

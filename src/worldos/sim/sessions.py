@@ -11,7 +11,7 @@ Bounds are those of fabric/limits.py, rounded. Times in ns of true time.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from worldos.kernel.events import PathMeasured, PeerLinked, PeerUnlinked
 from worldos.model.ids import NodeId
@@ -53,7 +53,7 @@ class Stream:
         self.source = source
         self.target = target
         self.flows = False
-        self.queue: deque[tuple[int, PeerMessage | Word, bool]] = deque()
+        self.queue: deque[tuple[int, Any, bool]] = deque()  # when due, what, whether a Word
         self.last_ns = 0
 
 
@@ -80,15 +80,29 @@ class MachineWire:
     def __init__(self, sessions: Sessions, machine: Machine) -> None:
         self._sessions = sessions
         self._machine = machine
+        self._streams = machine.streams
+        self._world = sessions.world
+        self._chance = sessions.world.dice.random
 
     def send(self, node: NodeId, message: PeerMessage) -> None:
-        """Let a message travel."""
-        self._sessions.send(self._machine, node, message)
+        """Let a message travel: here when nothing stands in its way, which is the path of nearly all."""
+        stream = self._streams.get(node)
+        sessions = self._sessions
+        if stream is None or stream.session.via is not None or sessions.rules.rules or sessions.harsh:
+            sessions.send(self._machine, node, message)
+            return
+        world = self._world
+        due_ns = world.now_ns + LATENCY_NS + int(self._chance() * LATENCY_NS)
+        if due_ns <= stream.last_ns:
+            due_ns = stream.last_ns + 1
+        stream.last_ns = due_ns
+        stream.queue.append((due_ns, message, False))
+        world.call_at(due_ns, sessions.pump, stream)
 
     def forget(self, node: NodeId, why: str) -> None:
         """End the session with a node."""
         self._machine.unsent.pop(node, None)
-        stream = self._machine.streams.get(node)
+        stream = self._streams.get(node)
         if stream is not None:
             self._sessions.end(stream.session)
 
@@ -137,7 +151,7 @@ class Sessions:
             due_ns = stream.last_ns + 1
         stream.last_ns = due_ns
         stream.queue.append((due_ns, what, is_word))
-        world.call_at(due_ns, self._pump, stream)
+        world.call_at(due_ns, self.pump, stream)
 
     def _keep(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool) -> None:
         """Without a session a message waits for the first link; a channel is broken."""
@@ -162,16 +176,15 @@ class Sessions:
         else:
             target.waiting.append(lambda: self._land(stream, message))
 
-    def _pump(self, stream: Stream) -> None:
+    def pump(self, stream: Stream) -> None:
         """Deliver what is due, as long as it gets through."""
         world, queue, target = self.world, stream.queue, stream.target
         while queue and stream.flows and queue[0][0] <= world.now_ns and target.running:
             _, what, is_word = queue.popleft()
             if is_word:
-                assert isinstance(what, Word)
                 what.arrive(target)
             else:
-                world.said(stream.source, target, what)  # type: ignore[arg-type]
+                world.said(stream.source, target, what)
 
     def _set_flow(self, session: Session) -> None:
         """Work out anew in which directions something gets through, and let it."""
@@ -180,7 +193,7 @@ class Sessions:
             way = (stream.source.number, stream.target.number)
             stream.flows = ready and (session.via is not None or way not in self.cuts)
         for stream in session.streams:
-            self._pump(stream)
+            self.pump(stream)
 
     # -- ways -----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from worldos.cli import output
-from worldos.errors import NoCapacity, NodeGone, Unreachable, WorldError
+from worldos.errors import BadRequest, NoCapacity, NodeGone, Unreachable, WorldError
 from worldos.model.local import Doors, LeaseLost, Use, UseGranted, UseRefused
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def run(
     from worldos.sdk.connection import close, connection  # noqa: PLC0415
     from worldos.sdk.needs import parse_need  # noqa: PLC0415
 
+    if not all(_is_text(word) for word in command):
+        hint = "write it in UTF-8, or put it into a script and take that along: --with script.sh"
+        raise BadRequest("an argument of the command is not UTF-8 text", hint=hint)
     kind, amount = ("GPU", gpu) if gpu else ("CPU", cpu)
     need = parse_need(kind, amount, memory=memory or None, where=where or None, near=near or None, objective=objective)
     need = msgspec.structs.replace(need, workers=1)
@@ -100,6 +103,15 @@ def run(
     finally:
         close()
     raise typer.Exit(code)
+
+
+def _is_text(word: str) -> bool:
+    """Tell whether a word came as UTF-8; any other bytes are surrogates in Python's argument list."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lease(agent: Connection, hearer: _Hearer, need: Any) -> tuple[Doors, str]:

@@ -123,7 +123,7 @@ class Running:
         self._selector.register(ended, selectors.EVENT_READ)
         deadline_s: float | None = None
         try:
-            while self._open and (deadline_s is None or time.monotonic() < deadline_s):
+            while deadline_s is None or (self._open and time.monotonic() < deadline_s):
                 self._take_all(process)
                 wanted = set(self._open) if self._outbox.bytes_waiting < AHEAD_BYTES else set()
                 for fd in wanted - reading:

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from worldos.agent import clock
 from worldos.agent import home as homes
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
@@ -80,7 +81,7 @@ class Agent:
         self.home = started.home
         self.stopped = asyncio.Event()
         self.notices = Notices(None if started.passing else started.home.path)
-        self.started_ns = time.monotonic_ns()
+        self.started_ns = clock.now_ns()
         self.run_folder = started.home.run_folder
         self.api = LocalApi(started.home.socket_file, self)
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
@@ -121,7 +122,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.feed(LeaveAsked(now_ns=time.monotonic_ns()))
+        self.feed(LeaveAsked(now_ns=clock.now_ns()))
         await asyncio.sleep(GOOD_BYE_S if self.node.paths else 0)  # let good-byes go out
         if self._timer is not None:
             self._timer.cancel()
@@ -187,19 +188,19 @@ class Agent:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_ns = deadline_ns
-        delay_s = max(0.0, (deadline_ns - time.monotonic_ns()) / SECOND)
+        delay_s = max(0.0, (deadline_ns - clock.now_ns()) / SECOND)
         self._timer = self._loop.call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
         self._timer_ns = NEVER_NS
         self._timer = None
-        self.feed(ClockTicked(now_ns=time.monotonic_ns()))
+        self.feed(ClockTicked(now_ns=clock.now_ns()))
 
     # -- the programs' side (local_api.Listener) --------------------------------------------------------------------------
 
     def client_said(self, client: Client, message: FromClient) -> None:
         """A program asks for something."""
-        now_ns = time.monotonic_ns()
+        now_ns = clock.now_ns()
         match message:
             case Use():
                 nonce = secrets.randbits(63)
@@ -237,7 +238,7 @@ class Agent:
         self.api.forget(client)
         for task in self._asked.pop(client.id, set()):
             task.cancel()
-        self.feed(ClientGone(now_ns=time.monotonic_ns(), client=client.id))
+        self.feed(ClientGone(now_ns=clock.now_ns(), client=client.id))
         self._close_doors()
 
     def _close_doors(self) -> None:
@@ -280,7 +281,7 @@ class Agent:
     # -- what the drivers and lanes say ---------------------------------------------------------------------------------
 
     def _lane_failed(self, lease: LeaseId, why: str) -> None:
-        self.feed(LaneFailed(now_ns=time.monotonic_ns(), lease=lease, why=why))
+        self.feed(LaneFailed(now_ns=clock.now_ns(), lease=lease, why=why))
 
     def _driver_broken(self, driver: str, problem: str) -> None:
         self.note(Notice(name="driver left out", fields={"driver": driver, "why": problem}))
@@ -291,7 +292,7 @@ class Agent:
     async def _scan(self) -> None:
         resources, facts = await asyncio.to_thread(self.scanner.look)
         event = ResourcesScanned(
-            now_ns=time.monotonic_ns(),
+            now_ns=clock.now_ns(),
             wall_ns=time.time_ns(),
             resources=resources,
             facts=facts,
@@ -343,7 +344,7 @@ class Agent:
 
     def offer_entries(self, entries: tuple[wire.LogEntry, ...]) -> None:
         """Let the node take in key log entries that were made on this machine."""
-        self.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=entries))
+        self.feed(KeyLogOffered(now_ns=clock.now_ns(), entries=entries))
 
     def addresses(self) -> tuple[str, ...]:
         """Return where other machines can dial this one; empty when it listens nowhere."""

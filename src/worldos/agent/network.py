@@ -5,13 +5,13 @@ What the fabric sees becomes events of the node; what the node wants said goes o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Container
 from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
 from worldos.agent.doors import FarDoors, NearDoors, PathOf
@@ -114,14 +114,14 @@ class Network:
 
     def on_peer(self, node: NodeId, boot: int, via: str, rtt_us: int) -> None:
         """A member can be reached."""
-        now_ns = time.monotonic_ns()
+        now_ns = clock.now_ns()
         self._owner.feed(PeerLinked(now_ns=now_ns, node=node, boot=boot))
         self._owner.feed(PathMeasured(now_ns=now_ns, node=node, rtt_us=rtt_us or RTT_UNKNOWN_US, via=via))
 
     def on_peer_lost(self, node: NodeId, reason: str) -> None:
         """No link to a member is left."""
         del reason  # the node draws its own conclusions
-        self._owner.feed(PeerUnlinked(now_ns=time.monotonic_ns(), node=node))
+        self._owner.feed(PeerUnlinked(now_ns=clock.now_ns(), node=node))
 
     def on_message(self, node: NodeId, message: bytes) -> None:
         """A member said something."""
@@ -130,7 +130,7 @@ class Network:
         except PeerBroke as error:
             self._owner.note(Notice(name="bad message", fields={"node": node, "why": str(error)}))
             return
-        self._owner.feed(PeerSaid(now_ns=time.monotonic_ns(), node=node, message=said))
+        self._owner.feed(PeerSaid(now_ns=clock.now_ns(), node=node, message=said))
 
     def on_undelivered(self, node: NodeId, messages: list[bytes]) -> None:
         """A session ended with messages under way: leases time out by themselves."""
@@ -138,7 +138,7 @@ class Network:
 
     def on_path(self, node: NodeId, via: str, rtt_us: int) -> None:
         """The way to a member changed."""
-        self._owner.feed(PathMeasured(now_ns=time.monotonic_ns(), node=node, rtt_us=rtt_us, via=via))
+        self._owner.feed(PathMeasured(now_ns=clock.now_ns(), node=node, rtt_us=rtt_us, via=via))
 
     def on_beacon(self, node: NodeId, account: str, address: str, facts: bytes) -> None:
         """Hear a machine nearby that says it is of our account; one we do not know may bring its admission along.
@@ -149,7 +149,7 @@ class Network:
         if not self.node.is_member(node) and facts:
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 entry = msgspec.msgpack.decode(facts, type=wire.LogEntry)
-                self._owner.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=(entry,)))
+                self._owner.feed(KeyLogOffered(now_ns=clock.now_ns(), entries=(entry,)))
             if self.node.is_member(node):
                 self.fabric.connect(node, (address,))
 
@@ -162,7 +162,7 @@ class Network:
     def admit(self, entry: SignedEntry) -> None:
         """Take in the admission of a device; the key log is on disk when this returns."""
         entries = ((entry.body, entry.signature),)
-        self._owner.feed(KeyLogOffered(now_ns=time.monotonic_ns(), entries=entries))
+        self._owner.feed(KeyLogOffered(now_ns=clock.now_ns(), entries=entries))
 
     def hints(self) -> tuple[PeerHint, ...]:
         """Say where every device of the account was last seen, this one first."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
@@ -88,7 +88,7 @@ class Orders:
             "place": node.registry.place,
             "account": node.registry.owner,
             "life": node.boot,
-            "up_s": (time.monotonic_ns() - agent.started_ns) // 1_000_000_000,
+            "up_s": (clock.now_ns() - agent.started_ns) // 1_000_000_000,
             "home": str(agent.home.path),
             "listens": list(agent.addresses()),
             "reachable": agent.reachable,
@@ -207,7 +207,7 @@ class Orders:
 
     async def order_drain(self, agent: Agent, call: Call, drained: bool) -> None:
         """Take this node out of service, or back in."""
-        agent.feed(DrainAsked(now_ns=time.monotonic_ns(), drained=drained))
+        agent.feed(DrainAsked(now_ns=clock.now_ns(), drained=drained))
 
     async def order_invite(self, agent: Agent, call: Call, life_s: int = TICKET_LIFE_S) -> dict[str, Any]:
         """Make a ticket, wait for the machine that uses it, and let the person confirm its code."""

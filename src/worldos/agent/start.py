@@ -8,11 +8,11 @@ import secrets
 import shutil
 import socket
 import tempfile
-import time
 from pathlib import Path
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
@@ -143,7 +143,7 @@ def _started(
         place=settings.place,
         keylog=keylog,
         seed=secrets.randbits(63),
-        now_ns=time.monotonic_ns(),
+        now_ns=clock.now_ns(),
     )
     node.registry.prices = dict(settings.prices_uwos)
     node.registry.not_on_battery = settings.not_on_battery

@@ -5,6 +5,8 @@ Programs that hold leases use ``connection.py``; this one has no thread.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -81,7 +83,9 @@ class Asking:
                 yield message
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up. A thread that waits in ``watch`` or ``ask`` gets ``NoAgent``."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _send(self, message: FromClient) -> None:

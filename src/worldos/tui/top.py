@@ -42,6 +42,7 @@ class Top(App[None]):
     def __init__(self, home: Home) -> None:
         super().__init__()
         self._home = home
+        self._listening: Asking | None = None
         self.problem: WorldError | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,6 +65,11 @@ class Top(App[None]):
         self.run_worker(self._look, thread=True, exclusive=False)
         self.run_worker(self._listen, thread=True, exclusive=False)
 
+    def on_unmount(self) -> None:
+        """Wake the thread that waits for something to happen: the process ends when it does."""
+        if self._listening is not None:
+            self._listening.close()
+
     def action_clear(self) -> None:
         """Empty the log."""
         self.query_one("#log", RichLog).clear()
@@ -84,7 +90,11 @@ class Top(App[None]):
                 self.call_from_thread(self.exit)
 
     def _listen(self) -> None:
+        worker = get_current_worker()
         with contextlib.suppress(WorldError, RuntimeError), Asking(self._home, "wos top") as agent:
+            self._listening = agent
+            if worker.is_cancelled:
+                return
             for line in agent.ask("log", lines=20):
                 self.call_from_thread(self._happened, line["at_ns"], line["name"], line["fields"])
             for notice in agent.watch():
@@ -94,6 +104,8 @@ class Top(App[None]):
     # -- on the screen ----------------------------------------------------------------------------------------------------
 
     def _paint(self, found: dict[str, Any]) -> None:
+        if not self.query("#leases"):  # the screen is being taken down
+            return
         about, nodes, leases = found["status"], found["nodes"], found["leases"]
         names = {row["node"]: row["name"] for row in nodes}
         alive = sum(row["status"] == "alive" for row in nodes)
@@ -122,6 +134,8 @@ class Top(App[None]):
             table.add_row(mark, show(lease["kind"], lease["amount"]), node, lease["program"][-40:], "", "")
 
     def _happened(self, at_ns: int, name: str, fields: dict[str, Any]) -> None:
+        if not self.query("#log"):
+            return
         moment = datetime.datetime.fromtimestamp(at_ns / NS, tz=datetime.UTC).astimezone().strftime("%H:%M:%S")
         text = "  ".join(f"{key}={str(value)[:12]}" for key, value in fields.items())
         self.query_one("#log", RichLog).write(Text.assemble((moment, "dim"), "  ", (f"{name:<16}", "bold"), " ", text))

@@ -64,7 +64,7 @@ def test_questions_are_answered_in_turn(agent: RunningAgent) -> None:
 def test_what_is_said_on_the_way_is_heard(agent: RunningAgent) -> None:
     heard: list[str] = []
     with Asking(agent.home) as asking, pytest.raises(NotAllowed, match="in time"):
-        asking.ask("invite", progress=lambda value: heard.extend(value), life_s=1)
+        asking.ask("invite", progress=heard.extend, life_s=1)
     assert "ticket" in heard
 
 

@@ -34,7 +34,9 @@ CALL_S = 60.0
 FAULTS = ("killed worker", "killed node", "sleeping node (SIGSTOP)", "silent cut")
 TARGET_MS = {"killed worker": 50, "killed node": 50, "sleeping node (SIGSTOP)": 1500, "silent cut": 1500}
 SUSPECT_TARGET_MS = 1000
-QUOTED = "killed worker, as quoted in the project's findings, not measured in this run: Dask 12-26, Ray 700, Parsl 28 000 ms"
+QUOTED = (
+    "killed worker, as quoted in the project's findings, not measured in this run: Dask 12-26, Ray 700, Parsl 28 000 ms"
+)
 
 
 class Watch:

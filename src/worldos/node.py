@@ -91,6 +91,8 @@ class Node(msgspec.Struct, kw_only=True):
     dirty: bool = False
     left: bool = False
     due_ns: int = 0
+    compare_ns: int = 0
+    compared: NodeId = NodeId("")
 
     def handle(self, event: Event) -> list[Effect]:
         """Take in one event; return what must be done about it, in order."""
@@ -248,7 +250,16 @@ class Node(msgspec.Struct, kw_only=True):
             effects.extend(self.uses.tick(now_ns, self.usable_offers(), self.view(now_ns)))
         if now_ns - self.registry.told_ns >= limits.OFFER_REFRESH_NS:
             self.dirty = True
+        if now_ns >= self.compare_ns and self.paths:
+            effects.append(self._compare_logs(now_ns))
         return effects
+
+    def _compare_logs(self, now_ns: int) -> Send:
+        """Tell one peer after the other which entries of the key log are the latest here: what got lost is found by this."""
+        self.compare_ns = now_ns + limits.KEYLOG_COMPARE_NS
+        peers = sorted(self.paths)
+        self.compared = next((peer for peer in peers if peer > self.compared), peers[0])
+        return Send(node=self.compared, message=KeyLogHave(heads=self.keylog.heads()))
 
     def _tell_offer(self, now_ns: int) -> list[Effect]:
         effects = self.registry.refresh(now_ns, self.leases)

@@ -80,6 +80,20 @@ def test_a_machine_without_its_disk_comes_back_as_another_device() -> None:
     check_well(world)
 
 
+def test_a_revoked_machine_is_out_at_once_and_ends_itself() -> None:
+    world = world_of(4, 4, 4)
+    one, two, out = world.machines
+    program = begin(world, out, plan(4000, 4000, apart=True, calls=99, rest_ns=SECOND))
+    after(world, SECOND)
+    assert program.granted
+    world.revoke(out)
+    after(world, SECOND)
+    assert not out.up
+    assert not one.node.leases.leases
+    assert not two.node.leases.leases
+    check_well(world)
+
+
 def test_a_stopped_machine_accuses_nobody_when_it_goes_on() -> None:
     world = world_of(1, 1, 1)
     sleeper = world.machines[0]

@@ -39,6 +39,9 @@ SUSPICION_MAX_NS: Final = 8 * SECOND
 DEAD_KEPT_NS: Final = 60 * MINUTE  # a dead node is still shown, as offline, for this long
 MEMBERS_MAX: Final = 256
 
+# -- the key log ----------------------------------------------------------------------------------------------------------
+KEYLOG_COMPARE_NS: Final = 3 * SECOND  # so often a node tells one peer, each in turn, how far its key log goes
+
 # -- offers ---------------------------------------------------------------------------------------------------------------
 OFFER_CHANGE_PERCENT: Final = 5  # a change above this is told at once
 OFFER_PERIOD_MIN_NS: Final = 100 * MS  # ... but not more often than this

@@ -34,6 +34,7 @@ class Faults:
             (self._crash, 4),
             (self._leave, 1),
             (self._lose_disk, 1),
+            (self._revoke, 1),
             (self._kill_worker, 4),
             (self._fail_lane, 1),
             (self._drain, 1),
@@ -57,6 +58,8 @@ class Faults:
         world.sessions.relays = True
         for machine in world.machines:
             if machine.lost:
+                if machine.up:
+                    world.crash(machine)  # revoked, and cut off from the news of it
                 continue
             if machine.paused:
                 world.resume(machine)
@@ -170,6 +173,11 @@ class Faults:
         others = [other for other in self._running() if other is not machine]
         if machine is not None and others and len(self.world.machines) < MACHINES_MAX:
             self.world.lose_disk(machine)
+
+    def _revoke(self) -> None:
+        machine = self._some(self._running())
+        if machine is not None and len(self._running()) > 3 and len(self.world.machines) < MACHINES_MAX:
+            self.world.revoke(machine)
 
     def _jump(self) -> None:
         machine = self._some(self._running())

@@ -103,8 +103,10 @@ class MachineWire:
         """End the session with a node."""
         self._machine.unsent.pop(node, None)
         stream = self._streams.get(node)
-        if stream is not None:
-            self._sessions.end(stream.session)
+        if (
+            stream is not None
+        ):  # what was written and can flow still arrives, as bytes before the end of a connection do
+            self._world.later(CLOSED_NS, self._sessions.end, stream.session)
 
 
 class Sessions:
@@ -311,9 +313,10 @@ class Sessions:
     def end(self, session: Session) -> None:
         """End a session; what was under way in it is lost."""
         number = (session.one.number, session.other.number)
-        if self.sessions.get(number) is session:
-            del self.sessions[number]
-            del session.one.streams[session.other.id], session.other.streams[session.one.id]
+        if self.sessions.get(number) is not session:
+            return
+        del self.sessions[number]
+        del session.one.streams[session.other.id], session.other.streams[session.one.id]
         for stream in session.streams:
             while stream.queue:
                 _, what, is_word = stream.queue.popleft()

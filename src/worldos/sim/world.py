@@ -27,7 +27,7 @@ from worldos.sim.clock import Clock, rate_by_chance
 from worldos.sim.lanes import Lanes, MachineLanes
 from worldos.sim.machine import Machine
 from worldos.sim.sessions import MachineWire, Sessions
-from worldos.trust.keylog import KeyLog
+from worldos.trust.keylog import KeyLog, SignedEntry
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
 TRACE_STEPS: Final = 400
@@ -154,6 +154,8 @@ class World:
                 assert machine.node is not None
                 machine.entries = dict(machine.node.keylog.entries)
                 self.sessions.reconsider()
+                if not machine.node.is_member(machine.id):
+                    self.later(0, self.on, machine, self.leave, machine)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
             case Connect() | Notice():
@@ -274,20 +276,27 @@ class World:
         self.note(f"{machine.name} loses its disk")
         if machine.up:
             self.crash(machine)
-        machine.lost = True
-        known = next(each for each in self.machines if each.running)
+        known = self.revoke(machine)
         assert known.node is not None
         newcomer = self.add_machine(known.node.keylog.entries)
-        log = KeyLog(entries=dict(known.node.keylog.entries))
-        entries = [machines.admission(log, newcomer.number, signer=None)]
-        log.merge(entries)
-        entries.append(machines.removal(log, machine.key.node_id))
-        log.merge(entries[1:])
-        newcomer.entries = dict(log.entries)
-        said = tuple((entry.body, entry.signature) for entry in entries)
-        self.feed(known, KeyLogOffered(now_ns=self.clock_of(known), entries=said))
+        entry = machines.admission(known.node.keylog, newcomer.number, signer=None)
+        self._offer(known, entry)
+        newcomer.entries = dict(known.node.keylog.entries)
         self.start(newcomer)
         return newcomer
+
+    def revoke(self, machine: Machine) -> Machine:
+        """Put a device out of the account, by the recovery words on another machine; return that one."""
+        self.note(f"{machine.name} is revoked")
+        machine.lost = True
+        known = next(each for each in self.machines if each.running and not each.lost)
+        assert known.node is not None
+        self._offer(known, machines.removal(known.node.keylog, machine.key.node_id))
+        return known
+
+    def _offer(self, machine: Machine, entry: SignedEntry) -> None:
+        now_ns = self.clock_of(machine)
+        self.feed(machine, KeyLogOffered(now_ns=now_ns, entries=((entry.body, entry.signature),)))
 
     def pause(self, machine: Machine) -> None:
         """Stop a machine as SIGSTOP does: its clock goes on, and it does not notice."""

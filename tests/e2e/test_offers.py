@@ -45,6 +45,7 @@ def test_a_lease_is_seen_by_the_others_when_it_begins_and_when_it_ends(realm: Re
     late_ms: list[float] = []
     for turn in range(3):
         program = program_on(a, f"hold-{turn}", amount=1.0, calls=0, hold=30.0, near=a.node)
+        program.run.expect("^granted", 15)
         late_ms += seen_ms([a, b, c], lambda viewer: free(viewer, a, "cpu") <= whole - 1000)
         program.run.process.kill()
         late_ms += seen_ms([a, b, c], lambda viewer: free(viewer, a, "cpu") == whole)

@@ -196,7 +196,10 @@ class Doors:
                 continue
             if place.lost and now_s >= place.verdict_s:
                 lost, place.lost = place.lost, 0
-                self._owner.worker_lost(lost, Loss.CRASHED, "ended")
+                if place.door.local:
+                    self._owner.worker_lost(lost, Loss.CRASHED, "ended")
+                else:  # a far worker that ended has a successor that says so
+                    self._owner.worker_lost(lost, Loss.NODE_GONE, "nothing answers there")
             if place.link is None and now_s >= place.knock_s:
                 self._knock(place)
             if not place.lost and place.link is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -161,3 +162,32 @@ def test_recovering_stolen_machines_puts_all_others_out(folder: Path) -> None:
     assert wos(home, "recover", "--revoke-others", "--name", "fresh", stdin=words).returncode == 0
     with running(home) as agent:
         assert {d["name"]: d["status"] for d in agent.ask("devices")} == {"stolen": "revoked", "fresh": "active"}
+
+
+def test_ctrl_c_while_the_codes_are_compared_ends_both_sides(agent: RunningAgent, folder: Path) -> None:
+    inviting = subprocess.Popen(
+        command("invite", "--plain", "--yes"),
+        env=environ(agent.home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert inviting.stdout is not None
+    ticket = inviting.stdout.readline().strip()
+    home = Home(folder / "new")
+    ours, theirs = pty.openpty()
+    joining = subprocess.Popen(
+        command("join", ticket), env=environ(home), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown = b""
+    while b"same code?" not in shown:
+        shown += os.read(ours, 4096)
+    joining.send_signal(signal.SIGINT)
+    assert joining.wait(10) == 130
+    os.close(ours)
+    _, said = inviting.communicate(timeout=15)
+    assert inviting.returncode == 4
+    assert "wos invite" in said
+    assert not home.keylog_file.exists()
+    assert len(agent.ask("devices")) == 1

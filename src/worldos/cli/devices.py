@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from worldos.trust.pairing import Joined, ShowCode
 
 INVITE_TIMEOUT_S = 660.0
+SAME_CODE = "Do both machines show the same code?"
+NOBODY = ("nobody is here to compare the code", "run it in a terminal, or with --yes if you are sure")
 YES = typer.Option(False, "--yes", "-y", help="Do not ask: take the code as right.")
 
 
@@ -87,7 +90,7 @@ def join(
     key = homes.open_key(home)
 
     async def decide(shown: ShowCode) -> bool:
-        return yes or await asyncio.to_thread(_ask_person, shown.code, shown.name)
+        return yes or await _ask_person_here(shown.code, shown.name)
 
     called = device_name(msgspec.structs.replace(known, name=name or known.name))
     joined = asyncio.run(join_account(parsed, key, called, decide))
@@ -195,19 +198,59 @@ def _show_ticket(ticket: str, minutes: int, *, plain: bool) -> None:
 
 
 def _ask_person(code: str, name: str) -> bool:
-    shown = f"{code[:3]} {code[3:]}"
-    output.err.print(f"\n[bold]{name}[/] shows a code too. Is it [bold reverse] {shown} [/] ?")
+    _show_code(code, name)
+    return _confirmed(SAME_CODE)
+
+
+async def _ask_person_here(code: str, name: str) -> bool:
+    """Ask without a thread: a person who presses Ctrl-C at the question ends it, and the other side hears of it."""
+    _show_code(code, name)
+    answers = {"y": True, "yes": True, "n": False, "no": False, "": False}
+    while True:
+        sys.stderr.write(f"{SAME_CODE} [y/N]: ")
+        sys.stderr.flush()
+        line = await _line_of(sys.stdin.fileno())
+        if not line:
+            raise BadRequest(NOBODY[0], hint=NOBODY[1])
+        word = line.decode(errors="replace").strip().lower()
+        if word in answers:
+            return answers[word]
+
+
+async def _line_of(terminal: int) -> bytes:
+    """Return what a person typed up to the end of the line; nothing at the end of input."""
+    typed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def read() -> None:
+        if not typed.done():
+            typed.set_result(os.read(terminal, 1024))
+
+    asyncio.get_running_loop().add_reader(terminal, read)
+    try:
+        return await typed
+    finally:
+        asyncio.get_running_loop().remove_reader(terminal)
+
+
+def _show_code(code: str, name: str) -> None:
+    output.err.print(
+        f"\n[bold]{output.text(name)}[/] shows a code too. Is it [bold reverse] {code[:3]} {code[3:]} [/] ?"
+    )
     if not sys.stdin.isatty():
-        raise BadRequest(
-            "nobody is here to compare the code", hint="run it in a terminal, or with --yes if you are sure"
-        )
-    return typer.confirm("Do both machines show the same code?", err=True)
+        raise BadRequest(NOBODY[0], hint=NOBODY[1])
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return bool(typer.confirm(question, err=True))
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _sure(question: str) -> None:
     if not sys.stdin.isatty():
         raise BadRequest("nobody is here to ask", hint="add --yes")
-    if not typer.confirm(question, err=True):
+    if not _confirmed(question):
         raise NotAllowed("nothing was done")
 
 

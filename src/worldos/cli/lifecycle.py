@@ -158,11 +158,16 @@ def start_agent(home: Home) -> None:
             cwd="/",
         )
         assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
-        line = process.stdout.readline().decode("utf-8", "replace").strip() if readable else ""
+        try:
+            readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+            line = process.stdout.readline().decode("utf-8", "replace").strip() if readable else ""
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
     if line.startswith("ready"):
         return
     if not line:
+        process.terminate()
         raise Unreachable("the agent did not start", hint=f"its last words are in {home.log_file}")
     kinds = {kind.exit_code: kind for kind in (BadRequest, Refused, Unreachable)}
     raise kinds.get(process.wait(START_TIMEOUT_S), WorldError)(line.removeprefix("failed "))

@@ -26,7 +26,7 @@ from worldos.kernel.events import (
     UseEnded,
 )
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
-from worldos.model.limits import OFFER_PERIOD_MIN_NS, SECOND
+from worldos.model.limits import KEYLOG_COMPARE_NS, OFFER_PERIOD_MIN_NS, SECOND
 from worldos.model.local import UseGranted, UseRefused
 from worldos.model.need import Need
 from worldos.model.resource import Scanned
@@ -222,6 +222,19 @@ def test_key_logs_meet_by_their_heads() -> None:
     node.handle(PeerSaid(now_ns=6, node=PEER, message=answer))
     assert node.keylog.heads() == newer.keylog.heads()
     assert log_entries(node.keylog, node.keylog.heads()) == log_entries(newer.keylog, newer.keylog.heads())
+
+
+def test_key_logs_are_compared_now_and_then_so_that_what_got_lost_is_found() -> None:
+    """Found by the simulator, harsh seeds 3, 12 and 44: the news of a device, once lost, was never told again."""
+    node = node_of()
+    linked(node)
+    linked(node, peer=THIRD)
+    asked = []
+    for tick in range(5, 50):
+        effects = node.handle(ClockTicked(now_ns=tick * KEYLOG_COMPARE_NS // 4))
+        asked += [e.node for e in effects if type(e) is Send and type(e.message) is KeyLogHave]
+    assert asked.count(PEER) >= 4
+    assert asked.count(THIRD) >= 4
 
 
 def test_a_forged_entry_is_refused_and_named() -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -28,6 +29,11 @@ PROBE_NS: Final = 3 * SECOND
 REST_NS: Final = 13 * SECOND  # the longest ttl and its grace, at the slowest clock
 PROGRAMS_EVERY_NS: Final = 1500 * MS  # on each machine
 PROGRAMS_AT_ONCE: Final = 4
+UNTOLD: Final = {  # too many, and seldom of interest
+    *("Ping", "Ack", "PingRequest", "Nack", "ClockTicked", "PathMeasured"),
+    *("OfferTold", "ResourcesScanned", "KeyLogHave", "PeersTold"),
+}
+WORD_CHARS: Final = 40
 
 assert HEAL_NS > OFFER_REFRESH_NS
 
@@ -166,22 +172,26 @@ def story(world: World, lines: int = 60) -> tuple[str, ...]:
 def _show(world: World, struct: msgspec.Struct) -> str:
     message = getattr(struct, "message", struct)
     name = type(message).__name__
-    if name in {"Ping", "Ack", "PingRequest", "Nack", "ClockTicked", "PathMeasured", "OfferTold", "ResourcesScanned"}:
+    if name in UNTOLD:
         return ""
+    names = {str(machine.id): machine.name for machine in world.machines}
     fields = msgspec.structs.asdict(message)
     fields.pop("now_ns", None)
-    words = " ".join(f"{key}={_brief(value)}" for key, value in fields.items())
+    words = " ".join(f"{key}={_brief(value, names)}" for key, value in fields.items())
     node = getattr(struct, "node", "") if message is not struct else ""
-    text = f"{name} {words}" + (f"  (n: {node})" if node else "")
-    for machine in world.machines:
-        text = text.replace(machine.id, machine.name)
-    return text[:220]
+    return f"{name} {words}" + (f"  (n: {names.get(node, '?')})" if node else "")
 
 
-def _brief(value: object) -> str:
+def _brief(value: object, names: Mapping[str, str]) -> str:
     lease = getattr(value, "lease", None)
     if lease is not None:
         return str(lease)
-    if isinstance(value, tuple):
-        return "[" + ",".join(_brief(each) for each in value[:4]) + "]"
-    return str(value)
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(_brief(each, names) for each in value[:4]) + "]"
+    if isinstance(value, dict):
+        return ",".join(f"{key}:{_brief(each, names)}" for key, each in value.items())
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Need):
+        return f"{value.amount}-{value.kind}"
+    return names.get(str(value), str(value)[:WORD_CHARS])

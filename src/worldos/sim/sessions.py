@@ -103,10 +103,10 @@ class MachineWire:
         """End the session with a node."""
         self._machine.unsent.pop(node, None)
         stream = self._streams.get(node)
-        if (
-            stream is not None
-        ):  # what was written and can flow still arrives, as bytes before the end of a connection do
+        if stream is not None and stream.flows:  # what was written still arrives, as bytes before a connection's end do
             self._world.later(CLOSED_NS, self._sessions.end, stream.session)
+        elif stream is not None:
+            self._sessions.end(stream.session)
 
 
 class Sessions:

@@ -119,8 +119,7 @@ def test_a_home_with_a_path_too_long_for_sockets_works(folder: Path) -> None:
         assert agent.ask("status")["home"] == str(deep)
         place = home.run_folder
         assert place.stat().st_mode & 0o777 == 0o700
-    assert not list(place.glob("*.sock"))
-    place.rmdir() if not list(place.iterdir()) else None
+    assert not place.exists()
 
 
 @needs_root

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import time
 import traceback
 from collections.abc import Coroutine
@@ -135,6 +136,8 @@ class Agent:
         self._remember()
         self.note(Notice(name="agent stopped", fields={"life": self.node.boot}))
         self.notices.close()
+        if self.run_folder != self.home.path:  # elsewhere, because of a long path: nobody would find it there
+            shutil.rmtree(self.run_folder, ignore_errors=True)
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something beside the loop for as long as the agent lives."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,22 +12,17 @@ from tests.agent.agents import RunningAgent, new_home, running, running_pair
 
 @pytest.fixture(scope="session")
 def agent() -> Iterator[RunningAgent]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-a-"))
-    with running(new_home(folder / "desk")) as agent:
+    with tempfile.TemporaryDirectory(prefix="wos-a-") as folder, running(new_home(Path(folder) / "desk")) as agent:
         yield agent
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-t-"))
-    yield folder
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="wos-t-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
 def pair() -> Iterator[tuple[RunningAgent, RunningAgent]]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-p-"))
-    with running_pair(folder) as agents:
+    with tempfile.TemporaryDirectory(prefix="wos-p-") as folder, running_pair(Path(folder)) as agents:
         yield agents
-    shutil.rmtree(folder)

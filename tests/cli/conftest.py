@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,17 +39,14 @@ def expected(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-c-"))
-    yield folder
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="wos-c-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
 def agent() -> Iterator[RunningAgent]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-s-"))
-    with running(new_home(folder / "desk")) as agent:
+    with tempfile.TemporaryDirectory(prefix="wos-s-") as folder, running(new_home(Path(folder) / "desk")) as agent:
         yield agent
-    shutil.rmtree(folder)
 
 
 def environ(home: Home, **more: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import tempfile
 import threading
@@ -19,17 +18,14 @@ from worldos.sdk.asking import Asking
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[RunningAgent]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-k-"))
-    with running(new_home(folder / "desk")) as agent:
+    with tempfile.TemporaryDirectory(prefix="wos-k-") as folder, running(new_home(Path(folder) / "desk")) as agent:
         yield agent
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
 def home() -> Iterator[Home]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-k-"))
-    yield Home(folder)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="wos-k-") as folder:
+        yield Home(Path(folder))
 
 
 class Odd:

@@ -29,10 +29,8 @@ WITHIN_S = 15.0
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[RunningAgent]:
-    folder = Path(tempfile.mkdtemp(prefix="wos-u-"))
-    with running(new_home(folder / "desk")) as agent:
+    with tempfile.TemporaryDirectory(prefix="wos-u-") as folder, running(new_home(Path(folder) / "desk")) as agent:
         yield agent
-    shutil.rmtree(folder)
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:

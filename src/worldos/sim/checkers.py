@@ -47,6 +47,7 @@ class Safety:
         self.world = world
         self.withdrawn: set[LeaseId] = set()  # ended by the will of the granting node
         self.offers: dict[tuple[int, int, NodeId], tuple[int, int]] = {}
+        self.programs: list[Program] = []  # those whose calls are still looked at
         self.all_ns = 0
         self.checks = 0
 
@@ -69,6 +70,8 @@ class Safety:
                 self._belief(machine)
                 self._offers(machine)
         self._sum_of_beliefs()
+        check_calls(self.world, self.programs)
+        self.programs = [program for program in self.programs if not program.over]
 
     def _look(self, machine: Machine, effects: list[Effect]) -> None:
         self.checks += 1

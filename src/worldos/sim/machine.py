@@ -38,7 +38,6 @@ class Machine:
     """One machine of the world, by its number."""
 
     __slots__ = (
-        "admitted",
         "boot",
         "clock",
         "due_ns",
@@ -78,7 +77,6 @@ class Machine:
         self.due_ns = NEVER_NS  # when it will be woken, by its own clock
         self.size: tuple[int, int] = (2000, 4 << 30)  # thousandths of a core, bytes of memory
         self.facts: dict[str, int | bool | str] = {}
-        self.admitted = False
         self.streams: dict[NodeId, Stream] = {}  # to whom it has a session now
         self.unsent: dict[NodeId, deque[tuple[int, PeerMessage]]] = {}  # ... and to whom not yet
         self.wire: Wire

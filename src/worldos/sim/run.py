@@ -73,13 +73,13 @@ class Run:
         self.programs: list[Program] = []
         self.replay: Replay | None = None
         self._busy = True
+        self._loaded = 0
 
     def run(self) -> None:
         """Run all phases; Violation says what did not hold."""
         world, dice = self.world, self.world.dice
         begin_ns = world.now_ns
-        for machine in list(world.machines):
-            world.later(int(dice.random() * PROGRAMS_EVERY_NS), self._load, machine)
+        self._load_newcomers()
         faults = Faults(world, harsh=self.settings.harsh)
         world.later(int(dice.random() * self.settings.seconds * SECOND), self._record)
         world.run_until(begin_ns + self.settings.seconds * SECOND)
@@ -102,15 +102,19 @@ class Run:
         here = [program for program in self.programs if program.home is machine and not program.over]
         if machine.running and len(here) < PROGRAMS_AT_ONCE:
             self._begin(machine, plan_by_chance(self.world.dice))
-        for newcomer in self.world.machines[len(self.world.machines) - 1 :]:
-            if not newcomer.admitted:
-                newcomer.admitted = True
-                self.world.later(PROGRAMS_EVERY_NS, self._load, newcomer)
+        self._load_newcomers()
         self.world.later(int(self.world.dice.expovariate(1.0) * PROGRAMS_EVERY_NS), self._load, machine)
+
+    def _load_newcomers(self) -> None:
+        """Let programs begin on machines that are new in the world."""
+        for machine in self.world.machines[self._loaded :]:
+            self.world.later(int(self.world.dice.random() * PROGRAMS_EVERY_NS), self._load, machine)
+        self._loaded = len(self.world.machines)
 
     def _begin(self, machine: Machine, plan: Plan) -> Program:
         program = Program(self.world, machine, len(self.programs), plan)
         self.programs.append(program)
+        self.safety.programs.append(program)
         program.begin()
         return program
 

@@ -203,6 +203,8 @@ class _Session:
                     raise OverQuota(f"the command {welcome.why}")
                 if welcome is not None and welcome.why:
                     raise WorkerLost(f"the worker of the command {welcome.why}")
+        if not self._door.local:
+            raise NodeGone("the node that ran the command is lost: nothing answers there", hint="run it again")
         raise WorkerLost("the connection to the command's worker is lost")
 
     # -- input and signals ----------------------------------------------------------------------------------------

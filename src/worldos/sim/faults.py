@@ -66,6 +66,7 @@ class Faults:
             if not machine.up:
                 world.start(machine)
         world.sessions.reconsider()
+        world.join_again()
         for machine in world.machines:
             if machine.running:
                 world.feed(machine, DrainAsked(now_ns=world.clock_of(machine), drained=False))

@@ -21,7 +21,7 @@ from worldos.model.limits import MS, SECOND
 from worldos.model.local import ToClient
 from worldos.model.resource import Kind, Scanned
 from worldos.model.wire import PeerMessage
-from worldos.node import NEVER_NS, new_node
+from worldos.node import NEVER_NS, log_entries, new_node
 from worldos.sim import machine as machines
 from worldos.sim.clock import Clock, rate_by_chance
 from worldos.sim.lanes import Lanes, MachineLanes
@@ -284,6 +284,15 @@ class World:
         newcomer.entries = dict(known.node.keylog.entries)
         self.start(newcomer)
         return newcomer
+
+    def join_again(self) -> None:
+        """Let every machine bring its key log to another: who admitted it may have died before it told anyone."""
+        alive = [machine for machine in self.machines if machine.running]
+        for machine in alive:
+            assert machine.node is not None
+            log = log_entries(machine.node.keylog, machine.node.keylog.entries)
+            known = alive[machine is alive[0] and len(alive) > 1]
+            self.feed(known, KeyLogOffered(now_ns=self.clock_of(known), entries=log))
 
     def revoke(self, machine: Machine) -> Machine:
         """Put a device out of the account, by the recovery words on another machine; return that one."""

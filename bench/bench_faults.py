@@ -65,7 +65,7 @@ def one_try(realm: Realm, fault: str) -> tuple[float, float | None]:
     """Lose something; return how long until its call ran elsewhere, and until the node was in doubt (ms)."""
     first, *others = realm.machines
     program = realm.program(first, calls=CALLS, seconds=CALL_S)
-    until(lambda: len(program.calls()) == CALLS, 20, "all calls run")
+    until(lambda: len(program.calls()) >= CALLS, 20, "all calls run")  # more: a node was doubted at the start
     time.sleep(0.5)  # nothing of the start is under way any more
     call = next(call for call in program.calls() if call.node != first.node)
     victim = next(machine for machine in others if machine.node == call.node)

@@ -258,7 +258,7 @@ class LaneHost:
     def statistics(self) -> list[LeaseUse]:
         """Return what each lease takes now."""
         uses = []
-        for lease in self._leases.values():
+        for lease in list(self._leases.values()):  # who asks from another thread sees a moment, not an error
             inside = lease.cage.pids(lease.pids)
             uses.append(
                 LeaseUse(

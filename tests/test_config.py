@@ -31,7 +31,7 @@ text = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
         name=text,
         place=text,
         relay=st.booleans(),
-        lend_percent=st.integers(0, 100),
+        not_on_battery=st.booleans(),
         prices_uwos=st.dictionaries(text, st.integers(0, 2**40), max_size=3),
     )
 )
@@ -48,7 +48,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
         (b"name = ", "is not TOML"),
         (b"\xff\xfe\x00", "is not text"),
         (b"nmae = 'desk'", "nmae"),
-        (b"lend_percent = 'all'", "lend_percent"),
+        (b"relay = 'all'", "relay"),
         (b"name = 3", "name"),
     ],
 )

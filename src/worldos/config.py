@@ -25,7 +25,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     listen: str = ""
     discover: bool = True
     relay: bool = True
-    lend_percent: int = 100
     not_on_battery: bool = False
     prices_uwos: dict[str, int] = {}
 

@@ -24,11 +24,10 @@ class Lanes:
     def __init__(self, scanner: Scanner, failed: Failed) -> None:
         self._scanner = scanner
         self._failed = failed
-        self._host = LaneHost(on_worker_ended=self._worker_ended)
+        self._host = LaneHost()
         self._doors: dict[LeaseId, asyncio.Task[tuple[str, ...]]] = {}
         self._folders: dict[LeaseId, str] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self.ended: dict[LeaseId, int] = {}
 
     async def start(self) -> None:
         """Start the lane host."""
@@ -123,7 +122,6 @@ class Lanes:
         folder = self._folders.pop(lease, None)
         if folder is not None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        self.ended.pop(lease, None)
 
     def _opened(self, lease: LeaseId, task: asyncio.Task[tuple[str, ...]]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -134,6 +132,3 @@ class Lanes:
             self._failed(lease, f"what stands behind it could not be started: {why}")
             return
         raise error
-
-    def _worker_ended(self, lease: str, index: int, pid: int, why: str) -> None:
-        self.ended[LeaseId(lease)] = self.ended.get(LeaseId(lease), 0) + 1

@@ -27,7 +27,7 @@ from worldos.model.offer import Offer
 from worldos.model.resource import Kind
 from worldos.model.swim import Status
 from worldos.model.where import parse_where
-from worldos.node import log_entries, offline
+from worldos.node import offline
 from worldos.trust.keylog import hash_of, remove_device
 
 if TYPE_CHECKING:
@@ -267,10 +267,6 @@ class Orders:
         ended = len(agent.node.leases.leases)
         agent.stopped.set()
         return {"stopping": True, "leases_ended": ended}
-
-    async def order_keylog(self, agent: Agent, call: Call) -> list[tuple[bytes, bytes]]:
-        """The account's key log, for a command that changes it while no agent runs."""
-        return list(log_entries(agent.node.keylog, agent.node.keylog.entries))
 
 
 @functools.cache

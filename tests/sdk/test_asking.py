@@ -37,7 +37,8 @@ class Odd:
         self._listener.listen()
         self._said, self._hangs_up = said, hangs_up
         self._kept: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
 
     def _serve(self) -> None:
         taken, _ = self._listener.accept()
@@ -109,6 +110,14 @@ def test_what_is_no_agent_is_no_trap(home: Home, said: bytes, error: type[WorldE
     Odd(home, said)
     with pytest.raises(error), Asking(home) as asking:
         asking.ask("status", timeout_s=5)
+
+
+def test_what_was_said_before_hanging_up_is_still_heard(home: Home) -> None:
+    odd = Odd(home, framed(b"\xc1"))
+    with Asking(home) as asking:
+        odd.thread.join(10)
+        with pytest.raises(PeerBroke):
+            asking.ask("status", timeout_s=5)
 
 
 def test_a_name_that_is_no_utf_8_is_refused_before_it_is_sent(agent: RunningAgent) -> None:

@@ -1,5 +1,8 @@
 """What every test stands on: a home of its own, skips that are counted and named, and nothing left running.
 
+Tests with real processes get a second try on a machine whose processors are shared, counted and named like a skip: one that
+needs it often hides a mistake.
+
 A suite that must run somewhere is named with ``--must-run MARKER``: if no test of it runs there, the run fails. Without it a
 skip stays a skip; every one is listed by name, with its reason, under the results.
 """
@@ -82,6 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if where.startswith("e2e/"):
             item.add_marker("e2e")
+        if where.startswith((*SLOW, "contract/", "lanes/")):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     real = [item for item in items if item.get_closest_marker("e2e")]
     why_not = why_no_namespaces() if real else ""
     if why_not and "e2e" in config.getoption("must_run"):
@@ -134,7 +139,12 @@ def _said(process: psutil.Process) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name each skip with its reason, and each fault of the whole session."""
+    """Name each skip with its reason, each test that needed a second try, and each fault of the whole session."""
+    tried_again = terminalreporter.stats.get("rerun", [])
+    if tried_again:
+        terminalreporter.section(f"{len(tried_again)} tried a second time")
+        for report in tried_again:
+            terminalreporter.line(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section(f"{len(skipped)} skipped")

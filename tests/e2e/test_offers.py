@@ -25,7 +25,7 @@ def seen_ms(viewers: list[Machine], condition: Callable[[Machine], bool]) -> lis
     moments: dict[str, float] = {}
     end = time.monotonic() + 10
     while len(moments) < len(viewers):
-        assert time.monotonic() < end, f"seen by {sorted(moments)} only"
+        assert time.monotonic() < end, f"seen by {sorted(moments)} only; {[viewer.nodes() for viewer in viewers]}"
         for viewer in viewers:
             if viewer.name not in moments and condition(viewer):
                 moments[viewer.name] = time.monotonic()

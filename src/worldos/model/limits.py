@@ -61,3 +61,27 @@ assert LEASE_TTL_MIN_NS // LEASE_RENEW_PART > ASK_TIMEOUT_NS // 2, "a renewal mu
 assert GANG_HOLD_NS > 2 * ASK_TIMEOUT_NS, "both phases of a gang must fit in the hold"
 assert PROBE_PERIOD_NS + PROBE_TIMEOUT_NS + PROBE_INDIRECT_TIMEOUT_NS <= SECOND, "a silent node is suspected within 1 s"
 assert OFFER_PERIOD_MIN_NS < SECOND, "a change is seen by the others in under a second"
+
+# -- the council's log (Raft) ---------------------------------------------------------------------------------------------
+RAFT_VOTERS_MAX: Final = 7  # a council of 5, and one more while a seat changes hands
+RAFT_LEARNERS_MAX: Final = 16
+RAFT_COMMAND_BYTES_MAX: Final = 64 * 1024
+RAFT_BATCH_BYTES: Final = 256 * 1024  # an append is closed when its entries reach this
+RAFT_BATCH_ENTRIES_MAX: Final = 2048
+RAFT_ENTRY_BYTES: Final = 48  # what an entry costs beside its command, at most
+RAFT_CONFIG_BYTES: Final = 2048  # what a configuration costs, at most
+RAFT_INFLIGHT_MAX: Final = 8  # full batches on the way to one member
+RAFT_INFLIGHT_SMALL: Final = 2  # ... and small ones: the next waits for an answer, and grows meanwhile
+RAFT_UNCOMMITTED_ENTRIES_MAX: Final = 16 * 1024  # beyond it a leader takes no proposals
+RAFT_UNCOMMITTED_BYTES_MAX: Final = 16 * 1024 * 1024
+RAFT_KEPT_ENTRIES: Final = 1024  # so many entries before a snapshot stay, for members a little behind
+RAFT_SNAPSHOT_PART_BYTES: Final = 256 * 1024
+RAFT_SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
+RAFT_READS_MAX: Final = 4096
+RAFT_HELD_MAX: Final = 4096  # answers that wait for the disk
+RAFT_HINT_NS: Final = 50 * MS  # a candidacy begins so soon after the leader's links closed
+RAFT_CAUGHT_UP_ENTRIES: Final = 256  # a learner that is no further behind may become a voter
+RAFT_TERM_JUMP_MAX: Final = 1 << 32  # a term further ahead than this is no term of ours
+
+assert RAFT_BATCH_BYTES + RAFT_COMMAND_BYTES_MAX + RAFT_ENTRY_BYTES + RAFT_CONFIG_BYTES < MESSAGE_BYTES_MAX
+assert RAFT_SNAPSHOT_PART_BYTES < MESSAGE_BYTES_MAX - RAFT_CONFIG_BYTES

@@ -1,0 +1,39 @@
+"""Raft without I/O: what a member of a council decides. Messages and moments go in, effects come out."""
+
+from worldos.kernel.raft.effects import (
+    AddLearner,
+    Committed,
+    ConfigStep,
+    Followed,
+    Led,
+    Mended,
+    Persist,
+    Promote,
+    RaftEffect,
+    ReadLost,
+    ReadReady,
+    Remove,
+    Restored,
+    SendRaft,
+)
+from worldos.kernel.raft.pace import LAN, WAN, Pace
+
+__all__ = [
+    "LAN",
+    "WAN",
+    "AddLearner",
+    "Committed",
+    "ConfigStep",
+    "Followed",
+    "Led",
+    "Mended",
+    "Pace",
+    "Persist",
+    "Promote",
+    "RaftEffect",
+    "ReadLost",
+    "ReadReady",
+    "Remove",
+    "Restored",
+    "SendRaft",
+]

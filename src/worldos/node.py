@@ -18,6 +18,7 @@ import msgspec
 from worldos.errors import BadRequest, BadSignature, PeerBroke
 from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send, Tell
 from worldos.kernel.events import (
+    CharterAsked,
     ClientGone,
     ClockTicked,
     DrainAsked,
@@ -29,6 +30,8 @@ from worldos.kernel.events import (
     PeerLinked,
     PeerSaid,
     PeerUnlinked,
+    Persisted,
+    RealmFounded,
     ResourcesScanned,
     UseAsked,
     UseEnded,
@@ -44,6 +47,20 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
+from worldos.model.realm import (
+    BidAnswer,
+    BidAsk,
+    CenterAsk,
+    CenterTold,
+    GuestTold,
+    ProposeAnswer,
+    ProposeAsk,
+    RaftSaid,
+    Register,
+    Registered,
+    RegisterRefused,
+    SummaryTold,
+)
 from worldos.model.resource import Kind, ResourceState
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
@@ -170,6 +187,8 @@ class Node(msgspec.Struct, kw_only=True):
                 return self.registry.refresh(now_ns, self.leases)
             case LeaveAsked():
                 return self._leave(now_ns)
+            case Persisted() | CharterAsked() | RealmFounded():
+                return []
             case _:
                 assert_never(event)
 
@@ -199,6 +218,21 @@ class Node(msgspec.Struct, kw_only=True):
                 return self._merge(now_ns, message.entries, peer)
             case PeersTold():
                 return self._peers_told(message)
+            case (
+                RaftSaid()
+                | CenterTold()
+                | CenterAsk()
+                | Register()
+                | Registered()
+                | RegisterRefused()
+                | SummaryTold()
+                | BidAsk()
+                | BidAnswer()
+                | GuestTold()
+                | ProposeAsk()
+                | ProposeAnswer()
+            ):
+                return []
             case _:
                 assert_never(message)
 

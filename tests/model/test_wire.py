@@ -20,7 +20,30 @@ from worldos.model.ids import AccountId, LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MESSAGE_BYTES_MAX, WHERE_DEPTH_MAX
 from worldos.model.need import All, AnyOf, Compare, LeaseTerms, Need, Not, Objective
 from worldos.model.offer import Offer, OfferRules
+from worldos.model.raft import VoteAnswer
+from worldos.model.realm import (
+    BidAnswer,
+    BidAsk,
+    Candidate,
+    Center,
+    CenterAsk,
+    CenterTold,
+    Contact,
+    Epoch,
+    GuestTold,
+    Level,
+    ParentRecord,
+    ProposeAnswer,
+    ProposeAsk,
+    RaftSaid,
+    RealmId,
+    Register,
+    Registered,
+    RegisterRefused,
+    SummaryTold,
+)
 from worldos.model.resource import Resource, ResourceState
+from worldos.model.summary import Line, Summary
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, Rumor, Status
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "wire.txt"
@@ -69,6 +92,24 @@ OFFER = Offer(
     rules=OfferRules(not_on_battery=True),
     addresses=("10.0.0.1:4711", "[fe80::1]:4711"),
 )
+SITE, ABOVE = RealmId("c" * 52), RealmId("e" * 52)
+CONTACT = Contact(node=A, name="desk", site=SITE, root_cert=b"root", addresses=("10.0.0.1:4711",))
+EPOCH = Epoch(7, provisional=True)
+CENTER = Center(
+    realm=ABOVE,
+    name="acme",
+    level=Level.ENTERPRISE,
+    epoch=EPOCH,
+    primary=CONTACT,
+    council=(CONTACT,),
+    path="earth/acme",
+    lineage=(RealmId("f" * 52), ABOVE),
+    parents=(
+        ParentRecord(realm=RealmId("f" * 52), name="earth", level=Level.PLANET, path="earth", contacts=(CONTACT,)),
+    ),
+    lend="kin",
+)
+SUMMARY = Summary(lines=(Line(kind="CPU", speed=12, free=8000, largest=4000, nodes=2, lent=True),), nodes=2)
 EXAMPLES: tuple[wire.PeerMessage, ...] = (
     Ping(number=7, target=B, rumors=(RUMOR,)),
     Ack(number=7, target=B),
@@ -87,6 +128,36 @@ EXAMPLES: tuple[wire.PeerMessage, ...] = (
     wire.KeyLogHave(heads=("d" * 52,)),
     wire.KeyLogTold(entries=((b"body", b"signature"),)),
     wire.PeersTold(peers=((B, ("10.0.0.2:4711",)),)),
+    RaftSaid(realm=SITE, message=VoteAnswer(term=3, granted=True)),
+    CenterTold(center=CENTER),
+    CenterAsk(realm=ABOVE),
+    Register(
+        parent=ABOVE,
+        child=SITE,
+        name="berlin",
+        level=Level.HOME,
+        epoch=EPOCH,
+        council=(CONTACT,),
+        fitness=70,
+        summary=SUMMARY,
+    ),
+    Registered(child=SITE, center=CENTER),
+    RegisterRefused(parent=ABOVE, child=SITE, why="not a child", seen=EPOCH),
+    SummaryTold(child=SITE, epoch=EPOCH, summary=SUMMARY),
+    BidAsk(
+        bid=9, home=CONTACT, realm=ABOVE, needs=(NEED,), within="acme", trail=(SITE,), hops=2, wait_ns=10**9, down=True
+    ),
+    BidAnswer(
+        bid=9,
+        home=A,
+        realm=ABOVE,
+        candidates=(Candidate(offer=OFFER, contact=CONTACT, realm=SITE, epoch=EPOCH),),
+        why="",
+        hops=4,
+    ),
+    GuestTold(guest=CONTACT, realm=SITE, epoch=EPOCH, ttl_ns=10**9),
+    ProposeAsk(realm=ABOVE, number=3, command=b"command"),
+    ProposeAnswer(realm=ABOVE, number=3, why="the name is taken"),
 )
 
 

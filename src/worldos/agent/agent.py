@@ -25,7 +25,20 @@ from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
 from worldos.agent.start import Started
 from worldos.errors import DiskFull, WorldError
-from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
+from worldos.kernel.effects import (
+    CloseLane,
+    Connect,
+    Effect,
+    Forget,
+    Notice,
+    OpenLane,
+    Persist,
+    SaveKeyLog,
+    Send,
+    Tell,
+    Unseat,
+    Welcome,
+)
 from worldos.kernel.events import (
     ClientGone,
     ClockTicked,
@@ -181,6 +194,8 @@ class Agent:
                     self.network.connect(effect.node, effect.addresses)
             case Notice():
                 self.note(effect)
+            case Welcome() | Persist() | Unseat():
+                pass
             case _:
                 assert_never(effect)
 

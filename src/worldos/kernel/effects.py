@@ -7,6 +7,8 @@ import msgspec
 from worldos.model.ids import ClientId, LeaseId, NodeId
 from worldos.model.local import ToClient
 from worldos.model.need import LeaseTerms
+from worldos.model.raft import Entry, Snapshot, Vote
+from worldos.model.realm import Contact, RealmId
 from worldos.model.wire import PeerMessage
 
 
@@ -56,6 +58,31 @@ class Connect(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     addresses: tuple[str, ...]
 
 
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Believe this node of another account, and keep a link to it, until ``Forget``. Told again, it replaces the contact."""
+
+    contact: Contact
+
+
+class Persist(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Store this of a council seat durably, then say so with ``Persisted``; those of one realm in order of ``number``.
+
+    The log from the first of ``entries`` on is replaced by them. A snapshot takes the place of all entries up to its index.
+    """
+
+    realm: RealmId
+    number: int
+    vote: Vote | None
+    entries: tuple[Entry, ...]
+    snapshot: Snapshot | None
+
+
+class Unseat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """This node has no seat in the realm's council any more: what was stored for it may go."""
+
+    realm: RealmId
+
+
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something that people may want to know: a name and fields, no prose. Goes to the log and to who watches."""
 
@@ -63,4 +90,4 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: dict[str, str | int]
 
 
-Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Notice
+Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Welcome | Persist | Unseat | Notice

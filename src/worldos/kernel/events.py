@@ -9,6 +9,7 @@ import msgspec
 
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.need import Need
+from worldos.model.realm import RealmId
 from worldos.model.resource import Fact, Scanned
 from worldos.model.wire import LogEntry, PeerMessage
 
@@ -109,6 +110,34 @@ class LeaveAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     now_ns: int
 
 
+class Persisted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """All that was to be stored of a council seat, up to this number, is on disk."""
+
+    now_ns: int
+    realm: RealmId
+    number: int
+
+
+class CharterAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person on this machine wants a command put into a realm's charter; answered by ``Answer`` or ``Failure``."""
+
+    now_ns: int
+    client: ClientId
+    request: int
+    realm: RealmId
+    command: bytes
+
+
+class RealmFounded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person on this machine begins an upper realm, with this node as its council, over one that it belongs to."""
+
+    now_ns: int
+    realm: RealmId
+    name: str
+    level: int
+    seed: int
+
+
 class ClockTicked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A deadline that the node named has come."""
 
@@ -129,4 +158,7 @@ Event = (
     | KeyLogOffered
     | DrainAsked
     | LeaveAsked
+    | Persisted
+    | CharterAsked
+    | RealmFounded
 )

@@ -49,6 +49,16 @@ OFFER_REFRESH_NS: Final = 20 * SECOND  # and without a change this often
 RESOURCES_PER_NODE_MAX: Final = 512
 HISTORY_PER_RESOURCE_MAX: Final = 64
 
+# -- centers --------------------------------------------------------------------------------------------------------------
+EPOCH_LEAP_MAX: Final = 1 << 20  # an epoch further ahead than this is not believed
+ISLAND_AFTER_NS: Final = 1_200 * MS  # without a center for so long, the best of those that are left stands in
+ISLAND_STEP_NS: Final = 600 * MS  # ... each further one so much later
+CENTER_TELL_NS: Final = 10 * SECOND  # a primary says who it is on every change, and this often
+CENTER_LOOK_NS: Final = 1 * SECOND  # a primary looks after its council and its summary this often
+GUEST_NS: Final = 60 * SECOND  # so long may a node of another account come and ask, and renewed while it has leases
+BID_WAIT_NS: Final = 4 * SECOND  # so long a program's need is looked for above its site
+FAR_ASK_TIMEOUT_NS: Final = 3 * SECOND  # a far node must be dialled first
+
 # -- words and bytes ------------------------------------------------------------------------------------------------------
 NAME_CHARS_MAX: Final = 64
 WHERE_CHARS_MAX: Final = 512

@@ -69,6 +69,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_uwos_hour: int = 0  # 0: no limit
     workers: int = 0
     apart: bool = False  # as part of a gang: on a node of its own
+    realm: str = ""  # only in realms of this path: "acme/berlin"; empty: the nearest that can
 
 
 class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MESSAGE_BYTES_MAX
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
+from worldos.model.realm import BidAsk, Epoch, RealmMessage
 from worldos.model.swim import SwimMessage
 
 LogEntry = tuple[bytes, bytes]
@@ -26,7 +27,7 @@ class OfferTold(msgspec.Struct, frozen=True, kw_only=True, tag="offer"):
     offer: Offer
 
 
-class LeaseAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
+class LeaseAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask", omit_defaults=True):
     """Give me this. ``hold`` is the first phase of a gang: keep it for me, I confirm or release it soon."""
 
     ask: int
@@ -35,6 +36,8 @@ class LeaseAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
     resources: tuple[ResourceId, ...]
     ttl_ns: int
     hold: bool
+    realm: str = ""  # the center of this realm named you, in this epoch: if you know a newer one, refuse
+    epoch: Epoch = Epoch()
 
 
 class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag="granted"):
@@ -120,7 +123,7 @@ LeaseMessage = (
     | LeaseRelease
     | LeaseGone
 )
-PeerMessage = SwimMessage | OfferTold | LeaseMessage | KeyLogHave | KeyLogTold | PeersTold
+PeerMessage = SwimMessage | OfferTold | LeaseMessage | KeyLogHave | KeyLogTold | PeersTold | RealmMessage
 
 _decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 _encoder = msgspec.msgpack.Encoder()
@@ -143,6 +146,9 @@ def decode(data: bytes | bytearray | memoryview) -> PeerMessage:
         _check_condition(message.need)
     elif isinstance(message, LeaseGranted):
         _check_condition(message.terms.need)
+    elif isinstance(message, BidAsk):
+        for need in message.needs:
+            _check_condition(need)
     return message
 
 

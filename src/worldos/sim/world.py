@@ -13,7 +13,20 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, Protocol, assert_never
 
-from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
+from worldos.kernel.effects import (
+    CloseLane,
+    Connect,
+    Effect,
+    Forget,
+    Notice,
+    OpenLane,
+    Persist,
+    SaveKeyLog,
+    Send,
+    Tell,
+    Unseat,
+    Welcome,
+)
 from worldos.kernel.events import ClockTicked, Event, KeyLogOffered, LeaveAsked, PeerSaid, ResourcesScanned
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
@@ -158,7 +171,7 @@ class World:
                     self.later(0, self.on, machine, self.leave, machine)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
-            case Connect() | Notice():
+            case Connect() | Notice() | Welcome() | Persist() | Unseat():
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)

@@ -11,12 +11,18 @@ How an agent uses it (all in one event loop; callbacks must not block)::
         beacon=True, relay=True)
     await fabric.start(); fabric.port; ...; await fabric.close()
     fabric.set_members({...})                       # new ones count at once; live links of removed ones close at once
+    fabric.welcome(node, root_der, ("host:port",))  # a node of another account: linked when it welcomes us too
+    fabric.part(node, "why")                        # ... no more: its links close, and its root is not believed
     fabric.connect(node, ("host:port", "[v6]:port"))  # remembered; tried with backoff as long as it is a member
     fabric.forget(node, "left")                     # close links, end the session, forget the addresses
     fabric.send(node, b"...", priority=0) -> bool   # reliable message <= 1 MiB; False: too much waits for that node
     channel = fabric.open_channel(node, b"hello", receiver, priority=1)   # channel.Channel; write at once
     fabric.set_facts(b"...")                        # at most 1200 opaque bytes that go out with each beacon
     fabric.statistics() -> Statistics
+
+Members are the devices of this node's account; *kin* are nodes of other accounts that it was told to welcome. Both
+prove themselves by the root that is believed of them, and who is neither is a stranger. Kin relay for nobody here,
+nobody is relayed to them, and beacons are of the account alone.
 
 A *session* to a node outlives its links: ``on_peer_lost`` means that no link is left, not that anything was lost.
 Messages and channels wait (bounded) and go on when a link is back, each message exactly once. A session ends when
@@ -51,6 +57,7 @@ from worldos.fabric.limits import (
     HALF_OPEN_MAX,
     HALF_OPEN_PER_HOST_MAX,
     HANDSHAKE_NS_MAX,
+    KIN_MAX,
     LATE_NS,
     LEAF_RENEW_NS,
     PEERS_MAX,
@@ -66,6 +73,7 @@ from worldos.fabric.tls import Credentials, TlsPipe
 from worldos.model.ids import AccountId, NodeId
 from worldos.trust.certs import fresh_leaf, node_of_certificate
 from worldos.trust.keys import DeviceKey
+from worldos.trust.roots import check_root
 
 __all__ = ["Fabric", "Handler", "Identity", "PeerStatistics", "Statistics"]
 
@@ -128,6 +136,7 @@ class Fabric:
         self._interfaces_ns = 0  # when was last looked for new ones
         self._switchboard = Switchboard(self, willing=relay)
         self._members = dict(members)
+        self._kin: dict[NodeId, bytes] = {}
         self.peers: dict[NodeId, Peer] = {}
         self._dials: dict[NodeId, asyncio.Task[None]] = {}
         self._credentials = Credentials(*self._fresh_leaf(), self._members.values())
@@ -185,13 +194,35 @@ class Fabric:
         """Take the whole membership: node -> root certificate (DER)."""
         removed = sorted(self._members.keys() - members.keys())
         self._members = dict(members)
-        self._credentials.believe(self._members.values())
+        self._kin = {node: root for node, root in self._kin.items() if node not in self._members}
+        self._believe()
         for node in removed:
             self.forget(node, "no member any more")
 
+    def welcome(self, node: NodeId, root_der: bytes, addresses: Iterable[str]) -> None:
+        """Believe a node of another account, and keep a link to it; again: at these addresses too.
+
+        Raises ``PeerBroke`` for a root that is not the node's, ``NotAllowed`` where too many are welcome already.
+        """
+        check_root(node, root_der)
+        if node == self.node or node in self._members:
+            return
+        if node not in self._kin:
+            if len(self._kin) >= KIN_MAX:
+                raise NotAllowed(f"more than {KIN_MAX} nodes of other accounts")
+            self._kin[node] = root_der
+            self._believe()
+        self.connect(node, addresses)
+
+    def part(self, node: NodeId, reason: str) -> None:
+        """Take back a welcome: close all links at once, and let nobody prove to be this node any more."""
+        if self._kin.pop(node, None) is not None:
+            self._believe()
+            self.forget(node, reason)
+
     def connect(self, node: NodeId, addresses: Iterable[str]) -> None:
-        """Remember addresses of a member, best first, and keep trying until a direct link is up."""
-        if node == self.node or node not in self._members:
+        """Remember addresses of a member or kin, best first, and keep trying until a direct link is up."""
+        if not self._knows(node):
             return
         peer = self._peer(node)
         peer.learn([format_address(parse_address(address)) for address in addresses])
@@ -199,7 +230,7 @@ class Fabric:
         self.dial(peer)
 
     def forget(self, node: NodeId, reason: str) -> None:
-        """Close all links to a node and end its session; as a member it may come back by itself."""
+        """Close all links to a node and end its session; as a member or kin it may come back by itself."""
         dial = self._dials.pop(node, None)
         if dial is not None:
             dial.cancel()
@@ -211,15 +242,15 @@ class Fabric:
         """Send a message exactly once, now or when the node can be reached. False: it was not taken."""
         peer = self.peers.get(node)
         if peer is None:
-            if node not in self._members or node == self.node:
+            if not self._knows(node):
                 return False
             peer = self._peer(node)
         return peer.session.send(message, priority)
 
     def open_channel(self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = 1) -> Channel:
-        """Open a byte stream to a node. Raises ``NotAllowed`` for one that is no member."""
-        if node not in self._members or node == self.node:
-            raise NotAllowed(f"{node} is no member")
+        """Open a byte stream to a node. Raises ``NotAllowed`` for a stranger."""
+        if not self._knows(node):
+            raise NotAllowed(f"{node} is a stranger")
         return self._peer(node).session.open(hello, priority, receiver)
 
     def set_facts(self, facts: bytes) -> None:
@@ -297,7 +328,7 @@ class Fabric:
             task.add_done_callback(lambda task: self._dial_ended(peer.node, task))
 
     def is_member(self, node: NodeId) -> bool:
-        """Whether a node is one of ours."""
+        """Whether a node is of our account: for such alone others relay, and beacons count."""
         return node in self._members
 
     def relayed_link(self, carrier: Carrier, node: NodeId, via: NodeId, *, dialed: bool) -> Link | None:
@@ -312,8 +343,8 @@ class Fabric:
     def link_proved(self, link: Link, leaf_der: bytes) -> Peer:
         """Say whose link this is; raise for a stranger."""
         node = node_of_certificate(leaf_der)
-        if node not in self._members or node == self.node:
-            raise NotAllowed(f"{node} is no member")
+        if not self._knows(node):
+            raise NotAllowed(f"{node} is a stranger")
         if link.expected not in ("", node):
             raise NotAllowed(f"{node} is there, not {link.expected}")
         return self._peer(node)
@@ -324,6 +355,12 @@ class Fabric:
         self._settle(link)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _knows(self, node: NodeId) -> bool:
+        return node != self.node and (node in self._members or node in self._kin)
+
+    def _believe(self) -> None:
+        self._credentials.believe([*self._members.values(), *self._kin.values()])
 
     def _fresh_leaf(self) -> tuple[bytes, bytes]:
         return fresh_leaf(self._identity.key, int(time.time()), secrets.token_bytes(32))

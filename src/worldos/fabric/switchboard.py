@@ -1,6 +1,7 @@
 """The switchboard of a node: asks others to relay, is called through relays, and relays where it is willing.
 
-The rules are in relay.py; this joins them to the peers and links of one node.
+The rules are in relay.py; this joins them to the peers and links of one node. All three are of one account: kin are
+reached directly or not at all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class SwitchboardHost(Protocol):
         """Return the moment by the steady clock."""
 
     def is_member(self, node: NodeId) -> bool:
-        """Whether a node is one of ours."""
+        """Whether a node is of our account."""
 
     def relayed_link(self, carrier: Carrier, node: NodeId, via: NodeId, *, dialed: bool) -> Link | None:
         """Make a link through a relay, with its handshake timer; None where too many are half open."""
@@ -62,7 +63,10 @@ class Switchboard:
     def seek(self, peer: Peer) -> None:
         """Ask those who may reach a peer, the nearest first."""
         now_ns = self._host.now_ns()
-        sound = [other for other in self._host.peers.values() if other is not peer and _sound(other, now_ns)]
+        if not self._host.is_member(peer.node):
+            return
+        members = [other for node, other in self._host.peers.items() if self._host.is_member(node)]
+        sound = [other for other in members if other is not peer and _sound(other, now_ns)]
         sound.sort(key=lambda other: (other.active.rtt_us if other.active else 0, other.node))
         for node in peer.relays.pick([other.node for other in sound], now_ns):
             self._ask(self._host.peers[node], peer)
@@ -70,7 +74,9 @@ class Switchboard:
     def called(self, peer: Peer, channel: Channel, words: bytes) -> None:
         """Take a channel that a peer opened: it relays somebody to us, or wants to be relayed."""
         called, node = read_words(words)
-        if called:
+        if not self._host.is_member(peer.node) or not self._host.is_member(node):
+            channel.refuse("not of one account")
+        elif called:
             self._answer(peer, channel, node)
         else:
             self._pass_on(peer, channel, node)
@@ -112,7 +118,7 @@ class Switchboard:
         self._host.later(HANDSHAKE_NS_MAX, carrier.expire)
 
     def _answer(self, relay: Peer, channel: Channel, origin: NodeId) -> None:
-        if not self._host.is_member(origin) or origin in (self._host.node, relay.node):
+        if origin in (self._host.node, relay.node):
             channel.refuse("not for this caller")
             return
 

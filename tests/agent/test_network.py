@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 from tests.agent.agents import RunningAgent, new_home, running, until
+from tests.fabric.fabrics import until as until_in_loop
 
+from worldos.agent.network import Network
+from worldos.agent.start import open_home
 from worldos.fabric.multicast import GROUP_V4, PORT
 from worldos.fabric.tcp import parse_address
+from worldos.kernel.effects import Notice
+from worldos.kernel.events import Event, PeerLinked, PeerUnlinked
+from worldos.model.realm import RealmId
 from worldos.sdk.asking import Asking
 
 Pair = tuple[RunningAgent, RunningAgent]
@@ -104,3 +114,71 @@ def test_random_bytes_at_the_claim_door_get_no_byte_and_leave_the_ticket_good(pa
     with pytest.raises(Seen), Asking(pair[0].home) as asking:
         asking.ask("invite", progress=knock, life_s=30)
     assert not [line for line in pair[0].ask("log", lines=1000) if line["name"] == "internal error"]
+
+
+class Site:
+    """The network of one node that is an account of its own, and what it hears and notes."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.linked: set[str] = set()
+        self.notes: list[str] = []
+        started = open_home(new_home(folder / name, name))
+        self.network = Network(started, ("127.0.0.1", 0), self.no_path, self)
+
+    async def no_path(self, lease: str, worker: int) -> str:
+        raise AssertionError("nobody has a lease")
+
+    def feed(self, event: Event) -> None:
+        if isinstance(event, PeerLinked):
+            self.linked.add(event.node)
+        elif isinstance(event, PeerUnlinked):
+            self.linked.discard(event.node)
+
+    def note(self, notice: Notice) -> None:
+        self.notes.append(f"{notice.name}: {notice.fields['why']}")
+
+
+def told_of_two(folder: Path, story: Callable[[Site, Site], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        sites = Site(folder, "home"), Site(folder, "office")
+        for site in sites:
+            await site.network.start()
+        try:
+            await story(*sites)
+        finally:
+            for site in sites:
+                await site.network.close()
+
+    asyncio.run(whole())
+
+
+def test_contacts_that_are_exchanged_link_two_accounts_until_one_forgets(folder: Path) -> None:
+    async def story(home: Site, office: Site) -> None:
+        home.network.welcome(office.network.contact())
+        office.network.welcome(home.network.contact())
+        await until_in_loop(lambda: home.linked and office.linked)
+        assert home.linked == {office.network.contact().node}
+        assert office.network.contact().name == "office"
+        home.network.forget(office.network.contact().node, "no child any more")
+        await until_in_loop(lambda: not office.linked)
+        assert not home.linked
+        assert not home.network.fabric.send(office.network.contact().node, b"")
+
+    told_of_two(folder, story)
+
+
+def test_a_contact_that_cannot_be_so_is_noted_and_nothing_else(folder: Path) -> None:
+    async def story(home: Site, office: Site) -> None:
+        there, here = office.network.contact(), home.network.contact()
+        changed = msgspec.structs.replace
+        home.network.welcome(changed(there, root_cert=here.root_cert))
+        home.network.welcome(changed(there, node="a" * 52))
+        home.network.welcome(changed(there, site=RealmId(home.network.node.registry.owner)))
+        home.network.welcome(here)
+        assert [note.partition(": ")[0] for note in home.notes] == ["contact refused"] * 3
+        assert not home.network.fabric.peers
+        home.network.welcome(changed(there, addresses=("nonsense", "\0:1", *there.addresses)))
+        office.network.welcome(here)
+        await until_in_loop(lambda: home.linked and office.linked)
+
+    told_of_two(folder, story)

@@ -194,7 +194,10 @@ class Agent:
                     self.network.connect(effect.node, effect.addresses)
             case Notice():
                 self.note(effect)
-            case Welcome() | Persist() | Unseat():
+            case Welcome():
+                if self.network is not None:
+                    self.network.welcome(effect.contact)
+            case Persist() | Unseat():
                 pass
             case _:
                 assert_never(effect)

@@ -16,17 +16,20 @@ from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
 from worldos.agent.doors import FarDoors, NearDoors, PathOf
 from worldos.agent.start import Started
-from worldos.errors import PeerBroke
+from worldos.errors import BadRequest, NotAllowed, PeerBroke, WorldError
 from worldos.fabric.channel import Channel
 from worldos.fabric.host import Fabric, Identity, Statistics
 from worldos.fabric.limits import BEACON_FACTS_BYTES_MAX
+from worldos.fabric.tcp import parse_address
 from worldos.kernel.effects import Notice
 from worldos.kernel.events import Event, KeyLogOffered, PathMeasured, PeerLinked, PeerSaid, PeerUnlinked
 from worldos.model import wire
 from worldos.model.ids import LeaseId, NodeId
+from worldos.model.realm import Contact, RealmId
 from worldos.trust.entries import AddDevice, read_entry
 from worldos.trust.keylog import SignedEntry
 from worldos.trust.pairing import PeerHint
+from worldos.trust.roots import root_certificate
 
 RTT_UNKNOWN_US = 1000
 
@@ -49,6 +52,7 @@ class Network:
         self.listen = listen
         self._owner = owner
         self._remembered = started.remembered
+        self._root = root_certificate(started.key)
         registry = self.node.registry
         settings = started.settings
         self.fabric = Fabric(
@@ -85,9 +89,22 @@ class Network:
         self.fabric.send(node, wire.encode(message))
 
     def forget(self, node: NodeId, why: str) -> None:
-        """Say what is still to be said to a node, and cut every link to it."""
+        """Say what is still to be said to a node, and cut every link to it; one of another account is welcome no more."""
         self.fabric.flush_dirty()
+        self.fabric.part(node, why)
         self.fabric.forget(node, why)
+
+    def welcome(self, contact: Contact) -> None:
+        """Believe a node of another account, and keep a link to it. What cannot be so is noted, and nothing else."""
+        if self.node.is_member(contact.node):
+            return
+        try:
+            if contact.site == RealmId(self.node.registry.owner) or self.node.keylog.members().get(contact.node) is not None:
+                raise NotAllowed("the key log alone says who is of this account")
+            addresses = [address for address in contact.addresses if _can_be_dialed(address)]
+            self.fabric.welcome(contact.node, contact.root_cert, addresses)
+        except WorldError as error:
+            self._owner.note(Notice(name="contact refused", fields={"node": contact.node, "why": str(error)}))
 
     def connect(self, node: NodeId, addresses: tuple[str, ...]) -> None:
         """Keep a link to a node."""
@@ -181,6 +198,17 @@ class Network:
         """Return where other machines can dial this one."""
         return reachable_addresses(self.listen[0], self.fabric.port) if self.fabric.port else ()
 
+    def contact(self) -> Contact:
+        """Return what a node of another account needs to know of this one to link with it."""
+        registry = self.node.registry
+        return Contact(
+            node=self.node.node,
+            name=registry.name,
+            site=RealmId(registry.owner),
+            root_cert=self._root,
+            addresses=self.addresses(),
+        )
+
     def statistics(self) -> Statistics:
         """Return a snapshot of all links."""
         return self.fabric.statistics()
@@ -197,3 +225,11 @@ class Network:
 
     def _members(self) -> dict[NodeId, bytes]:
         return {device.node: device.root_cert for device in self.node.keylog.members().active}
+
+
+def _can_be_dialed(address: str) -> bool:
+    try:
+        parse_address(address)
+    except BadRequest:
+        return False
+    return True

@@ -131,7 +131,10 @@ class CenterAsk(msgspec.Struct, frozen=True, kw_only=True, tag="center?"):
 
 
 class Register(msgspec.Struct, frozen=True, kw_only=True, tag="register"):
-    """My realm ``child`` is below yours: this is who stands for it, and what it has free. Repeated, it renews."""
+    """My realm ``child`` is below yours: this is who stands for it, and what it has free. Repeated, it renews.
+
+    ``others``: to how many other parents it could go at once, if you are too busy.
+    """
 
     parent: Realm
     child: Realm
@@ -141,6 +144,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, tag="register"):
     council: Contacts  # its primary first
     fitness: Number
     summary: Summary
+    others: Number = 0
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
@@ -151,13 +155,17 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
 
 
 class RegisterRefused(msgspec.Struct, frozen=True, kw_only=True, tag="unregistered"):
-    """It is not, and why. ``center``: ask there. ``seen``: an epoch of your realm that is newer than yours."""
+    """It is not, and why. ``center``: ask there. ``seen``: an epoch of your realm that is newer than yours.
+
+    ``shed``: only because this center is too busy, and you said that you have ``others``.
+    """
 
     parent: Realm
     child: Realm
     why: Sentence
     center: Center | None = None
     seen: Epoch = Epoch()
+    shed: bool = False
 
 
 class SummaryTold(msgspec.Struct, frozen=True, kw_only=True, tag="summary"):
@@ -196,7 +204,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BidAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="candidates"):
-    """These could, or none and why. ``hops``: how many messages it took, there and back."""
+    """These could, or none and why. ``hops``: how many messages it took, there and back; ``asked``: how many realms were."""
 
     bid: Number
     home: NodeName
@@ -204,6 +212,7 @@ class BidAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="candidates"):
     candidates: Annotated[tuple[Candidate, ...], msgspec.Meta(max_length=CANDIDATES_MAX)]
     why: Sentence
     hops: Annotated[int, msgspec.Meta(ge=0, le=2 * HOPS_MAX)]
+    asked: Number = 1
 
 
 class GuestTold(msgspec.Struct, frozen=True, kw_only=True, tag="guest"):

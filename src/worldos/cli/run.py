@@ -66,6 +66,7 @@ def run(
     gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),
     where: str = typer.Option("", help="A comparison the node must fulfil: \"arch == 'arm64'\"."),
     near: str = typer.Option("", help="'me', a node, or a place."),
+    realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
@@ -86,7 +87,15 @@ def run(
         hint = "write it in UTF-8, or put it into a script and take that along: --with script.sh"
         raise BadRequest("an argument of the command is not UTF-8 text", hint=hint)
     kind, amount = ("GPU", gpu) if gpu else ("CPU", cpu)
-    need = parse_need(kind, amount, memory=memory or None, where=where or None, near=near or None, objective=objective)
+    need = parse_need(
+        kind,
+        amount,
+        memory=memory or None,
+        where=where or None,
+        near=near or None,
+        realm=realm or None,
+        objective=objective,
+    )
     need = msgspec.structs.replace(need, workers=1)
     agent = connection()
     hearer = _Hearer()

@@ -221,7 +221,8 @@ def check_need(need: Need) -> None:
         raise BadRequest("the amount of a need must be more than zero and less than 2**62")
     if not 0 < len(need.kind) <= NAME_CHARS_MAX or not need.kind.isprintable():
         raise BadRequest("the kind of a need must be a short word")
-    if len(need.near) > WAY_CHARS_MAX or len(need.to) > WAY_CHARS_MAX or not (need.near + need.to).isprintable():
+    ways = (need.near, need.to, need.realm)
+    if any(len(way) > WAY_CHARS_MAX or not way.isprintable() for way in ways):
         raise BadRequest(f"a place or node in a need may have {WAY_CHARS_MAX} printable characters")
     if not 0 <= need.workers <= WORKERS_MAX or not 0 <= need.budget_uwos_hour <= AMOUNT_MAX:
         raise BadRequest(f"a need may have {WORKERS_MAX} workers, and a budget of zero or more")

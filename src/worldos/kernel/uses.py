@@ -3,6 +3,7 @@
 One need is asked of the best node directly. A gang takes two phases: every part is held, then every part is confirmed; if one
 fails, all are released and the choice is made again without the node that failed. Offers are soft state, so a refusal by a
 node is normal: it only means another look. A need for CPU that no single node can fill is split into single cores.
+What the site does not have is looked for above it (``wanted``, ``found``): candidates that come back are asked like others.
 Invariant: a use has all its leases or none, and a lease that arrives too late is given back at once.
 Source: DESIGN.md sections 2 and 7; two-phase gangs after J. Gray, "Notes on Data Base Operating Systems", 1978.
 """
@@ -15,12 +16,13 @@ from worldos.kernel.effects import Effect, Notice, Send, Tell
 from worldos.kernel.held import Held, HeldLeases
 from worldos.kernel.match import Choice, Refusal, explain
 from worldos.kernel.match_gang import choose_gang
-from worldos.kernel.question import View
+from worldos.kernel.question import View, is_within
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
 from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
+from worldos.model.realm import Candidate
 from worldos.model.resource import Kind
 from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseConfirmed, LeaseGranted, LeaseRefused, LeaseRelease
 
@@ -39,7 +41,10 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class Pending(msgspec.Struct, kw_only=True):
-    """A use on its way. ``replaces`` names the lost lease that it stands in for, if any."""
+    """A use on its way. ``replaces`` names the lost lease that it stands in for, if any.
+
+    ``far`` are candidates of other sites, found by ``looks`` so far; ``looking``: more are being looked for.
+    """
 
     use: UseId
     client: ClientId
@@ -55,6 +60,10 @@ class Pending(msgspec.Struct, kw_only=True):
     excluded: list[NodeId] = []
     parts: list[Part] = []
     last_refusal: str = ""
+    looks: int = 0
+    looking: bool = False
+    far: dict[NodeId, Candidate] = {}
+    far_refusal: str = ""
 
 
 class Uses(msgspec.Struct, kw_only=True):
@@ -71,6 +80,9 @@ class Uses(msgspec.Struct, kw_only=True):
     confirms: dict[LeaseId, str] = {}
     due_ns: int = limits.NEVER_NS
     held: HeldLeases
+    path: str = ""  # of this site from the top; empty: unknown
+    looks_further: bool = False  # there is a center that can be asked for more than this site has
+    wanted: list[str] = []  # pending uses that somebody has to look further for
 
     def ask(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         """Start a use: choose, and ask the chosen nodes."""
@@ -132,6 +144,24 @@ class Uses(msgspec.Struct, kw_only=True):
             return []
         return self._again(now_ns, pending, [peer], offers, view)
 
+    def found(
+        self,
+        now_ns: int,
+        key: str,
+        candidates: tuple[Candidate, ...],
+        why: str,
+        offers: dict[NodeId, Offer],
+        view: View,
+    ) -> list[Effect]:
+        """What a look above the site came to: candidates, or none and why."""
+        pending = self.pending.get(key)
+        if pending is None or not pending.looking:
+            return []
+        pending.looking = False
+        pending.far = {candidate.contact.node: candidate for candidate in candidates}
+        pending.far_refusal = why
+        return self._choose(now_ns, pending, offers, view)
+
     def node_lost(self, now_ns: int, node: NodeId, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         """A node that was being asked is silent or gone."""
         effects: list[Effect] = []
@@ -165,7 +195,8 @@ class Uses(msgspec.Struct, kw_only=True):
         """Pass over nodes that did not answer in time; look again for what was waiting."""
         effects: list[Effect] = []
         for pending in [p for p in self.pending.values() if p.deadline_ns <= now_ns]:
-            if pending.waiting:
+            if pending.waiting or pending.looking:
+                pending.looking = False
                 effects.extend(self._choose(now_ns, pending, offers, view))
                 continue
             silent = [part.node for part in pending.parts if not (part.confirmed or _answered(pending, part))]
@@ -187,6 +218,7 @@ class Uses(msgspec.Struct, kw_only=True):
     def _choose(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         passed_over = frozenset(pending.excluded)
         view = msgspec.structs.replace(view, passed_over=passed_over)
+        offers = self._in_reach(pending, offers)
         needs = pending.needs
         chosen = choose_gang(needs, list(offers.values()), view)
         if isinstance(chosen, Refusal) and pending.replaces is None:
@@ -199,7 +231,8 @@ class Uses(msgspec.Struct, kw_only=True):
             return self._no_choice(now_ns, pending, chosen)
         pending.waiting = False
         pending.tries += 1
-        self._wait(pending, now_ns + limits.ASK_TIMEOUT_NS)
+        is_far = any(choice.node in pending.far for choice in chosen)
+        self._wait(pending, now_ns + (limits.FAR_ASK_TIMEOUT_NS if is_far else limits.ASK_TIMEOUT_NS))
         pending.asked_ns = now_ns
         pending.parts = []
         effects: list[Effect] = []
@@ -216,22 +249,48 @@ class Uses(msgspec.Struct, kw_only=True):
                 ttl_ns=pending.ttl_ns,
                 hold=len(needs) > 1,
             )
+            candidate = pending.far.get(choice.node)
+            if candidate is not None:
+                message = msgspec.structs.replace(message, realm=candidate.realm, epoch=candidate.epoch)
             effects.append(Send(node=choice.node, message=message))
         return effects
 
+    def _in_reach(self, pending: Pending, offers: dict[NodeId, Offer]) -> dict[NodeId, Offer]:
+        """Return what may be chosen from: this site's offers, unless another realm was asked for, and what was found."""
+        realm = pending.needs[0].realm
+        if realm and not is_within(realm, self.path):
+            offers = {}
+        return (
+            {**offers, **{node: candidate.offer for node, candidate in pending.far.items()}} if pending.far else offers
+        )
+
     def _no_choice(self, now_ns: int, pending: Pending, refusal: Refusal) -> list[Effect]:
+        if self.looks_further and pending.looks < limits.LOOKS_MAX:
+            pending.looks += 1
+            pending.looking = True
+            pending.waiting = False
+            self._wait(pending, now_ns + limits.BID_WAIT_NS + limits.ASK_TIMEOUT_NS)
+            self.wanted.append(_key(pending))
+            return []
         if pending.replaces is not None and now_ns < pending.give_up_ns:
             pending.waiting = True
             pending.excluded = []
             pending.tries = 0
+            pending.looks = 0
+            pending.far = {}
             self._wait(pending, now_ns + limits.REPLACE_RETRY_NS)
             return []
         del self.pending[_key(pending)]
         if pending.replaces is not None:
             return self._give_up(pending, pending.replaces)
         reason = explain_gang(pending.needs, refusal)
+        realm = pending.needs[0].realm
+        if realm and not pending.far and not is_within(realm, self.path):
+            reason = f"this node is not in {realm}, and nothing there was found"
         if pending.last_refusal:
             reason += f"; {len(pending.excluded)} asked and refused: {pending.last_refusal}"
+        if pending.looks and pending.far_refusal:
+            reason += f"; further away: {pending.far_refusal}"
         return [_refuse(pending, reason, "see what is free with: wos resources")]
 
     def _again(

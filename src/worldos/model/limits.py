@@ -57,6 +57,7 @@ CENTER_TELL_NS: Final = 10 * SECOND  # a primary says who it is on every change,
 CENTER_LOOK_NS: Final = 1 * SECOND  # a primary looks after its council and its summary this often
 GUEST_NS: Final = 60 * SECOND  # so long may a node of another account come and ask, and renewed while it has leases
 BID_WAIT_NS: Final = 4 * SECOND  # so long a program's need is looked for above its site
+LOOKS_MAX: Final = 2  # candidates are soft state too: a second look when all of the first refused
 FAR_ASK_TIMEOUT_NS: Final = 3 * SECOND  # a far node must be dialled first
 
 # -- words and bytes ------------------------------------------------------------------------------------------------------

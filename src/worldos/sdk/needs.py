@@ -37,6 +37,7 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
     memory: Amount | None = None,
     where: str | Condition | None = None,
     near: str | None = None,
+    realm: str | None = None,
     to: str | None = None,
     objective: str = "fastest",
     budget: float | None = None,
@@ -46,6 +47,7 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
 
     ``memory`` comes with a CPU or a GPU. ``where`` compares facts of the node and the resource, as in
     ``"arch == 'arm64' and not battery"``. ``near`` is ``"me"``, a node or a place; ``to`` the far end of a Network.
+    ``realm`` is a way in the tree of realms: only nodes below it.
     ``budget`` is in WOSCoin an hour. ``apart`` puts this part of a gang on a node of its own.
     """
     known = kind_named(kind)
@@ -61,6 +63,7 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
         memory_bytes=0 if memory is None else parse_bytes(memory),
         where=parse_where(where) if isinstance(where, str) else where,
         near=_word("near", near),
+        realm=_word("realm", realm).strip("/"),
         to=_word("to", to),
         objective=_objective(objective),
         budget_uwos_hour=_budget(budget),

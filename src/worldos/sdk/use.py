@@ -38,6 +38,7 @@ class Words(TypedDict, total=False):
     memory: Amount | None
     where: str | Condition | None
     near: str | None
+    realm: str | None
     to: str | None
     objective: str
     budget: float | None
@@ -109,7 +110,8 @@ def use(*what: Any, **words: Any) -> Any:
     """Get the right to something, wherever it is: a handle to use in a ``with`` block.
 
     ``use("CPU", 2, memory="1GB", where="arch == 'arm64'", near="me")`` is a handle; ``use(need(...), need(...))`` are
-    several, all or none. ``retries`` says how often a call may run again when its worker or node is lost; ``ttl`` how
+    several, all or none. ``realm="acme/berlin"`` limits to what is below that realm; without it the nearest realm that can
+    is taken. ``retries`` says how often a call may run again when its worker or node is lost; ``ttl`` how
     long a lease outlives a program that stopped talking; ``timeout`` how many seconds to wait for the answer.
     Raises ``BadRequest`` for what cannot be understood, and ``NoCapacity`` with the reason for what cannot be had.
     """

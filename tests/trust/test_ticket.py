@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.trust.people import ACCOUNT, LAPTOP
 
 from worldos.errors import BadRequest
-from worldos.trust.ticket import Ticket, _checksum, new_ticket
+from worldos.trust.ticket import Guest, Ticket, _checksum, new_ticket
 
 ADDRESSES = ("192.168.1.7:7447", "[2001:db8::1]:7447", "desk.example.org:80")
 
@@ -131,3 +131,36 @@ def test_a_strange_tail_is_refused(tail: bytes) -> None:
         Ticket.parse(rewritten(lambda body: body[:20]))
     with pytest.raises(BadRequest):
         Ticket.parse(rewritten(lambda body: body[:42] + b"\x00\x05a\x1b[2J\x00\x50"))
+
+
+def realm_ticket() -> Ticket:
+    return new_ticket(
+        addresses=ADDRESSES,
+        secret=b"r" * 16,
+        inviter=LAPTOP.node_id,
+        account=ACCOUNT,
+        expires_s=1_800_000_000,
+        guest=Guest.REALM,
+    )
+
+
+def test_a_ticket_for_a_realm_reads_back() -> None:
+    text = realm_ticket().encode()
+    assert text.startswith("wosr-")
+    assert Ticket.parse(text.upper(), Guest.REALM) == realm_ticket()
+
+
+def test_a_ticket_given_to_the_other_command_says_which_one_to_use() -> None:
+    with pytest.raises(BadRequest, match="for a realm") as caught:
+        Ticket.parse(realm_ticket().encode())
+    assert "wos realm join" in caught.value.hint
+    with pytest.raises(BadRequest, match="for a machine") as caught:
+        Ticket.parse(TEXT, Guest.REALM)
+    assert "wos join" in caught.value.hint
+
+
+def test_a_ticket_whose_beginning_was_changed_is_none_of_the_other_kind() -> None:
+    with pytest.raises(BadRequest):
+        Ticket.parse(TEXT.replace("wos-", "wosr-"), Guest.REALM)
+    with pytest.raises(BadRequest):
+        Ticket.parse(realm_ticket().encode().replace("wosr-", "wos-"))

@@ -1,15 +1,19 @@
-"""Tickets: what one machine says so that another can join it, short enough for a QR code and safe to paste.
+"""Tickets: what one machine says so that another, or another realm, can join it: for a QR code, and safe to paste.
 
 A ticket is ``wos-`` and base32 of: version, a 16-byte secret, the first 10 bytes of the account's and the inviter's
 id, when it ends, where to call, and a checksum. The secret lets in one machine, once, and only to where two people
 compare a code; the two beginnings of ids (80 bits) keep another machine from answering in the inviter's place. When
 it ends is a hint for people: the inviter decides by its own clock.
+
+A ticket for a realm begins with ``wosr-`` and has a version number of its own, so that neither kind is taken for the
+other. It is the whole authority: no code is compared, and who has it first may use it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import enum
 import hashlib
 import ipaddress
 
@@ -19,14 +23,12 @@ from worldos.errors import BadRequest
 from worldos.model.ids import AccountId, NodeId
 from worldos.trust.keys import bytes_of, id_of
 
-PREFIX = "wos-"
 SECRET_BYTES = 16
 TICKET_CHARS_MAX = 2048
 ADDRESSES_MAX = 8
 ID_PREFIX_CHARS = 16
 LIFE_S = 600
 
-_VERSION = 1
 _ID_PREFIX_BYTES = 10
 _EXPIRES_BYTES = 5
 _CHECKSUM_BYTES = 4
@@ -34,20 +36,36 @@ _HOST_BYTES_MAX = 253
 _V4, _V6, _NAMED = 4, 6, 0
 
 
+class Guest(enum.StrEnum):
+    """Whom a ticket lets in; the value is how its text begins."""
+
+    DEVICE = "wos-"
+    REALM = "wosr-"
+
+
+_VERSIONS = {Guest.DEVICE: 1, Guest.REALM: 2}
+_WHERE = {Guest.DEVICE: "wos invite", Guest.REALM: "wos realm invite"}
+_OTHER = {
+    Guest.DEVICE: ("this ticket is for a realm, not for a machine", "wos realm join TICKET"),
+    Guest.REALM: ("this ticket is for a machine, not for a realm", "wos join TICKET, on the machine that it is for"),
+}
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """An invitation to one machine. The prefixes are the first ID_PREFIX_CHARS characters of the whole ids."""
+    """An invitation to one machine, or to one realm. The prefixes are the first ID_PREFIX_CHARS characters of the whole ids."""
 
     addresses: tuple[str, ...]
     secret: bytes
     inviter_prefix: str
     account_prefix: str
     expires_s: int
+    guest: Guest = Guest.DEVICE
 
     def encode(self) -> str:
         """Write the ticket as text. In upper case it is a smaller QR code, and reads the same."""
         body = b"".join(
             [
-                bytes([_VERSION]),
+                bytes([_VERSIONS[self.guest]]),
                 self.secret,
                 _prefix_bytes(self.account_prefix),
                 _prefix_bytes(self.inviter_prefix),
@@ -55,25 +73,36 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
                 *(_pack_address(address) for address in self.addresses),
             ]
         )
-        return PREFIX + base64.b32encode(body + _checksum(body)).decode("ascii").rstrip("=").lower()
+        return self.guest + base64.b32encode(body + _checksum(body)).decode("ascii").rstrip("=").lower()
 
     @classmethod
-    def parse(cls, text: str) -> Ticket:
-        """Read a ticket as a person pasted it; raise BadRequest that says whether it is none, or damaged."""
+    def parse(cls, text: str, guest: Guest = Guest.DEVICE) -> Ticket:
+        """Read a ticket as a person pasted it; raise BadRequest that says whether it is none, another, or damaged."""
         compact = "".join(text[: TICKET_CHARS_MAX + 1].split()).lower()
-        if not compact.startswith(PREFIX) or len(compact) > TICKET_CHARS_MAX:
-            raise BadRequest("this is not a ticket: a ticket begins with wos-", hint="wos invite prints one")
-        body = _checked_body(compact.removeprefix(PREFIX))
-        if body[0] != _VERSION:
+        other = Guest.REALM if guest is Guest.DEVICE else Guest.DEVICE
+        if compact.startswith(other):
+            raise BadRequest(_OTHER[guest][0], hint=_OTHER[guest][1])
+        if not compact.startswith(guest) or len(compact) > TICKET_CHARS_MAX:
+            raise BadRequest(
+                f"this is not a ticket: a ticket begins with {guest.value}", hint=f"{_WHERE[guest]} prints one"
+            )
+        body = _checked_body(compact.removeprefix(guest), guest)
+        if body[0] != _VERSIONS[guest]:
             raise BadRequest("this ticket is of another version of World OS", hint="bring both machines to one version")
         try:
-            return _unpack(body)
+            return _unpack(body, guest)
         except (IndexError, ValueError) as cause:
-            raise BadRequest("this ticket cannot be read", hint="make a new one: wos invite") from cause
+            raise BadRequest("this ticket cannot be read", hint=f"make a new one: {_WHERE[guest]}") from cause
 
 
 def new_ticket(
-    *, addresses: tuple[str, ...], secret: bytes, inviter: NodeId, account: AccountId, expires_s: int
+    *,
+    addresses: tuple[str, ...],
+    secret: bytes,
+    inviter: NodeId,
+    account: AccountId,
+    expires_s: int,
+    guest: Guest = Guest.DEVICE,
 ) -> Ticket:
     """Make a ticket with 16 fresh random bytes; BadRequest if an address is not ``host:port``."""
     if len(secret) != SECRET_BYTES:
@@ -88,12 +117,13 @@ def new_ticket(
         inviter_prefix=inviter[:ID_PREFIX_CHARS],
         account_prefix=account[:ID_PREFIX_CHARS],
         expires_s=expires_s,
+        guest=guest,
     )
 
 
-def _checked_body(text: str) -> bytes:
+def _checked_body(text: str, guest: Guest) -> bytes:
     damaged = BadRequest(
-        "this ticket is damaged: a character is wrong or missing", hint="copy it whole, from wos- to its end"
+        "this ticket is damaged: a character is wrong or missing", hint=f"copy it whole, from {guest.value} to its end"
     )
     try:
         raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
@@ -105,7 +135,7 @@ def _checked_body(text: str) -> bytes:
     return body
 
 
-def _unpack(body: bytes) -> Ticket:
+def _unpack(body: bytes, guest: Guest) -> Ticket:
     reader = _Reader(body[1:])
     secret = reader.take(SECRET_BYTES)
     account, inviter = _prefix_chars(reader.take(_ID_PREFIX_BYTES)), _prefix_chars(reader.take(_ID_PREFIX_BYTES))
@@ -122,6 +152,7 @@ def _unpack(body: bytes) -> Ticket:
         inviter_prefix=inviter,
         account_prefix=account,
         expires_s=expires_s,
+        guest=guest,
     )
 
 

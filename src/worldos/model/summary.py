@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 LINES_MAX: Final = 48
+DEPTH_MAX: Final = 16
 AMOUNT_MAX: Final = (1 << 62) - 1
 
 Amount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
@@ -34,4 +35,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     lines: Annotated[tuple[Line, ...], msgspec.Meta(max_length=LINES_MAX)] = ()
     nodes: Amount = 0
-    depth: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    depth: Annotated[int, msgspec.Meta(ge=0, le=DEPTH_MAX)] = 0

@@ -28,7 +28,7 @@ def test_another_is_admitted_by_a_member_and_put_out_by_the_words() -> None:
 
 
 def test_a_machine_runs_when_it_is_on_and_not_stopped() -> None:
-    machine = machines.Machine(0, machines.device_key(0), Clock())
+    machine = machines.Machine(0, machines.device_key(0), Clock(), machines.Site(0, machines.Place()))
     states = []
     for up, paused in ((True, False), (True, True), (False, False)):
         machine.switch(up=up, paused=paused)

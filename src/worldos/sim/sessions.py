@@ -5,13 +5,19 @@ or when a node starts again, it is lost. A silent link is closed after 2 s, that
 are cut off from each other and a third reaches both, it relays after half a second. What programs say to workers (``Word``)
 goes the same way. In the harsh mode the messages of nodes go beside the sessions: each may be lost, doubled, overtaken.
 
+A link stands where both nodes believe the other: they are of one account, or each welcomed the other. Inside a site it is a local
+network, between sites light in fibre. *Cuts* close one direction between two machines, *walls* all ways into or out of a set.
+
 Bounds are those of fabric/limits.py, rounded. Times in ns of true time.
 """
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from worldos.kernel.events import PathMeasured, PeerLinked, PeerUnlinked
 from worldos.model.ids import NodeId
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from worldos.sim.world import World
 
 LATENCY_NS: Final = 150_000  # a local network; by chance up to twice that
+WAN_NS: Final = 2 * MS  # between two sites at the same place: the providers' own
+WAN_JITTER_PART: Final = 16  # ... and by chance up to one part in so many more
 HANDSHAKE_NS: Final = 4 * MS
 CLOSED_NS: Final = 1 * MS  # a process that ended: its sockets say so
 LINK_SILENT_NS: Final = 2 * SECOND
@@ -43,15 +51,31 @@ class Word(Protocol):
         """Know that the session ended before it arrived."""
 
 
+class Wall(NamedTuple):
+    """Around these machines, by number: whether it stops what goes out of them, and what comes in."""
+
+    inside: frozenset[int]
+    stops_out: bool = True
+    stops_in: bool = True
+
+    def stops(self, source: int, target: int) -> bool:
+        """Tell whether it stands in the way."""
+        within = source in self.inside
+        if within == (target in self.inside):
+            return False
+        return self.stops_out if within else self.stops_in
+
+
 class Stream:
     """One direction of a session. ``flows``: something can get through now."""
 
-    __slots__ = ("flows", "last_ns", "queue", "session", "source", "target")
+    __slots__ = ("flows", "jitter_ns", "last_ns", "latency_ns", "queue", "session", "source", "target")
 
     def __init__(self, session: Session, source: Machine, target: Machine) -> None:
         self.session = session
         self.source = source
         self.target = target
+        self.latency_ns, self.jitter_ns = latency_between(source, target)
         self.flows = False
         self.queue: deque[tuple[int, Any, bool]] = deque()  # when due, what, whether a Word
         self.last_ns = 0
@@ -92,7 +116,7 @@ class MachineWire:
             sessions.send(self._machine, node, message)
             return
         world = self._world
-        due_ns = world.now_ns + LATENCY_NS + int(self._chance() * LATENCY_NS)
+        due_ns = world.now_ns + stream.latency_ns + int(self._chance() * stream.jitter_ns)
         if due_ns <= stream.last_ns:
             due_ns = stream.last_ns + 1
         stream.last_ns = due_ns
@@ -102,6 +126,7 @@ class MachineWire:
     def forget(self, node: NodeId, why: str) -> None:
         """End the session with a node."""
         self._machine.unsent.pop(node, None)
+        self._machine.welcomed.discard(node)
         stream = self._streams.get(node)
         if stream is not None and stream.flows:  # what was written still arrives, as bytes before a connection's end do
             self._world.later(CLOSED_NS, self._sessions.end, stream.session)
@@ -117,6 +142,7 @@ class Sessions:
         self.harsh = harsh
         self.rules = Rules()
         self.cuts: set[tuple[int, int]] = set()
+        self.walls: list[Wall] = []
         self.relays = True
         self.sessions: dict[tuple[int, int], Session] = {}
         self.made = 0
@@ -131,7 +157,7 @@ class Sessions:
         if stream is None:
             self._keep(source, target, what, is_word=is_word)
             return
-        due_ns = world.now_ns + LATENCY_NS + int(world.dice.random() * LATENCY_NS)
+        due_ns = world.now_ns + stream.latency_ns + int(world.dice.random() * stream.jitter_ns)
         if stream.session.via is not None:
             due_ns += 2 * LATENCY_NS
         beside = self.harsh and not is_word
@@ -157,7 +183,7 @@ class Sessions:
 
     def _keep(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool) -> None:
         """Without a session a message waits for the first link; a channel is broken."""
-        if isinstance(what, Word) or self.harsh or source.node is None or not source.node.is_member(target):
+        if isinstance(what, Word) or self.harsh or not source.believes(target):
             self._lose(what, is_word=is_word)
         else:
             source.unsent.setdefault(target, deque()).append((self.world.now_ns, what))
@@ -171,7 +197,7 @@ class Sessions:
     def _land(self, stream: Stream, message: PeerMessage) -> None:
         """Let a message of the harsh mode arrive, whatever came before it."""
         source, target = stream.source, stream.target
-        if source.streams.get(target.id) is not stream or (source.number, target.number) in self.cuts:
+        if source.streams.get(target.id) is not stream or self._is_closed(source, target):
             self.lost += 1
         elif target.running:
             self.world.said(source, target, message)
@@ -192,8 +218,7 @@ class Sessions:
         """Work out anew in which directions something gets through, and let it."""
         ready = session.up and self.world.now_ns >= session.flows_ns
         for stream in session.streams:
-            way = (stream.source.number, stream.target.number)
-            stream.flows = ready and (session.via is not None or way not in self.cuts)
+            stream.flows = ready and (session.via is not None or not self._is_closed(stream.source, stream.target))
         for stream in session.streams:
             self.pump(stream)
 
@@ -209,12 +234,42 @@ class Sessions:
         self.cuts.discard((source, target))
         self.reconsider()
 
+    def raise_wall(self, inside: Iterable[int], *, stops_out: bool = True, stops_in: bool = True) -> Wall:
+        """Let nothing pass between these machines and all others."""
+        wall = Wall(frozenset(inside), stops_out, stops_in)
+        self.walls.append(wall)
+        self.reconsider()
+        return wall
+
+    def take_down(self, wall: Wall) -> None:
+        """Let it pass again."""
+        self.walls = [each for each in self.walls if each is not wall]
+        self.reconsider()
+
+    def introduce(self, one: Machine, other: Machine) -> None:
+        """Look at this pair from now on: they are of one site, or one of them was told to keep a link to the other."""
+        if other not in one.peers:
+            insort(one.peers, other, key=_number)
+            insort(other.peers, one, key=_number)
+
     def reconsider(self) -> None:
         """Look at every pair: which links come, which go, now that something has changed."""
-        machines = self.world.machines
+        self._look_at(self.world.machines)
+
+    def reconsider_about(self, machine: Machine) -> None:
+        """Look at the pairs of a machine, and at those for which it may be a relay."""
+        if self.cuts or self.walls:
+            self._look_at([machine, *machine.peers])
+            return
+        for peer in list(machine.peers):
+            one, other = (machine, peer) if machine.number < peer.number else (peer, machine)
+            self._reconsider(one, other)
+
+    def _look_at(self, machines: Iterable[Machine]) -> None:
         for one in machines:
-            for other in machines[one.number + 1 :]:
-                self._reconsider(one, other)
+            for other in list(one.peers):
+                if other.number > one.number:
+                    self._reconsider(one, other)
 
     def _reconsider(self, one: Machine, other: Machine) -> None:
         world, number = self.world, (one.number, other.number)
@@ -224,7 +279,7 @@ class Sessions:
             session = None
         if session is None or not session.up:
             if self._way(one, other) is not None:
-                world.call_at(world.now_ns + HANDSHAKE_NS, self._try_link, one, other)
+                world.call_at(world.now_ns + _handshake_ns(one, other), self._try_link, one, other)
             return
         way = self._way(one, other)
         if way is None:
@@ -244,22 +299,26 @@ class Sessions:
 
     def _way(self, one: Machine, other: Machine) -> tuple[Machine | None] | None:
         """Return by whom two machines reach each other now: (None,) is directly, None not at all."""
-        if not (one.running and other.running and _are_members(one, other)):
+        if not (one.running and other.running and _believe(one, other)):
             return None
         if self._open(one, other):
             return (None,)
         if self.relays:
-            for relay in self.world.machines:
-                if relay.running and relay is not one and relay is not other and self._relays(one, relay, other):
+            for relay in one.peers:
+                if relay.running and relay is not other and self._relays(one, relay, other):
                     return (relay,)
         return None
 
     def _relays(self, one: Machine, relay: Machine, other: Machine) -> bool:
         legs = ((one, relay), (relay, other))
-        return all(self._open(*leg) and _are_members(*leg) for leg in legs)
+        return all(self._open(*leg) and _believe(*leg) for leg in legs)
 
     def _open(self, one: Machine, other: Machine) -> bool:
-        return (one.number, other.number) not in self.cuts and (other.number, one.number) not in self.cuts
+        return not (self.cuts or self.walls) or not (self._is_closed(one, other) or self._is_closed(other, one))
+
+    def _is_closed(self, source: Machine, target: Machine) -> bool:
+        way = (source.number, target.number)
+        return way in self.cuts or any(wall.stops(*way) for wall in self.walls)
 
     def _of(self, one: Machine, other: Machine) -> Session | None:
         return self.sessions.get((min(one.number, other.number), max(one.number, other.number)))
@@ -335,12 +394,33 @@ class Sessions:
             self._set_flow(session)
 
     def _measured(self, session: Session, me: Machine, peer: Machine) -> None:
-        via, rtt_us = ("", 450) if session.via is None else (session.via.id, 1100)
+        there_ns, _ = latency_between(me, peer)
+        via, rtt_us = (
+            ("", 3 * there_ns // 1000) if session.via is None else (session.via.id, (3 * there_ns + 650_000) // 1000)
+        )
         event = PathMeasured(now_ns=self.world.clock_of(me), node=peer.id, rtt_us=rtt_us, via=via)
         self.world.feed(me, event)
 
 
-def _are_members(one: Machine, other: Machine) -> bool:
-    assert one.node is not None
-    assert other.node is not None
-    return one.node.is_member(other.id) and other.node.is_member(one.id)
+def latency_between(one: Machine, other: Machine) -> tuple[int, int]:
+    """Return how long a message takes at least, and how much more at most, by chance."""
+    if one.site is other.site:
+        return LATENCY_NS, LATENCY_NS
+    here, there = one.site.place, other.site.place
+    far_us = math.isqrt((here.east_us - there.east_us) ** 2 + (here.north_us - there.north_us) ** 2)
+    latency_ns = WAN_NS + far_us * 1000
+    return latency_ns, latency_ns // WAN_JITTER_PART
+
+
+def _handshake_ns(one: Machine, other: Machine) -> int:
+    if one.site is other.site:
+        return HANDSHAKE_NS
+    return HANDSHAKE_NS + 6 * latency_between(one, other)[0]  # TCP, TLS, hello: three times there and back
+
+
+def _believe(one: Machine, other: Machine) -> bool:
+    return one.believes(other.id) and other.believes(one.id)
+
+
+def _number(machine: Machine) -> int:
+    return machine.number

@@ -8,10 +8,10 @@ Times in ns of true time; each node sees its own machine's clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, NamedTuple, Protocol, assert_never
 
 from worldos.kernel.effects import (
     CloseLane,
@@ -38,13 +38,22 @@ from worldos.node import NEVER_NS, log_entries, new_node
 from worldos.sim import machine as machines
 from worldos.sim.clock import Clock, rate_by_chance
 from worldos.sim.lanes import Lanes, MachineLanes
-from worldos.sim.machine import Machine
+from worldos.sim.machine import Machine, Place, Site
+from worldos.sim.seats import Seats
 from worldos.sim.sessions import MachineWire, Sessions
 from worldos.trust.keylog import KeyLog, SignedEntry
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
+DISK: Final = 0x6469736B
 TRACE_STEPS: Final = 400
 SIZES: Final = ((1000, 2 << 30), (2000, 4 << 30), (4000, 8 << 30), (8000, 16 << 30))
+
+
+class SitePlan(NamedTuple):
+    """A site as it is to be: how many machines, and where."""
+
+    size: int
+    place: Place = Place()
 
 
 class Watcher(Protocol):
@@ -68,7 +77,13 @@ class World:
     """Some machines, what is between them, and what is going to happen."""
 
     def __init__(
-        self, seed: int, size: int, *, harsh: bool = False, drift: bool = True, in_bytes: bool = False
+        self,
+        seed: int,
+        size: int | Sequence[SitePlan],
+        *,
+        harsh: bool = False,
+        drift: bool = True,
+        in_bytes: bool = False,
     ) -> None:
         self.seed = seed
         self.dice = Random(seed)  # the one source of chance
@@ -76,6 +91,7 @@ class World:
         self.steps = 0
         self.in_bytes = in_bytes  # every message is encoded and decoded, as on a wire
         self.machines: list[Machine] = []
+        self.sites: list[Site] = []
         self.by_id: dict[NodeId, Machine] = {}
         self.sessions = Sessions(self, harsh=harsh)
         self.lanes = Lanes(self)
@@ -86,8 +102,9 @@ class World:
         self._drift = drift
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._calls = 0
-        for _ in range(size):
-            self.add_machine(machines.account_of(size))
+        self.disk_dice = Random(seed ^ DISK)  # of its own: how slow disks are does not change what else happens
+        for plan in [SitePlan(size)] if isinstance(size, int) else size:
+            self._add_site(plan)
         for each in self.machines:
             self.start(each)
 
@@ -135,7 +152,7 @@ class World:
             if type(effect) is Send:
                 send(effect.node, effect.message)
             else:
-                self._carry_out(machine, effect)
+                self.carry_out(machine, effect)
         if node.due_ns < machine.due_ns:
             self._wake_at(machine, node.due_ns)
 
@@ -153,7 +170,8 @@ class World:
         elif machine.up:
             machine.waiting.append(lambda: self.on(machine, call, *arguments))
 
-    def _carry_out(self, machine: Machine, effect: Effect) -> None:
+    def carry_out(self, machine: Machine, effect: Effect) -> None:
+        """Do what a node wants done, but for what it sends."""
         match effect:
             case Send():
                 raise AssertionError("sent before")
@@ -166,15 +184,28 @@ class World:
             case SaveKeyLog():
                 assert machine.node is not None
                 machine.entries = dict(machine.node.keylog.entries)
-                self.sessions.reconsider()
+                self.sessions.reconsider_about(machine)
                 if not machine.node.is_member(machine.id):
                     self.later(0, self.on, machine, self.leave, machine)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
-            case Connect() | Notice() | Welcome() | Persist() | Unseat():
+            case Welcome():
+                self._welcome(machine, effect.contact.node)
+            case Persist():
+                machine.seats.persist(effect)
+            case Unseat():
+                machine.seats.drop(effect.realm)
+            case Connect() | Notice():
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)
+
+    def _welcome(self, machine: Machine, node: NodeId) -> None:
+        other = self.by_id.get(node)
+        if other is not None and node not in machine.welcomed:
+            machine.welcomed.add(node)
+            self.sessions.introduce(machine, other)
+            self.sessions.reconsider_about(machine)
 
     def _tell(self, machine: Machine, boot: int, client: ClientId, message: ToClient) -> None:
         known = self.clients.get(client)
@@ -199,22 +230,33 @@ class World:
 
     # -- machines ---------------------------------------------------------------------------------------------------------
 
-    def add_machine(self, entries: dict[str, Any]) -> Machine:
-        """Put a machine with a new device key into the world, switched off, with this key log on its disk."""
+    def _add_site(self, plan: SitePlan) -> None:
+        site = Site(len(self.sites), plan.place)
+        self.sites.append(site)
+        entries = machines.account_of(plan.size, site=site.number, first=len(self.machines))
+        for _ in range(plan.size):
+            self.add_machine(entries, site)
+
+    def add_machine(self, entries: dict[str, Any], site: Site) -> Machine:
+        """Put a machine with a new device key into a site, switched off, with this key log on its disk."""
         number = len(self.machines)
         local_ns = int(self.dice.random() * 1000 * SECOND)
         rate = rate_by_chance(self.dice)
         clock = Clock(true_ns=self.now_ns, local_ns=local_ns)
         if self._drift:
             clock.set_rate(self.now_ns, rate)
-        machine = Machine(number, machines.device_key(number), clock)
+        machine = Machine(number, machines.device_key(number), clock, site)
         machine.wire = MachineWire(self.sessions, machine)
         machine.lanes = MachineLanes(self.lanes, machine)
         machine.entries = dict(entries)
         machine.size = SIZES[int(self.dice.random() * len(SIZES))]
         machine.facts = {"arch": "x86_64", "speed_mips": 2000 + int(self.dice.random() * 20_000)}
+        machine.seats = Seats(self, machine)
         self.machines.append(machine)
         self.by_id[machine.id] = machine
+        for mate in site.machines:
+            self.sessions.introduce(mate, machine)
+        site.machines.append(machine)
         return machine
 
     def start(self, machine: Machine) -> None:
@@ -224,20 +266,21 @@ class World:
         machine.switch(up=True)
         machine.waiting.clear()
         machine.due_ns = NEVER_NS
+        machine.welcomed.clear()
         keylog = KeyLog(entries=dict(machine.entries))
         machine.node = new_node(
             node=machine.id,
             account=keylog.account,
             boot=machine.boot,
             name=machine.name,
-            place="home",
+            place=machine.site.name,
             keylog=keylog,
             seed=self.dice.getrandbits(63),
             now_ns=self.clock_of(machine),
         )
         self.note(f"{machine.name} starts its life {machine.boot}")
         self.scan(machine)
-        self.sessions.reconsider()
+        self.sessions.reconsider_about(machine)
 
     def scan(self, machine: Machine, *, memory_percent: int = 100) -> None:
         """Let the drivers look at a machine; ``memory_percent`` is what others leave of its memory."""
@@ -257,23 +300,23 @@ class World:
                 ),
             ),
             facts=machine.facts,
-            addresses=(f"10.0.0.{machine.number}:1",),
+            addresses=(address_of(machine),),
         )
         self.feed(machine, event)
 
     def crash(self, machine: Machine) -> None:
         """Switch a machine off without warning: its programs, workers and leases are gone, its disk stays."""
         self.note(f"{machine.name} crashes")
-        self._stop(machine)
+        self._stop(machine, power=self.disk_dice.random() < 0.5)
 
     def leave(self, machine: Machine) -> None:
         """Let a node say good-bye, and end it."""
         self.note(f"{machine.name} leaves")
         self.feed(machine, LeaveAsked(now_ns=self.clock_of(machine)))
         boot = machine.boot
-        self.later(50 * MS, lambda: self._stop(machine) if machine.boot == boot and machine.up else None)
+        self.later(50 * MS, lambda: self._stop(machine, power=False) if machine.boot == boot and machine.up else None)
 
-    def _stop(self, machine: Machine) -> None:
+    def _stop(self, machine: Machine, *, power: bool) -> None:
         machine.switch(up=False)
         machine.waiting.clear()
         machine.unsent.clear()
@@ -282,7 +325,8 @@ class World:
                 del self.clients[client]
                 program.killed()
         self.lanes.crash(machine)
-        self.sessions.reconsider()
+        machine.seats.stop(power=power)
+        self.sessions.reconsider_about(machine)
 
     def lose_disk(self, machine: Machine) -> Machine:
         """Let a machine lose its disk: it is put out of the account, and comes back as a new device."""
@@ -291,8 +335,8 @@ class World:
             self.crash(machine)
         known = self.revoke(machine)
         assert known.node is not None
-        newcomer = self.add_machine(known.node.keylog.entries)
-        entry = machines.admission(known.node.keylog, newcomer.number, signer=None)
+        newcomer = self.add_machine(known.node.keylog.entries, machine.site)
+        entry = machines.admission(known.node.keylog, newcomer.number, signer=None, site=machine.site.number)
         self._offer(known, entry)
         newcomer.entries = dict(known.node.keylog.entries)
         self.start(newcomer)
@@ -300,20 +344,22 @@ class World:
 
     def join_again(self) -> None:
         """Let every machine bring its key log to another: who admitted it may have died before it told anyone."""
-        alive = [machine for machine in self.machines if machine.running]
-        for machine in alive:
-            assert machine.node is not None
-            log = log_entries(machine.node.keylog, machine.node.keylog.entries)
-            known = alive[machine is alive[0] and len(alive) > 1]
-            self.feed(known, KeyLogOffered(now_ns=self.clock_of(known), entries=log))
+        for site in self.sites:
+            alive = [machine for machine in site.machines if machine.running]
+            for machine in alive:
+                assert machine.node is not None
+                log = log_entries(machine.node.keylog, machine.node.keylog.entries)
+                known = alive[machine is alive[0] and len(alive) > 1]
+                self.feed(known, KeyLogOffered(now_ns=self.clock_of(known), entries=log))
 
     def revoke(self, machine: Machine) -> Machine:
         """Put a device out of the account, by the recovery words on another machine; return that one."""
         self.note(f"{machine.name} is revoked")
         machine.lost = True
-        known = next(each for each in self.machines if each.running and not each.lost)
+        known = next(each for each in machine.site.machines if each.running and not each.lost)
         assert known.node is not None
-        self._offer(known, machines.removal(known.node.keylog, machine.key.node_id))
+        entry = machines.removal(known.node.keylog, machine.key.node_id, site=machine.site.number)
+        self._offer(known, entry)
         return known
 
     def _offer(self, machine: Machine, entry: SignedEntry) -> None:
@@ -324,7 +370,7 @@ class World:
         """Stop a machine as SIGSTOP does: its clock goes on, and it does not notice."""
         self.note(f"{machine.name} pauses")
         machine.switch(up=True, paused=True)
-        self.sessions.reconsider()
+        self.sessions.reconsider_about(machine)
 
     def resume(self, machine: Machine) -> None:
         """Let a machine go on: first it finds what came meanwhile, then its own timers."""
@@ -333,9 +379,15 @@ class World:
         waiting, machine.waiting = machine.waiting, []
         for call in waiting:
             self.call_at(self.now_ns, call)
-        self.sessions.reconsider()
+        self.sessions.reconsider_about(machine)
         self._wake_at(machine, self.clock_of(machine))
 
     def alive(self) -> list[Machine]:
         """Return the machines that are switched on."""
         return [machine for machine in self.machines if machine.up]
+
+
+def address_of(machine: Machine) -> str:
+    """Return where a machine says that it can be dialled; nobody does, beacons and welcomes are enough here."""
+    high, low = divmod(machine.number, 256)
+    return f"10.{high // 256}.{high % 256}.{low}:1"

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from worldos.agent.claims import CALLERS_MAX, ClaimDoor, Confirmations, Invite, join
+from worldos.agent.claims import ClaimDoor, Confirmations, Invite, join
+from worldos.agent.doorway import CALLERS_MAX
 from worldos.errors import BadRequest, NotAllowed, Unreachable, WorldError
 from worldos.fabric.tcp import parse_address
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account

@@ -10,12 +10,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
 
-from worldos.agent.addresses import reachable_addresses
+from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, TICKETS_MAX, Doorway, call, remembered
 from worldos.errors import BadRequest, Unreachable
-from worldos.fabric.tcp import Address, parse_address
+from worldos.fabric.tcp import Address
 from worldos.model.ids import AccountId
 from worldos.trust.keylog import KeyLog, SignedEntry
 from worldos.trust.keys import DeviceKey
@@ -36,13 +35,6 @@ from worldos.trust.pairing import (
     error_of,
     new_ticket,
 )
-
-TICKETS_MAX = 16
-CALLERS_MAX = 8
-FIRST_WORDS_S = 10.0
-KEPT_S = 300
-CONNECT_S = 5.0
-READ_BYTES = 65536
 
 Decide = Callable[[ShowCode], Awaitable[bool]]
 """Shows a code to the person here, and returns whether it is the one on the other machine."""
@@ -75,20 +67,15 @@ class ClaimDoor:
         self._key = key
         self._name = name
         self._keylog = keylog
-        self._listen = listen
-        self._server: asyncio.Server | None = None
         self._invites: list[Invite] = []
-        self._callers = 0
+        self._doorway = Doorway(listen, self._talk, lambda: [invite.invitation.ticket for invite in self._invites])
 
     async def invite(self, account: AccountId, life_s: int, decide: Decide) -> Invite:
         """Make a ticket and open the door for it."""
         now_s = int(time.time())
-        self._invites = [i for i in self._invites if i.invitation.ticket.expires_s + KEPT_S > now_s][-TICKETS_MAX + 1 :]
-        if self._server is None:
-            self._server = await asyncio.start_server(self._called, self._listen[0] or None, 0)
-        port = self._server.sockets[0].getsockname()[1]
+        self._invites = [i for i in self._invites if remembered(i.invitation.ticket, now_s)][-TICKETS_MAX + 1 :]
         ticket = new_ticket(
-            addresses=reachable_addresses(self._listen[0], port),
+            addresses=await self._doorway.open(life_s),
             secret=secrets.token_bytes(16),
             inviter=self._key.node_id,
             account=account,
@@ -96,7 +83,6 @@ class ClaimDoor:
         )
         invite = Invite(Invitation(ticket=ticket), decide)
         self._invites.append(invite)
-        asyncio.get_running_loop().call_later(life_s + KEPT_S, self._close_if_idle)
         return invite
 
     def withdraw(self, invite: Invite) -> None:
@@ -104,30 +90,11 @@ class ClaimDoor:
         if invite in self._invites:
             self._invites.remove(invite)
         invite.ended.cancel()
-        self._close_if_idle()
+        self._doorway.close_if_idle()
 
     def close(self) -> None:
         """Close the door."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    def _close_if_idle(self) -> None:
-        now_s = time.time()
-        if all(invite.invitation.ticket.expires_s + KEPT_S <= now_s + 1 for invite in self._invites):
-            self.close()
-
-    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._callers >= CALLERS_MAX:
-            writer.close()
-            return
-        self._callers += 1
-        try:
-            with suppress(OSError, TimeoutError):
-                await self._talk(reader, writer)
-        finally:
-            self._callers -= 1
-            writer.close()
+        self._doorway.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         machine = Inviter(
@@ -179,7 +146,7 @@ class ClaimDoor:
 
 async def join(ticket: Ticket, key: DeviceKey, name: str, decide: Decide) -> Joined:
     """Call the inviter, prove the ticket, let the person compare the code, and return what it leads to."""
-    reader, writer = await _connect(ticket)
+    reader, writer = await call(ticket, "wos invite")
     machine = Joiner(ticket=ticket, key=key, name=name, seed=secrets.token_bytes(32))
     joined: Joined | None = None
     try:
@@ -207,19 +174,6 @@ async def join(ticket: Ticket, key: DeviceKey, name: str, decide: Decide) -> Joi
     if joined is None:
         raise Unreachable(str(Failure.CUT), hint="make a new ticket and try again: wos invite")
     return joined
-
-
-async def _connect(ticket: Ticket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    problems: list[str] = []
-    for address in ticket.addresses:
-        host, port = parse_address(address)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                return await asyncio.open_connection(host, port)
-        except (OSError, TimeoutError) as error:
-            problems.append(f"{address}: {str(error) or 'no answer'}")
-    hint = "is the ticket older than 10 minutes, or the other machine on another network? make a new one: wos invite"
-    raise Unreachable(f"the machine that made this ticket does not answer ({'; '.join(problems)})", hint=hint)
 
 
 class Confirmations:

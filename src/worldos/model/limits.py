@@ -60,6 +60,42 @@ BID_WAIT_NS: Final = 4 * SECOND  # so long a program's need is looked for above 
 LOOKS_MAX: Final = 2  # candidates are soft state too: a second look when all of the first refused
 FAR_ASK_TIMEOUT_NS: Final = 3 * SECOND  # a far node must be dialled first
 
+# -- superiors and children -------------------------------------------------------------------------------------------------
+REGISTER_PERIOD_NS: Final = 5 * SECOND  # a realm tells its superior that it is there
+REGISTER_TTL_NS: Final = 15 * SECOND  # ... and is gone when it was not heard for so long
+REGISTER_TIMEOUT_NS: Final = 1 * SECOND  # the superior answers within this, or another of its council is asked
+REGISTER_DIAL_NS: Final = 2 * SECOND  # ... and this, if it must be dialled first
+CHILD_GRACE_NS: Final = 2 * SECOND  # a child whose primary's links are gone has so long to come with another
+CHILDREN_MAX: Final = 2048
+PARENTS_MAX: Final = 16
+SPARES_MAX: Final = 2
+REDIRECTS_MAX: Final = 4
+SUMMARY_PERIOD_NS: Final = 1 * SECOND
+SHED_PERMILLE: Final = 900  # above this load a center sends away children that can go elsewhere
+SHED_PERIOD_NS: Final = 1 * SECOND  # ... not more than one in this time
+AWAY_MIN_NS: Final = 1 * SECOND  # a parent that refused or was silent is passed over for so long, doubling
+AWAY_MAX_NS: Final = 60 * SECOND
+SHED_AWAY_NS: Final = 30 * SECOND  # a parent that was too busy is passed over for so long
+BETTER_PERMILLE: Final = 300  # another parent is taken when it costs so much less
+BETTER_US: Final = 3 * 1000  # ... and at least this
+BETTER_FOR_NS: Final = 3 * SECOND  # ... for so long without a break
+LEFT_MIN_NS: Final = (
+    3 * SECOND
+)  # a parent that was left is not chosen again for so long, doubling while it goes back and forth
+LEFT_MAX_NS: Final = 300 * SECOND
+CREDIT_MAX: Final = 1000
+CREDIT_PER_SECOND: Final = 10
+
+# -- bids -------------------------------------------------------------------------------------------------------------------
+BID_FANOUT: Final = 3  # so many children are asked at once
+BID_ROUNDS_MAX: Final = 2
+BID_WAIT_MAX_NS: Final = 30 * SECOND
+BID_WAIT_MIN_NS: Final = 10 * MS  # with less time left nobody else is asked
+BID_LINGER_NS: Final = 50 * MS  # when somebody can, so long is waited for somebody better
+BIDS_MAX: Final = 4096
+BIDS_PER_PEER_MAX: Final = 1024
+BID_TICK_NS: Final = 5 * MS
+
 # -- words and bytes ------------------------------------------------------------------------------------------------------
 NAME_CHARS_MAX: Final = 64
 WHERE_CHARS_MAX: Final = 512
@@ -96,3 +132,7 @@ RAFT_TERM_JUMP_MAX: Final = 1 << 32  # a term further ahead than this is no term
 
 assert RAFT_BATCH_BYTES + RAFT_COMMAND_BYTES_MAX + RAFT_ENTRY_BYTES + RAFT_CONFIG_BYTES < MESSAGE_BYTES_MAX
 assert RAFT_SNAPSHOT_PART_BYTES < MESSAGE_BYTES_MAX - RAFT_CONFIG_BYTES
+assert REGISTER_TTL_NS >= 2 * REGISTER_PERIOD_NS + REGISTER_TIMEOUT_NS, (
+    "a lost registration must have time for a second try"
+)
+assert REGISTER_TIMEOUT_NS + BETTER_FOR_NS < 5 * SECOND, "a laptop that moves has a new center within 5 s"

@@ -297,11 +297,16 @@ class Inviter(_Side):
         self._commitment = b""
         self._admitted = False
 
+    @property
+    def admitted_child(self) -> Child | None:
+        """The child, once the charter has it."""
+        return self._child if self._admitted else None
+
     def admitted(self, parent: Parent) -> list[Output]:
         """Say that the charter has the child."""
+        self._parent, self._admitted = parent, True
         if self.ended:  # it hung up meanwhile: the child is admitted, and may ask again
             return []
-        self._parent, self._admitted = parent, True
         return self._tell(Accepted(parent=parent))
 
     def refuse(self, why: str) -> list[Output]:

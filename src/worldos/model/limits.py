@@ -136,3 +136,18 @@ assert REGISTER_TTL_NS >= 2 * REGISTER_PERIOD_NS + REGISTER_TIMEOUT_NS, (
     "a lost registration must have time for a second try"
 )
 assert REGISTER_TIMEOUT_NS + BETTER_FOR_NS < 5 * SECOND, "a laptop that moves has a new center within 5 s"
+
+# -- kin, charter and council ---------------------------------------------------------------------------------------------
+KIN_STANDING_MAX: Final = 3072  # nodes of other accounts that belong here while their reason holds
+KIN_GUESTS_MAX: Final = 1024  # ... and those that come for a while
+KIN_MAX: Final = KIN_STANDING_MAX + KIN_GUESTS_MAX
+KIN_PER_REASON_MAX: Final = 1024
+KIN_REASONS_MAX: Final = 32  # for one node
+CHARTER_PARENTS_MAX: Final = 8
+CHARTER_CHILDREN_MAX: Final = 1024
+CHARTER_POLICIES_MAX: Final = 64
+CHARTER_ALLOTMENTS_MAX: Final = 4096
+CHARTER_CONTACT_BYTES: Final = 5 * 1024  # what a contact costs, at most
+CHARTER_COMPACT_ENTRIES: Final = 512  # a seat writes its charter down, in place of the log, after so many entries
+
+assert CHARTER_CHILDREN_MAX * 8 * CHARTER_CONTACT_BYTES < RAFT_SNAPSHOT_BYTES_MAX, "a charter must fit in a snapshot"

@@ -10,6 +10,8 @@ from worldos import ports
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.network import Network
+from worldos.agent.wal import Wal
+from worldos.sim.disk import MemoryDisk
 from worldos.sim.journal import MemoryJournal
 from worldos.sim.lanes import MachineLanes
 from worldos.sim.sessions import MachineWire
@@ -18,6 +20,7 @@ PAIRS = {
     ports.Wire: (Network, MachineWire),
     ports.Lanes: (Lanes, MachineLanes),
     ports.Journal: (Journal, MemoryJournal),
+    ports.Disk: (Wal, MemoryDisk),
 }
 
 

@@ -13,6 +13,7 @@ from worldos.kernel.effects import Effect
 from worldos.kernel.events import Event
 from worldos.model.ids import LeaseId, NodeId
 from worldos.model.need import LeaseTerms
+from worldos.model.raft import Entry, Snapshot, Vote
 from worldos.model.wire import PeerMessage
 
 
@@ -41,3 +42,13 @@ class Journal(Protocol):
 
     def append(self, event: Event, effects: list[Effect]) -> None:
         """Write down an event and what it led to, before any of it is carried out."""
+
+
+class Disk(Protocol):
+    """What a council seat has promised, kept through power cuts. It calls ``done(number)`` when all up to it is safe."""
+
+    def append(self, number: int, vote: Vote | None, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> None:
+        """Begin to write down a ``Persist``; numbers rise. The next life is given all that was done, and never half of one."""
+
+    def mended(self) -> None:
+        """Note that a damage named at the beginning of this life is made good."""

@@ -6,20 +6,18 @@ from tests.sim.worlds import after, world_of
 
 from worldos.kernel.effects import Persist
 from worldos.kernel.events import Persisted
-from worldos.model.ids import NodeId
 from worldos.model.limits import SECOND
-from worldos.model.raft import Config, Entry, Snapshot, Vote
+from worldos.model.raft import Entry, Vote
 from worldos.model.realm import RealmId
-from worldos.sim.seats import Stored, written
+from worldos.sim.machine import Machine
 from worldos.sim.world import World
 
 REALM = RealmId("realm")
-CONFIG = Config(voters=(NodeId("a"),))
 
 
-def persist(number: int, *indices: int, term: int = 1, snapshot: Snapshot | None = None) -> Persist:
+def persist(number: int, *indices: int, term: int = 1) -> Persist:
     entries = tuple(Entry(term=term, index=index) for index in indices)
-    return Persist(realm=REALM, number=number, vote=Vote(term=term), entries=entries, snapshot=snapshot)
+    return Persist(realm=REALM, number=number, vote=Vote(term=term), entries=entries, snapshot=None)
 
 
 def told(world: World) -> list[int]:
@@ -29,38 +27,35 @@ def told(world: World) -> list[int]:
     return numbers
 
 
-def indices(stored: Stored) -> list[int]:
-    return [entry.index for entry in stored.entries]
+def indices(machine: Machine) -> list[int]:
+    return [entry.index for entry in machine.seats.recover()[REALM].entries]
 
 
-def test_entries_replace_what_comes_after_their_first_and_a_snapshot_what_is_before() -> None:
-    stored = written(written(Stored(), persist(1, 1, 2, 3)), persist(2, 2, term=2))
-    assert [(entry.index, entry.term) for entry in stored.entries] == [(1, 1), (2, 2)]
-    assert stored.vote == Vote(term=2)
-    snapshot = Snapshot(term=2, index=1, config=CONFIG, state=b"")
-    assert indices(written(stored, persist(3, snapshot=snapshot))) == [2]
+def write(machine: Machine, count: int) -> None:
+    for number in range(1, count + 1):
+        machine.seats.persist(persist(number, number))
 
 
 def test_writes_become_safe_in_order_and_the_node_is_told() -> None:
     world = world_of(1)
     numbers, machine = told(world), world.machines[0]
-    for number in range(1, 20):
-        machine.seats.persist(persist(number, number))
-    assert machine.seats.recovered() == {REALM: Stored()}
+    write(machine, 19)
+    seat = machine.seats.seats[REALM]
+    assert seat.last == 0
     after(world, SECOND)
-    assert numbers == list(range(1, 20))
-    assert indices(machine.seats.recovered()[REALM]) == numbers
+    assert numbers == [1, 19]  # the first flush took one, the next all that had come meanwhile
+    assert (seat.last, seat.vote) == (19, Vote(term=1))
+    assert indices(machine) == list(range(1, 20))
 
 
 def test_a_power_cut_keeps_a_prefix_of_what_was_not_safe_and_a_killed_process_all() -> None:
     kept = set()
-    for seed in range(30):
+    for seed in range(40):
         world = world_of(1, seed=seed)
         machine = world.machines[0]
-        for number in range(1, 6):
-            machine.seats.persist(persist(number, number))
+        write(machine, 5)
         machine.seats.stop(power=seed > 0)
-        found = indices(machine.seats.recovered()[REALM])
+        found = indices(machine)
         assert found == list(range(1, len(found) + 1))
         assert seed or len(found) == 5
         kept.add(len(found))
@@ -70,31 +65,32 @@ def test_a_power_cut_keeps_a_prefix_of_what_was_not_safe_and_a_killed_process_al
 def test_what_was_under_way_in_a_life_is_not_told_to_the_next() -> None:
     world = world_of(1)
     numbers, machine = told(world), world.machines[0]
-    machine.seats.persist(persist(1, 1))
+    write(machine, 1)
     world.crash(machine)
     world.start(machine)
     after(world, SECOND)
     assert numbers == []
 
 
-def test_a_flipped_bit_leaves_an_older_state_that_says_so() -> None:
-    world = world_of(1)
-    machine = world.machines[0]
-    for number in range(1, 6):
-        machine.seats.persist(persist(number, number))
-    after(world, SECOND)
-    machine.seats.flip_share = 1.0
-    machine.seats.stop(power=True)
-    stored = machine.seats.recovered()[REALM]
-    assert stored.damaged
-    assert len(stored.entries) < 5
+def test_a_flipped_bit_and_an_old_backup_are_named() -> None:
+    for spoil in (lambda seats: seats.rot(REALM), lambda seats: seats.go_back()):
+        world = world_of(1)
+        machine = world.machines[0]
+        write(machine, 3)
+        after(world, SECOND)
+        machine.seats.save()
+        machine.seats.persist(persist(4, 4))
+        after(world, SECOND)
+        machine.seats.stop(power=False)
+        spoil(machine.seats)
+        assert machine.seats.recover()[REALM].damaged
 
 
 def test_a_seat_that_was_dropped_is_not_heard_of_again() -> None:
     world = world_of(1)
     numbers, machine = told(world), world.machines[0]
-    machine.seats.persist(persist(1, 1))
+    write(machine, 1)
     machine.seats.drop(REALM)
     after(world, SECOND)
     assert numbers == []
-    assert machine.seats.recovered() == {}
+    assert machine.seats.recover() == {}

@@ -1,135 +1,166 @@
-"""The council seats on a machine's disk: what was written, what is safe, and what is left of it after a crash.
+"""The council seats of a machine on its disk (disk.py), and when what is written there is safe.
 
-Writes of all seats go to one disk and become safe in order, after a while; then the node is told. A process that is killed
-loses nothing that it wrote. When the power goes, of what was not safe yet a prefix survives: a torn write is cut off, as
-the real log does. Rarely a bit flips in what was safe: then only what stands before it is left, and the seat is *damaged*.
-All times in ns of true time.
+One disk serves all seats of a machine: a flush takes a while, what is written meanwhile goes with the next one. A process that
+is killed loses nothing that it wrote; when the power goes, of what was not flushed a prefix survives, torn at its end. What was
+safe may rot, or an old backup come back: then the seat is *damaged* and says so. ``Seat.vote`` and ``Seat.last`` are what is safe
+now, for the checkers. Times in ns of true time.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from worldos.kernel.effects import Persist
 from worldos.kernel.events import Persisted
+from worldos.kernel.stored import Recovered
 from worldos.model.limits import MS
-from worldos.model.raft import Entry, Snapshot, Vote
+from worldos.model.raft import Vote
 from worldos.model.realm import RealmId
+from worldos.sim.disk import Kept, MemoryDisk
 
 if TYPE_CHECKING:
     from worldos.sim.machine import Machine
     from worldos.sim.world import World
 
-WRITE_MIN_NS: Final = 100_000
-WRITE_MAX_NS: Final = 5 * MS
+FLUSH_MIN_NS: Final = 100_000
+FLUSH_MAX_NS: Final = 5 * MS
 STALL_NS: Final = 200 * MS  # a disk that is busy with something else
 STALL_SHARE: Final = 0.002
-PAST_MAX: Final = 64  # so many writes back a bit may flip
-
-
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What a disk holds of one seat. ``damaged``: empty, or what is wrong with it: such a member must not vote."""
-
-    vote: Vote | None = None
-    snapshot: Snapshot | None = None
-    entries: tuple[Entry, ...] = ()
-    damaged: str = ""
 
 
 class Seat:
-    """One seat: what is safe, what is under way, and how it looked some writes ago."""
+    """One seat: its disk, what waits for the next flush, and what is safe."""
 
-    __slots__ = ("past", "stored", "under_way")
+    __slots__ = ("backup", "disk", "last", "vote", "waiting")
 
     def __init__(self) -> None:
-        self.stored = Stored()
-        self.under_way: deque[Persist] = deque()
-        self.past: deque[Stored] = deque(maxlen=PAST_MAX)
+        self.disk = MemoryDisk(_nobody)
+        self.disk.recover()
+        self.waiting: list[Persist] = []
+        self.vote = Vote(term=0)
+        self.last = 0  # index of the last entry, or of the snapshot
+        self.backup: list[Kept] = []
+
+    def note(self, effect: Persist) -> None:
+        """Know that this is safe now."""
+        if effect.vote is not None:
+            self.vote = effect.vote
+        if effect.snapshot is not None:
+            self.last = max(self.last, effect.snapshot.index)
+        if effect.entries:
+            self.last = effect.entries[-1].index
 
 
 class Seats:
-    """All seats of one machine. ``flip_share``: how many of its power cuts leave a flipped bit."""
+    """All seats of one machine."""
 
-    __slots__ = ("_dice", "_free_ns", "_machine", "_world", "flip_share", "seats", "write_max_ns")
+    __slots__ = ("_dice", "_flushing", "_machine", "_world", "flush_max_ns", "seats")
 
     def __init__(self, world: World, machine: Machine) -> None:
         self._world = world
         self._machine = machine
         self._dice: Random = world.disk_dice
-        self._free_ns = 0  # when the disk has done what it was given
+        self._flushing: list[tuple[Seat, list[Persist]]] = []
         self.seats: dict[RealmId, Seat] = {}
-        self.flip_share = 0.0
-        self.write_max_ns = WRITE_MAX_NS
+        self.flush_max_ns = FLUSH_MAX_NS
 
     def persist(self, effect: Persist) -> None:
         """Begin to write."""
-        world = self._world
-        seat = self.seats.setdefault(effect.realm, Seat())
-        seat.under_way.append(effect)
-        share = self._dice.random()
-        took_ns = STALL_NS if share < STALL_SHARE else WRITE_MIN_NS + int(share**4 * (self.write_max_ns - WRITE_MIN_NS))
-        self._free_ns = max(self._free_ns, world.now_ns + took_ns)
-        world.call_at(self._free_ns, self._synced, seat, effect, self._machine.boot)
+        seat = self.seats.get(effect.realm)
+        if seat is None:
+            seat = self.seats[effect.realm] = Seat()
+            seat.disk.done = self._done_of(effect.realm, seat)
+        seat.waiting.append(effect)
+        if not self._flushing:
+            self._flush()
 
     def drop(self, realm: RealmId) -> None:
         """Forget a seat."""
         self.seats.pop(realm, None)
 
-    def recovered(self) -> dict[RealmId, Stored]:
-        """Return what the next life finds."""
-        return {realm: seat.stored for realm, seat in sorted(self.seats.items())}
+    def mended(self, realm: RealmId) -> None:
+        """Note that a damaged seat has caught up."""
+        self.seats[realm].disk.mended()
+
+    def recover(self) -> dict[RealmId, Recovered]:
+        """Begin a life with what is on the disk."""
+        found = {realm: seat.disk.recover() for realm, seat in sorted(self.seats.items())}
+        for realm, recovered in found.items():
+            seat = self.seats[realm]
+            seat.vote = recovered.vote or Vote(term=0)
+            seat.last = recovered.snapshot.index if recovered.snapshot is not None else 0
+            seat.last = recovered.entries[-1].index if recovered.entries else seat.last
+        return found
 
     def stop(self, *, power: bool) -> None:
-        """End this life. ``power``: it went away, and with it what was not safe yet, but for a prefix."""
+        """End this life. ``power``: it went away, and with it what was not flushed yet, but for a prefix."""
         for seat in self.seats.values():
-            kept = len(seat.under_way)
+            _append(seat, seat.waiting)
+            seat.waiting = []
+            seat.disk.done = _nobody
             if power:
-                kept = int(self._dice.random() * (kept + 1))
-            for effect in list(seat.under_way)[:kept]:
-                self._write(seat, effect)
-            seat.under_way.clear()
-            if power and seat.past and self._dice.random() < self.flip_share:
-                self._flip(seat)
-        self._free_ns = 0
+                seat.disk.crash(self._dice.getrandbits(30))
+            else:
+                seat.disk.sync()
+        self._flushing = []
+        for realm, seat in self.seats.items():
+            seat.disk.done = self._done_of(realm, seat)
 
-    def _synced(self, seat: Seat, effect: Persist, boot: int) -> None:
-        machine = self._machine
-        if machine.boot != boot or not machine.up or not seat.under_way or seat.under_way[0] is not effect:
-            return
-        seat.under_way.popleft()
-        self._write(seat, effect)
-        self._world.on(machine, self._tell, effect, boot)
-
-    def _tell(self, effect: Persist, boot: int) -> None:
-        machine = self._machine
-        if machine.boot == boot and effect.realm in self.seats:
-            event = Persisted(now_ns=self._world.clock_of(machine), realm=effect.realm, number=effect.number)
-            self._world.feed(machine, event)
-
-    def _write(self, seat: Seat, effect: Persist) -> None:
-        seat.past.append(seat.stored)
-        seat.stored = written(seat.stored, effect)
-
-    def _flip(self, seat: Seat) -> None:
-        back = int(self._dice.random() * len(seat.past))
-        before = seat.past[back]
+    def rot(self, realm: RealmId) -> None:
+        """Let a bit flip on the disk of a seat, between two lives."""
         self._world.note(f"a bit flips on the disk of {self._machine.name}")
-        seat.stored = msgspec.structs.replace(before, damaged="a record that was whole is not any more")
-        seat.past.clear()
+        self.seats[realm].disk.flip(self._dice.getrandbits(40))
+
+    def save(self) -> None:
+        """Make a backup of all seats."""
+        for seat in self.seats.values():
+            seat.backup = seat.disk.backup()
+
+    def go_back(self) -> None:
+        """Bring the backup back, between two lives."""
+        self._world.note(f"an old backup comes back on {self._machine.name}")
+        for seat in self.seats.values():
+            if seat.backup:
+                seat.disk.go_back(seat.backup)
+
+    # -- inside ---------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        world = self._world
+        self._flushing = [(seat, seat.waiting) for _, seat in sorted(self.seats.items()) if seat.waiting]
+        if not self._flushing:
+            return
+        for seat, effects in self._flushing:
+            _append(seat, effects)
+            seat.waiting = []
+        share = self._dice.random()
+        took_ns = STALL_NS if share < STALL_SHARE else FLUSH_MIN_NS + int(share**4 * (self.flush_max_ns - FLUSH_MIN_NS))
+        world.later(took_ns, self._flushed, self._flushing)
+
+    def _flushed(self, flushing: list[tuple[Seat, list[Persist]]]) -> None:
+        if self._flushing is not flushing:
+            return  # of another life
+        for seat, effects in flushing:
+            for effect in effects:
+                seat.note(effect)
+            seat.disk.sync()
+        self._flush()
+
+    def _done_of(self, realm: RealmId, seat: Seat) -> Callable[[int], None]:
+        return lambda number: self._world.on(self._machine, self._tell, realm, seat, number, self._machine.boot)
+
+    def _tell(self, realm: RealmId, seat: Seat, number: int, boot: int) -> None:
+        machine = self._machine
+        if machine.boot == boot and self.seats.get(realm) is seat:
+            self._world.feed(machine, Persisted(now_ns=self._world.clock_of(machine), realm=realm, number=number))
 
 
-def written(stored: Stored, effect: Persist) -> Stored:
-    """Return what a disk holds after one more write."""
-    vote = effect.vote if effect.vote is not None else stored.vote
-    snapshot, entries = stored.snapshot, stored.entries
-    if effect.snapshot is not None:
-        snapshot = effect.snapshot
-        entries = tuple(entry for entry in entries if entry.index > snapshot.index)
-    if effect.entries:
-        first = effect.entries[0].index
-        entries = (*(entry for entry in entries if entry.index < first), *effect.entries)
-    return Stored(vote=vote, snapshot=snapshot, entries=entries, damaged=stored.damaged)
+def _append(seat: Seat, effects: list[Persist]) -> None:
+    for effect in effects:
+        seat.disk.append(effect.number, effect.vote, effect.entries, effect.snapshot)
+
+
+def _nobody(_: int) -> None:
+    """Tell nobody that it is done: the process is gone."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BETWEEN_NS: Final = 2500 * MS  # mean time from one fault to the next
 LASTS_NS: Final = 6 * SECOND
 WALL_JUMP_NS: Final = 3600 * SECOND
-MACHINES_MAX: Final = 12
+MORE_MACHINES_MAX: Final = 7  # that come for those that lost their disk
 
 
 class Faults:
@@ -26,6 +26,8 @@ class Faults:
         self.world = world
         self.dice = world.dice
         self.stopped = False
+        self.machines_max = len(world.machines) + MORE_MACHINES_MAX
+        self.may_lose: Callable[[Machine], bool] = lambda _: True  # whether a machine may go for good
         self.kinds: tuple[tuple[Callable[[], None], int], ...] = (
             (self._cut_pair, 3),
             (self._cut_one_way, 2),
@@ -55,6 +57,7 @@ class Faults:
         world.note("all faults end")
         world.sessions.rules.rules.clear()
         world.sessions.cuts.clear()
+        world.sessions.walls.clear()
         world.sessions.relays = True
         for machine in world.machines:
             if machine.lost:
@@ -88,6 +91,13 @@ class Faults:
     def _running(self) -> list[Machine]:
         return [machine for machine in self.world.machines if machine.running]
 
+    def _mates(self, machine: Machine) -> list[Machine]:
+        """Return who else runs at its site."""
+        return [other for other in machine.site.machines if other.running and other is not machine]
+
+    def _has_room(self) -> bool:
+        return len(self.world.machines) < self.machines_max
+
     def _a_while(self) -> int:
         return 20 * MS + int(self.dice.random() ** 2 * LASTS_NS)
 
@@ -109,6 +119,17 @@ class Faults:
 
         self._until(heal)
 
+    def _wall(self, inside: list[int], what: str, *, stops_out: bool = True, stops_in: bool = True) -> None:
+        sessions = self.world.sessions
+        self.world.note(f"cut: {what}")
+        wall = sessions.raise_wall(inside, stops_out=stops_out, stops_in=stops_in)
+
+        def heal() -> None:
+            self.world.note(f"healed: {what}")
+            sessions.take_down(wall)
+
+        self._until(heal)
+
     def _cut_pair(self) -> None:
         one, other = self._some(self._running()), self._some(self._running())
         if one is None or other is None or one is other:
@@ -124,9 +145,7 @@ class Faults:
     def _cut_off(self) -> None:
         one = self._some(self._running())
         if one is not None:
-            others = [machine.number for machine in self.world.machines if machine is not one]
-            ways = [(one.number, n) for n in others] + [(n, one.number) for n in others]
-            self._cut(ways, f"{one.name} - everybody")
+            self._wall([one.number], f"{one.name} - everybody")
 
     def _slow(self) -> None:
         one, other = self._some(self._running()), self._some(self._running())
@@ -158,7 +177,7 @@ class Faults:
 
     def _leave(self) -> None:
         machine = self._some(self._running())
-        if machine is not None and len(self._running()) > 2:
+        if machine is not None and len(self._mates(machine)) > 1 and self.may_lose(machine):
             self.world.leave(machine)
             self._start_later(machine)
 
@@ -171,13 +190,12 @@ class Faults:
 
     def _lose_disk(self) -> None:
         machine = self._some(self.world.alive())
-        others = [other for other in self._running() if other is not machine]
-        if machine is not None and others and len(self.world.machines) < MACHINES_MAX:
+        if machine is not None and self._mates(machine) and self._has_room() and self.may_lose(machine):
             self.world.lose_disk(machine)
 
     def _revoke(self) -> None:
         machine = self._some(self._running())
-        if machine is not None and len(self._running()) > 3 and len(self.world.machines) < MACHINES_MAX:
+        if machine is not None and len(self._mates(machine)) > 2 and self._has_room() and self.may_lose(machine):
             self.world.revoke(machine)
 
     def _jump(self) -> None:

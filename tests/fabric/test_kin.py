@@ -9,9 +9,8 @@ import pytest
 
 from tests.fabric.fabrics import Ear, Node, device, roots, run, running, until
 from worldos.errors import NotAllowed, PeerBroke
-from worldos.fabric import frame
+from worldos.fabric import frame, host, tls
 from worldos.fabric.channel import Ending
-from worldos.fabric.limits import KIN_MAX
 from worldos.fabric.tcp import parse_address
 from worldos.trust.certs import root_certificate
 
@@ -60,7 +59,10 @@ def test_a_welcome_that_is_not_returned_leads_to_nothing() -> None:
     run(story)
 
 
-def test_who_is_not_welcome_any_more_is_cut_at_once_and_stays_out() -> None:
+@pytest.mark.parametrize("cheap", [64, 0])
+def test_who_is_not_welcome_any_more_is_cut_at_once_and_stays_out(monkeypatch: pytest.MonkeyPatch, cheap: int) -> None:
+    monkeypatch.setattr(tls, "ANCHORS_CHEAP", cheap)  # 0: its root stays in the contexts for a while
+
     async def story() -> None:
         a, b, c = Node(1, (3,)), Node(2, ()), Node(3, (1,))
         async with running(a, b, c):
@@ -117,11 +119,13 @@ def test_a_member_needs_no_welcome_and_a_removed_one_has_none() -> None:
     run(story, loops=1)
 
 
-def test_kin_are_so_many_and_no_more() -> None:
+def test_kin_are_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "KIN_MAX", 9)
+
     async def story() -> None:
         a = Node(1, ())
         async with running(a):
-            for number in range(10, 10 + KIN_MAX):
+            for number in range(10, 10 + 9):
                 a.fabric.welcome(device(number).node_id, root_certificate(device(number)), [])
             one_more = device(9)
             with pytest.raises(NotAllowed):

@@ -58,6 +58,7 @@ from worldos.fabric.limits import (
     HALF_OPEN_PER_HOST_MAX,
     HANDSHAKE_NS_MAX,
     KIN_MAX,
+    KIN_TICKS,
     LATE_NS,
     LEAF_RENEW_NS,
     PEERS_MAX,
@@ -148,7 +149,7 @@ class Fabric:
         self._refused = 0
         self._server: asyncio.Server | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
-        self._ticked_ns = 0
+        self._ticked_ns = self._ticks = 0
         self._renewed_ns = time.time_ns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dice = random.Random(secrets.randbits(64))
@@ -414,12 +415,14 @@ class Fabric:
         now_ns = self.now_ns()
         late_ns = now_ns - self._ticked_ns - TICK_NS
         self._ticked_ns = now_ns
+        self._ticks += 1
         self._tick_beacon(now_ns)
         for peer in [self.peers[node] for node in sorted(self.peers)]:
             if late_ns > LATE_NS:  # we slept, not they
                 for link in peer.links:
                     link.forgive(late_ns)
-            peer.tick(now_ns)
+            if peer.at_work or not self._ticks % KIN_TICKS or peer.node in self._members:
+                peer.tick(now_ns)
         if abs(time.time_ns() - self._renewed_ns) > LEAF_RENEW_NS:  # a certificate ages by the clock on the wall
             self._renewed_ns = time.time_ns()
             self._credentials.renew(*self._fresh_leaf())

@@ -67,8 +67,9 @@ DIAL_RETRY_NS_MAX: Final = 5 * SECOND
 DIAL_STAGGER_NS: Final = 100 * MS  # between the addresses of one peer
 REFUSED_NS: Final = 1 * SECOND  # a refused dial and the loss of the last link this close together: it is gone
 ADDRESSES_PER_PEER_MAX: Final = 8
-PEERS_MAX: Final = 384
-KIN_MAX: Final = 128  # nodes of other accounts that may link
+PEERS_MAX: Final = 1280
+KIN_MAX: Final = 1024  # nodes of other accounts that may link
+KIN_TICKS: Final = 4  # those with which nothing is under way are looked after every so many ticks
 
 # -- beacons ---------------------------------------------------------------------------------------
 BEACON_FACTS_BYTES_MAX: Final = 1200
@@ -85,6 +86,8 @@ BEACON_INTERFACES_NS: Final = 5 * SECOND  # how often is looked for new interfac
 # -- certificates ----------------------------------------------------------------------------------
 LEAF_LIFE_NS: Final = 24 * 3600 * SECOND
 LEAF_RENEW_NS: Final = 6 * 3600 * SECOND  # a fresh own leaf this often
+ANCHORS_CHEAP: Final = 64  # up to so many are loaded anew whenever one goes
+STALE_ANCHORS_MAX: Final = 256  # ... above it, when so many have gone
 
 assert DATA_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
 assert HELLO_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX
@@ -92,6 +95,7 @@ assert CHANNEL_PENDING_LOW_BYTES < CHANNEL_PENDING_HIGH_BYTES < CHANNEL_PENDING_
 assert ACK_EVERY_BYTES * 4 <= INFLIGHT_BYTES_MAX, "acknowledgements must come before the sender has to stop"
 assert ACK_DELAY_NS * 2 < UNACKED_ASK_NS, "a healthy peer that only listens must not be doubted"
 assert UNACKED_ASK_NS + DOUBT_NS + 2 * TICK_NS < 400 * MS, "a cut costs at most half a second, the relay included"
-assert KIN_MAX * 2 < PEERS_MAX, "those of other accounts never keep those of our own out"
+assert PEERS_MAX - KIN_MAX >= 256, "those of other accounts never keep those of our own out"
+assert KIN_TICKS * TICK_NS <= PROBE_BUSY_NS
 assert DOUBT_NS < LINK_SILENT_NS_MAX < SESSION_SILENT_NS_MAX
 assert LEAF_RENEW_NS * 2 < LEAF_LIFE_NS

@@ -153,6 +153,11 @@ class Peer:
             self._ack_timer.cancel()
 
     @property
+    def at_work(self) -> bool:
+        """Whether something is under way with it: every tick counts."""
+        return self.session.inflight_bytes > 0 or self.session.busy
+
+    @property
     def links(self) -> list[Link]:
         """The links that are up."""
         return self.paths.ways

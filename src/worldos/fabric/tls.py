@@ -2,8 +2,9 @@
 
 Both ends show a certificate below the root of their own device (``worldos.trust.certs``); the anchors are the roots
 of the members. No tickets and no resumption: a resumed session would accept an expired certificate. OpenSSL checks
-the chain and the dates; who it is, and whether it still is a member, is asked by us after the handshake and
-whenever the membership changes, because a context does not forget an anchor while connections live.
+the chain and the dates; who it is, and whether it still is welcome, is asked by us after the handshake and
+whenever that changes, because a context does not forget an anchor while connections live. So an anchor that is left
+in a context lets nobody in, and where there are many of them (0.2 ms each to load, for each context) a few are left.
 
 ``TlsPipe`` turns bytes into bytes (``ssl.MemoryBIO``), so the same code secures a TCP connection and a channel
 through a relay: there the relay carries the records of an inner connection between the two ends and sees only ids
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterable
 
 from worldos.errors import PeerBroke
+from worldos.fabric.limits import ANCHORS_CHEAP, STALE_ANCHORS_MAX
 
 
 class LinkEnded(Exception):
@@ -40,9 +42,10 @@ class Credentials:
         self._show()
 
     def believe(self, anchors: Iterable[bytes]) -> None:
-        """Believe exactly these roots (DER). New ones count at once; after a removal both contexts are made anew."""
+        """Believe these roots (DER). New ones count at once; after a removal both contexts are made anew, if it is cheap."""
         wanted = frozenset(anchors)
-        if self._anchors - wanted or not self._anchors:
+        stale = len(self._anchors - wanted)
+        if not self._anchors or stale > (STALE_ANCHORS_MAX if len(wanted) > ANCHORS_CHEAP else 0):
             self.server = _context(ssl.PROTOCOL_TLS_SERVER)
             self.client = _context(ssl.PROTOCOL_TLS_CLIENT)
             self._anchors = frozenset()
@@ -51,7 +54,7 @@ class Credentials:
         if fresh:
             self.server.load_verify_locations(cadata=fresh)
             self.client.load_verify_locations(cadata=fresh)
-        self._anchors = wanted
+        self._anchors |= wanted
 
     def _show(self) -> None:
         _load_leaf((self.server, self.client), *self._leaf)

@@ -1,0 +1,136 @@
+"""What realms say to each other, and what being the center of one takes. A row per realm.
+
+- council: the leader's beat to each other voter, and the answer (kernel/raft);
+- told: the primary says who it is to its members (devices, or the council's seats), on every change and every 10 s;
+- registers: every 5 s a realm registers with its superior, which answers with all that it is (kernel/children.py);
+- summaries: what changed by more than a tenth, at most once a second;
+- links: council seats and children are linked with the primary, and every link is asked once a second from both ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from worldos.fabric.limits import PROBE_NS
+from worldos.kernel.raft.pace import LAN, WAN
+from worldos.model.limits import CENTER_TELL_NS, REGISTER_PERIOD_NS, SECOND, SUMMARY_PERIOD_NS
+from worldos.model.realm import Level
+from worldos.planet.cities import Floats, Ints
+from worldos.planet.parameters import Parameters
+from worldos.planet.site import Traffic
+from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_PING_BYTES, Sizes
+from worldos.planet.tree import Planet, Realms
+
+SEATS_FROM: Final = ((7, 5), (3, 3), (1, 1))  # so many members that are mostly on, so many seats
+AGENT_BYTES: Final = 45_000_000  # an idle agent and its nursery (bench/bench_idle.py, PSS)
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """The periods of centers, in seconds."""
+
+    beat_site_s: float = LAN.heartbeat_ns / SECOND
+    beat_above_s: float = WAN.heartbeat_ns / SECOND
+    tell_s: float = CENTER_TELL_NS / SECOND
+    register_s: float = REGISTER_PERIOD_NS / SECOND
+    link_s: float = PROBE_NS / SECOND
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How often what a realm has free changes by more than a tenth, per second; 0 is an idle planet."""
+
+    summary_changes: float = 0.0
+
+
+IDLE: Final = Load()
+BUSY: Final = Load(summary_changes=SECOND / SUMMARY_PERIOD_NS)
+
+
+def seats(members: Ints) -> Ints:
+    """Return how many voters a realm of so many members has."""
+    result = np.ones_like(members)
+    for least, voters in reversed(SEATS_FROM):
+        result[members >= least] = voters
+    return result
+
+
+def realm_traffic(
+    realms: Realms, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None, alone: bool = False
+) -> Traffic:
+    """Return what all nodes together send for each realm of a level; ``alone``: there is nothing above."""
+    pace = pace or Pace()
+    level = int(realms.level)
+    is_site = realms.level is Level.PERSONAL
+    real = realms.real.astype(np.float64)
+    members = realms.nodes if is_site else realms.children
+    voters = seats(members)
+    others = (voters - 1) * real
+    traffic = Traffic(messages={}, payload={}, wire={})
+    beat = others / (pace.beat_site_s if is_site else pace.beat_above_s)
+    _add(traffic, "council", 2 * beat, beat * (sizes.heartbeat + sizes.heartbeat_answer), acks=beat)
+    told = (np.maximum(members - 1, 0) if is_site else voters - 1) * real / pace.tell_s
+    told_bytes = sizes.center_told[level] - (5 - voters) * sizes.seat
+    _add(traffic, "told", told, told * told_bytes, acks=told)
+    has_parent = real * (0.0 if alone or realms.level is Level.PLANET else 1.0)
+    below = min(level, len(sizes.register) - 1)
+    asked = has_parent / pace.register_s
+    register_bytes = sizes.register[below] - (5 - voters) * sizes.seat + sizes.registered[below]
+    _add(traffic, "registers", 2 * asked, asked * register_bytes, acks=asked)
+    changed = has_parent * load.summary_changes
+    _add(traffic, "summaries", changed, changed * sizes.summary_told, acks=changed)
+    links = has_parent + (0.0 if is_site else 1.0) * others
+    traffic.messages["links above"] = traffic.payload["links above"] = np.zeros_like(links)
+    traffic.wire["links above"] = links * (4 * LINK_PING_BYTES / pace.link_s)
+    return traffic
+
+
+def _add(traffic: Traffic, cause: str, messages: Floats, payload: Floats, *, acks: Floats) -> None:
+    """Count messages, and the frames that acknowledge those which nothing answers."""
+    traffic.messages[cause] = messages
+    traffic.payload[cause] = payload
+    traffic.wire[cause] = payload + messages * AROUND_BYTES + acks * ACK_FRAME_BYTES
+
+
+def above(planet: Planet, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None) -> dict[Level, Traffic]:
+    """Return what is said for the realms of each level."""
+    alone = len(planet.sites.nodes) == 1
+    return {realms.level: realm_traffic(realms, sizes, load=load, pace=pace, alone=alone) for realms in planet.levels}
+
+
+class Center(msgspec.Struct, frozen=True, kw_only=True):
+    """What the primary of a realm needs beside being a node: bytes, and shares of one core by what it does."""
+
+    children: int
+    memory_bytes: int
+    core: dict[str, float]
+
+    @property
+    def core_share(self) -> float:
+        """Return the whole share of a core."""
+        return sum(self.core.values())
+
+
+def center(children: int, parameters: Parameters, *, load: Load = IDLE, pace: Pace | None = None) -> Center:
+    """Return what the center of a realm with so many child realms needs, from what was measured."""
+    pace = pace or Pace()
+    cpu, memory = parameters.cpu_ns, parameters.memory_bytes
+    line_ns = 2 * cpu["TLS record, one end"] + 2 * cpu["shell, one message"]
+    register_ns = cpu["decode Register"] + cpu["handle Register"] + cpu["encode Registered"] + line_ns
+    summary_ns = cpu["decode SummaryTold"] + cpu["handle SummaryTold"] + line_ns
+    ping_ns = 2 * line_ns  # asked and answered, from both ends
+    voters = int(seats(np.array([children]))[0])
+    beat_ns = (voters - 1) * (cpu["encode heartbeat"] + cpu["decode heartbeat"] + cpu["handle RaftSaid"] + line_ns)
+    changed = min(load.summary_changes, 1.0) * children
+    merges = min(1.0, changed) * SECOND / SUMMARY_PERIOD_NS if children else 0.0
+    core = {
+        "registers": children / pace.register_s * register_ns / SECOND,
+        "summaries": changed * summary_ns / SECOND,
+        "merging": merges * children * cpu["merge a summary"] / SECOND,
+        "links": (children + voters - 1) / pace.link_s * ping_ns / SECOND,
+        "council": beat_ns / pace.beat_above_s / SECOND,
+    }
+    link_bytes = memory["TLS of a link"] + memory["a session"]
+    each = memory["a child, council of 5"] + link_bytes
+    return Center(children=children, memory_bytes=AGENT_BYTES + children * each + (voters - 1) * link_bytes, core=core)

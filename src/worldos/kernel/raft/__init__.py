@@ -17,6 +17,7 @@ from worldos.kernel.raft.effects import (
     SendRaft,
 )
 from worldos.kernel.raft.pace import LAN, WAN, Pace
+from worldos.kernel.raft.raft import Raft
 
 __all__ = [
     "LAN",
@@ -30,6 +31,7 @@ __all__ = [
     "Pace",
     "Persist",
     "Promote",
+    "Raft",
     "RaftEffect",
     "ReadLost",
     "ReadReady",

@@ -26,6 +26,7 @@ class Faults:
         self.world = world
         self.dice = world.dice
         self.stopped = False
+        self.between_ns = BETWEEN_NS
         self.machines_max = len(world.machines) + MORE_MACHINES_MAX
         self.may_lose: Callable[[Machine], bool] = lambda _: True  # whether a machine may go for good
         self.kinds: tuple[tuple[Callable[[], None], int], ...] = (
@@ -76,7 +77,7 @@ class Faults:
                 world.scan(machine)
 
     def _pause_between(self) -> int:
-        return int(self.dice.expovariate(1.0) * BETWEEN_NS)
+        return int(self.dice.expovariate(1.0) * self.between_ns)
 
     def _strike(self) -> None:
         if self.stopped:

@@ -369,6 +369,10 @@ class Sessions:
         if not session.up and session.cut_ns == cut_ns:
             self.end(session)
 
+    def of(self, machine: Machine) -> list[Session]:
+        """Return the sessions of a machine."""
+        return [stream.session for stream in machine.streams.values()]
+
     def end(self, session: Session) -> None:
         """End a session; what was under way in it is lost."""
         number = (session.one.number, session.other.number)

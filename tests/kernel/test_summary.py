@@ -95,6 +95,15 @@ def test_a_parent_adds_up_what_its_children_have() -> None:
     assert merged([]) == Summary()
 
 
+@given(worlds)
+@settings(max_examples=30, deadline=None)
+def test_it_does_not_matter_how_a_realm_is_cut_into_realms(offers: list[Offer]) -> None:
+    whole = summarize(offers, lend=True)
+    for cut in range(len(offers) + 1):
+        both = merged([summarize(offers[cut:], lend=True), summarize(offers[:cut], lend=True)])
+        assert both == msgspec.structs.replace(whole, depth=1)
+
+
 def test_of_too_many_lines_near_speed_classes_are_joined_first() -> None:
     many = of(*(line(kind, speed=at) for kind in ("CPU", "Odd") for at in range(60)), line("GPU"))
     few = merged([many]).lines

@@ -47,15 +47,14 @@ def summarize(offers: Iterable[Offer], *, lend: bool) -> Summary:
 
 def merged(summaries: Iterable[Summary]) -> Summary:
     """Return what a realm has free whose child realms have these; where lines are too many, near classes become one."""
-    lines: dict[_Key, Line] = {}
+    sums: dict[_Key, list[int]] = {}
     nodes, depth = 0, -1
     for summary in summaries:
         nodes += summary.nodes
         depth = max(depth, summary.depth)
         for line in summary.lines:
-            key = _key(line)
-            known = lines.get(key)
-            lines[key] = line if known is None else _joined(known, line)
+            _add(sums, line)
+    lines = {key: _line_of(key, figures) for key, figures in sums.items()}
     return Summary(lines=_few(lines), nodes=min(nodes, AMOUNT_MAX), depth=min(depth + 1, DEPTH_MAX))
 
 
@@ -148,6 +147,36 @@ def _beside(one: Line, other: Line) -> Line:
     joined = _joined(one, other)
     largest = min(one.largest + other.largest, AMOUNT_MAX) if one.kind == Kind.GPU else joined.largest
     return msgspec.structs.replace(joined, largest=largest, nodes=1)
+
+
+def _add(sums: dict[_Key, list[int]], line: Line) -> None:
+    """Join a line with those of its key, as ``_joined`` does, without a value for each step: a center has many children."""
+    figures = sums.get((line.kind, line.speed, line.lent))
+    if figures is None:
+        carbon = line.carbon_g_kwh
+        sums[line.kind, line.speed, line.lent] = [line.free, line.largest, line.nodes, line.price_uwos, carbon]
+        return
+    figures[0] += line.free
+    figures[1] = max(figures[1], line.largest)
+    figures[2] += line.nodes
+    figures[3] = min(figures[3], line.price_uwos)
+    carbon = line.carbon_g_kwh
+    if carbon and (carbon < figures[4] or not figures[4]):
+        figures[4] = carbon
+
+
+def _line_of(key: _Key, figures: list[int]) -> Line:
+    free, largest, nodes, price_uwos, carbon = figures
+    return Line(
+        kind=key[0],
+        speed=key[1],
+        free=min(free, AMOUNT_MAX),
+        largest=largest,
+        nodes=min(nodes, AMOUNT_MAX),
+        price_uwos=price_uwos,
+        carbon_g_kwh=carbon,
+        lent=key[2],
+    )
 
 
 def _joined(one: Line, other: Line) -> Line:

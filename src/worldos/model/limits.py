@@ -78,7 +78,8 @@ SUMMARY_PERIOD_NS: Final = 1 * SECOND
 SHED_PERMILLE: Final = 900  # above this load a center sends away children that can go elsewhere
 SHED_PERIOD_NS: Final = 1 * SECOND  # ... not more than one in this time
 AWAY_MIN_NS: Final = 1 * SECOND  # a parent that refused or was silent is passed over for so long, doubling
-AWAY_MAX_NS: Final = 60 * SECOND
+AWAY_MAX_NS: Final = 4 * SECOND
+LOOP_AWAY_NS: Final = 60 * SECOND  # a parent that is below this realm, as it says itself
 SHED_AWAY_NS: Final = 30 * SECOND  # a parent that was too busy is passed over for so long
 BETTER_PERMILLE: Final = 300  # another parent is taken when it costs so much less
 BETTER_US: Final = 3 * 1000  # ... and at least this
@@ -87,6 +88,8 @@ LEFT_MIN_NS: Final = (
     3 * SECOND
 )  # a parent that was left is not chosen again for so long, doubling while it goes back and forth
 LEFT_MAX_NS: Final = 300 * SECOND
+STEADY_NS: Final = 120 * SECOND  # who stayed for so long does not go back and forth
+LOOK_NS: Final = 500 * MS  # parents are compared this often
 CREDIT_MAX: Final = 1000
 CREDIT_PER_SECOND: Final = 10
 
@@ -154,3 +157,10 @@ CHARTER_CONTACT_BYTES: Final = 5 * 1024  # what a contact costs, at most
 CHARTER_COMPACT_ENTRIES: Final = 512  # a seat writes its charter down, in place of the log, after so many entries
 
 assert CHARTER_CHILDREN_MAX * 8 * CHARTER_CONTACT_BYTES < RAFT_SNAPSHOT_BYTES_MAX, "a charter must fit in a snapshot"
+SEAT_DEAD_NS: Final = 30 * SECOND  # a member of a council that is dead for so long is replaced
+SEAT_GIVEN_UP_NS: Final = 5 * MINUTE  # ... and without anybody to replace it, its seat goes after this
+SEAT_SETTLED_NS: Final = 3 * SECOND  # who is offered a seat has been heard for so long
+SEAT_LEARN_NS: Final = 60 * SECOND  # a newcomer that has not caught up by then makes room for another
+SEAT_PASSED_OVER_NS: Final = 10 * MINUTE  # ... and is not asked again before this
+SEAT_FITTER_TIMES: Final = 2  # who is so many times as fit as a member ...
+SEAT_FITTER_NS: Final = 10 * MINUTE  # ... for so long takes its seat

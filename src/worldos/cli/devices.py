@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import typer
 from worldos.agent import home as homes
 from worldos.cli import output
 from worldos.cli.lifecycle import JSON, chosen_settings, start_agent, wait_until_stopped
+from worldos.cli.person import confirmed, show_ticket, sure
 from worldos.config import Home, default_home, parse_listen, read_settings
 from worldos.errors import BadRequest, NoAgent, NotAllowed
 from worldos.model.ids import NodeId
@@ -52,7 +52,8 @@ def invite(
 
     def progress(value: dict[str, Any]) -> None:
         if "ticket" in value:
-            _show_ticket(value["ticket"], minutes, plain=plain or as_json)
+            said = f"On the next machine, within {minutes} minutes:\n"
+            show_ticket(value["ticket"], said, "wos join", plain=plain or as_json)
         elif "code" in value:
             with Asking(home) as other:
                 said_yes = yes or _ask_person(value["code"], value["name"])
@@ -134,7 +135,7 @@ def revoke(
 ) -> None:
     """Put a device out: gone at once wherever your machines hear of it, and refused when it comes back."""
     if not yes:
-        _sure(f"Put {device} out of your account?")
+        sure(f"Put {device} out of your account?")
     with Asking(default_home()) as agent:
         done = agent.ask("revoke", device=device)
     if as_json:
@@ -149,7 +150,7 @@ def leave(yes: bool = YES, as_json: bool = JSON) -> None:
     if not home.keylog_file.exists():
         raise NotAllowed("this machine belongs to no account", hint="wos up makes one, wos join TICKET joins one")
     if not yes:
-        _sure("Take this machine out of its account?")
+        sure("Take this machine out of its account?")
     told = _sign_out(home)
     for file in (home.keylog_file, home.key_file, home.state_file):
         file.unlink(missing_ok=True)
@@ -183,23 +184,9 @@ def recover(
         output.out.print(f"account {recovered[:12]}... is yours again on this machine. Start it: [bold]wos up[/]")
 
 
-def _show_ticket(ticket: str, minutes: int, *, plain: bool) -> None:
-    if plain:
-        print(ticket, flush=True)
-        return
-    import segno  # noqa: PLC0415 - for people only
-
-    drawing = io.StringIO()
-    segno.make(ticket.upper(), error="l").terminal(out=drawing, compact=True, border=2)
-    output.out.print("On the next machine, within " + f"{minutes} minutes:\n")
-    print(f"   wos join {ticket}\n")
-    print(drawing.getvalue(), flush=True)
-    output.err.print("waiting for it (Ctrl-C to end) ...")
-
-
 def _ask_person(code: str, name: str) -> bool:
     _show_code(code, name)
-    return _confirmed(SAME_CODE)
+    return confirmed(SAME_CODE)
 
 
 async def _ask_person_here(code: str, name: str) -> bool:
@@ -238,20 +225,6 @@ def _show_code(code: str, name: str) -> None:
     )
     if not sys.stdin.isatty():
         raise BadRequest(NOBODY[0], hint=NOBODY[1])
-
-
-def _confirmed(question: str) -> bool:
-    try:
-        return bool(typer.confirm(question, err=True))
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-
-
-def _sure(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise BadRequest("nobody is here to ask", hint="add --yes")
-    if not _confirmed(question):
-        raise NotAllowed("nothing was done")
 
 
 def _may_change_account(home: Home) -> None:

@@ -46,6 +46,7 @@ def _root(
 COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
+    "realm": ("realm",),
     "run": ("run",),
     "demo": ("demo",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),

@@ -89,7 +89,7 @@ LEFT_MIN_NS: Final = (
 )  # a parent that was left is not chosen again for so long, doubling while it goes back and forth
 LEFT_MAX_NS: Final = 300 * SECOND
 STEADY_NS: Final = 120 * SECOND  # who stayed for so long does not go back and forth
-LOOK_NS: Final = 500 * MS  # parents are compared this often
+PARENTS_LOOK_NS: Final = 500 * MS  # parents are compared this often
 CREDIT_MAX: Final = 1000
 CREDIT_PER_SECOND: Final = 10
 

@@ -4,8 +4,8 @@ One parent is active, the others are measured and wait. Another one is taken whe
 when the active one is lost; going back and forth takes longer each time, so neither jitter nor a flapping link makes a realm
 wander. A parent is asked through its primary, then through each of its council that is linked; a refusal may say where to ask
 instead. The old parent is left to forget this realm. What happens is noted by the methods named for it and acted upon by
-``tick``, which is due at once then. Invariants: at most one registration is under way; a center of an older epoch than was seen of that
-parent, or one that is itself below this realm, is no superior. Source: DESIGN.md section 6; damping after RFC 2439.
+``tick``, which is due at once then. Invariants: at most one registration is under way; a center of an older epoch than was seen
+of that parent, or one that is itself below this realm, is no superior. Source: DESIGN.md section 6; damping after RFC 2439.
 """
 
 from __future__ import annotations

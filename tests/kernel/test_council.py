@@ -5,16 +5,12 @@ import itertools
 import msgspec
 import pytest
 
-from worldos.kernel.council import Candidate, Council, HandOver, Step
+from worldos.kernel.council import Council, HandOver, Sitter, Step
 from worldos.kernel.raft.effects import AddLearner, Promote, Remove
 from worldos.model.ids import NodeId
 from worldos.model.limits import SEAT_DEAD_NS, SEAT_FITTER_NS, SEAT_GIVEN_UP_NS, SEAT_LEARN_NS, SECOND
 from worldos.model.raft import Config
 from worldos.model.realm import Contact, RealmId
-from worldos.model.swim import Status
-
-LONG_NS = 2 * SEAT_GIVEN_UP_NS
-ALIVE, DEAD, SUSPECT, LEFT = Status.ALIVE, Status.DEAD, Status.SUSPECT, Status.LEFT
 
 
 def nodes(names: str) -> tuple[NodeId, ...]:
@@ -25,9 +21,13 @@ def config(voters: str, learners: str = "") -> Config:
     return Config(voters=nodes(voters), learners=nodes(learners))
 
 
-def candidate(name: str, status: Status = ALIVE, fitness: int = 500, since_ns: int = -LONG_NS) -> Candidate:
+def sitter(name: str, fitness: int = 500, *, alive: bool = True) -> Sitter:
     contact = Contact(node=NodeId(name), name=name, site=RealmId("s"), root_cert=b"", addresses=())
-    return Candidate(contact=contact, fitness=fitness, alive_since_ns=since_ns, status=status)
+    return Sitter(contact=contact, fitness=fitness, alive=alive)
+
+
+def dead(name: str) -> Sitter:
+    return sitter(name, alive=False)
 
 
 class World:
@@ -40,16 +40,16 @@ class World:
         self.council = Council()
         self.now_ns = 0
         self.steps: list[Step] = []
-        self.seen: dict[str, Candidate] = {}
+        self.seen: dict[str, Sitter] = {}
 
-    def see(self, *candidates: Candidate) -> None:
-        self.seen.update({candidate.node: candidate for candidate in candidates})
+    def see(self, *sitters: Sitter) -> None:
+        self.seen.update({sitter.node: sitter for sitter in sitters})
 
     def run(self, seconds: int, every_s: int = 1) -> list[Step]:
         taken = []
         for _ in range(0, seconds, every_s):
             self.now_ns += every_s * SECOND
-            ready = [n for n in self.config.learners if self.seen[n].status is ALIVE and n not in self.stuck]
+            ready = [n for n in self.config.learners if self.seen[n].alive and n not in self.stuck]
             step = self.council.next_step(self.now_ns, self.config, self.me, list(self.seen.values()), ready)
             if step is not None:
                 self.take(step, ready)
@@ -80,13 +80,13 @@ class World:
         assert len(voters) + len(learners) <= 8
 
     def works(self) -> bool:
-        alive = [n for n in self.config.voters if n == self.me or self.seen[n].status is ALIVE]
+        alive = [n for n in self.config.voters if n == self.me or self.seen[n].alive]
         return len(alive) > len(self.config.voters) // 2
 
 
-def world(voters: str, alive: str = "", dead: str = "", learners: str = "", stuck: str = "") -> World:
+def world(voters: str, alive: str = "", gone: str = "", learners: str = "", stuck: str = "") -> World:
     made = World(config(voters, learners), stuck=stuck)
-    made.see(*(candidate(n) for n in {*voters, *learners, *alive} - {*dead}), *(candidate(n, DEAD) for n in dead))
+    made.see(*(sitter(n) for n in {*voters, *learners, *alive} - {*gone}), *(dead(n) for n in gone))
     return made
 
 
@@ -113,21 +113,20 @@ def test_a_newcomer_that_does_not_catch_up_keeps_nobody_at_two_votes() -> None:
     grown = world("a", alive="abc", stuck="c")
     grown.run(int(SEAT_LEARN_NS // SECOND) + 20)
     assert len(grown.config.voters) == 1
-    grown.see(candidate("d"))
+    grown.see(sitter("d"))
     grown.run(30)
     assert grown.config.voters == nodes("abd")
 
 
 def test_who_has_just_come_is_not_asked_yet() -> None:
-    young = world("a", alive="a")
-    young.see(candidate("b", since_ns=SECOND), candidate("c", since_ns=SECOND))
+    young = world("a", alive="abc")
     assert young.run(3) == []
-    assert young.run(5)
+    assert young.run(1) == [AddLearner(node=NodeId("b"))]
 
 
 def test_a_dead_member_is_replaced_after_a_while_by_the_fittest_other() -> None:
     council = world("abc", alive="abc")
-    council.see(candidate("c", DEAD), candidate("d", fitness=400), candidate("e", fitness=600))
+    council.see(dead("c"), sitter("d", fitness=400), sitter("e", fitness=700))
     assert council.run(int(SEAT_DEAD_NS // SECOND)) == []
     assert council.run(10) == [AddLearner(node=NodeId("e")), Promote(node=NodeId("e")), Remove(node=NodeId("c"))]
     assert council.run(1000) == []
@@ -136,51 +135,45 @@ def test_a_dead_member_is_replaced_after_a_while_by_the_fittest_other() -> None:
 def test_a_member_that_is_back_in_time_keeps_its_seat() -> None:
     council = world("abc", alive="abcd")
     for _ in range(20):
-        council.see(candidate("c", DEAD))
+        council.see(dead("c"))
         assert council.run(25) == []
-        council.see(candidate("c"))
+        council.see(sitter("c"))
         assert council.run(2) == []
 
 
-def test_who_says_good_bye_is_replaced_at_once() -> None:
+def test_who_is_not_named_any_more_counts_as_dead() -> None:
     council = world("abc", alive="abcd")
-    council.see(candidate("c", LEFT))
-    assert council.run(5)[0] == AddLearner(node=NodeId("d"))
-    assert council.config.voters == nodes("abd")
-
-
-def test_who_is_no_candidate_any_more_counts_as_dead() -> None:
-    council = world("abc", alive="abcd")
-    del council.seen["c"]
-    council.seen["c"] = candidate("c", DEAD)  # for the test's own count of who works
-    council.run(int(SEAT_DEAD_NS // SECOND) + 10)
+    gone = council.seen.pop("c")
+    council.run(int(SEAT_DEAD_NS // SECOND))
+    council.see(msgspec.structs.replace(gone, alive=False))
+    council.run(10)
     assert council.config.voters == nodes("abd")
 
 
 def test_a_seat_that_nobody_can_take_is_given_up_late_and_the_number_stays_odd() -> None:
-    council = world("abc", dead="c")
+    council = world("abc", gone="c")
     assert council.run(int(SEAT_GIVEN_UP_NS // SECOND)) == []
     assert council.run(10) == [Remove(node=NodeId("c")), Remove(node=NodeId("b"))]
-    council.see(candidate("c", since_ns=council.now_ns))
+    council.see(sitter("c"))
     council.run(30)
     assert council.config.voters == nodes("abc"), "and taken again by who comes back"
 
 
 def test_members_who_go_home_for_the_night_shrink_no_council_that_works() -> None:
     council = world("abcde", alive="abcdefg")
-    council.see(candidate("f", DEAD), candidate("g", DEAD))
+    council.see(dead("f"), dead("g"))
     assert council.run(2000) == []
 
 
 def test_a_little_fitter_is_not_fit_enough_and_much_fitter_must_last() -> None:
     council = world("abc", alive="abc")
-    council.see(candidate("c", fitness=300), candidate("d", fitness=599))
+    council.see(sitter("c", fitness=100), sitter("d", fitness=150))
     assert council.run(2 * int(SEAT_FITTER_NS // SECOND)) == []
-    council.see(candidate("d", fitness=600))
+    council.see(sitter("d", fitness=700))
     assert council.run(int(SEAT_FITTER_NS // SECOND)) == []
-    council.see(candidate("d", fitness=599))
+    council.see(sitter("d", fitness=150))
     assert council.run(1) == []
-    council.see(candidate("d", fitness=600))
+    council.see(sitter("d", fitness=700))
     assert council.run(int(SEAT_FITTER_NS // SECOND)) == []
     assert council.run(10) == [AddLearner(node=NodeId("d")), Promote(node=NodeId("d")), Remove(node=NodeId("c"))]
     assert council.run(3000) == []
@@ -188,7 +181,7 @@ def test_a_little_fitter_is_not_fit_enough_and_much_fitter_must_last() -> None:
 
 def test_a_lone_weak_founder_hands_over_to_a_server_and_leaves() -> None:
     council = world("a", alive="a")
-    council.see(candidate("a", fitness=200), candidate("b", fitness=900))
+    council.see(sitter("a", fitness=200), sitter("b", fitness=900))
     taken = council.run(int(SEAT_FITTER_NS // SECOND) + 20)
     assert taken == [
         AddLearner(node=NodeId("b")),
@@ -201,24 +194,24 @@ def test_a_lone_weak_founder_hands_over_to_a_server_and_leaves() -> None:
 
 def test_a_weak_leader_lets_a_much_fitter_member_lead() -> None:
     council = world("abc", alive="abc")
-    council.see(candidate("a", fitness=200), candidate("b", fitness=700), candidate("c", fitness=900))
+    council.see(sitter("a", fitness=200), sitter("b", fitness=700), sitter("c", fitness=900))
     assert council.run(int(SEAT_FITTER_NS // SECOND) + 5) == [HandOver(node=NodeId("c"))]
     assert council.run(3000) == []
 
 
 def test_a_liar_wins_one_seat_at_most_and_drives_out_nobody_who_is_half_fit() -> None:
     council = world("abc", alive="abc")
-    council.see(candidate("liar", fitness=1 << 60), candidate("c", fitness=500))
+    council.see(sitter("liar", fitness=1 << 60), sitter("c", fitness=500))
     council.seen = {NodeId(n): msgspec.structs.replace(c, fitness=max(c.fitness, 501)) for n, c in council.seen.items()}
     assert council.run(2000) == []
-    council.see(candidate("c", fitness=100))
+    council.see(sitter("c", fitness=100))
     council.run(2000)
     assert council.config.voters == ("a", "b", "liar")
     assert council.me == "a", "it does not lead for that: the leader is half as fit"
 
 
 def test_what_is_remembered_is_a_value() -> None:
-    council = world("abc", alive="abd", dead="c", learners="e")
+    council = world("abc", alive="abd", gone="c", learners="e")
     council.run(2)
     memory = council.council
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=Council) == memory
@@ -242,7 +235,7 @@ def test_from_every_small_council_that_works_it_comes_to_the_right_one_and_rests
     alive = "a" + "".join(name for bit, name in enumerate(NAMES[1:]) if alive_bits >> bit & 1)
     for voters, learners in starts():
         council = World(config(voters, learners))
-        council.see(*(candidate(n, ALIVE if n in alive else DEAD) for n in NAMES))
+        council.see(*(sitter(n, alive=n in alive) for n in NAMES))
         if not council.works():
             continue
         council.run(int(SEAT_GIVEN_UP_NS // SECOND) + 300, every_s=15)

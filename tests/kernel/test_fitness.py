@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldos.kernel.fitness import FITNESS_MAX, MAINS_POINTS, UPTIME_FULL_NS, UPTIME_POINTS, clamped, fitness
+from worldos.kernel.fitness import (
+    FITNESS_MAX,
+    MAINS_POINTS,
+    UPTIME_FULL_NS,
+    UPTIME_POINTS,
+    clamped,
+    fitness,
+    uptime_points,
+)
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.offer import Offer
 
@@ -30,24 +38,21 @@ ON_BATTERY = offer(1, battery=True, battery_percent=90, speed_mips=80_000, load_
 
 
 def test_a_server_is_fitter_than_a_laptop_and_that_one_fitter_when_plugged_in() -> None:
-    assert fitness(SERVER, alive_ns=0) > fitness(LAPTOP, alive_ns=0) > fitness(ON_BATTERY, alive_ns=0)
+    assert fitness(SERVER) > fitness(LAPTOP) > fitness(ON_BATTERY)
 
 
 def test_who_was_on_for_long_is_fitter_up_to_a_bound() -> None:
-    values = [fitness(SERVER, alive_ns=hours * HOUR_NS // 4) for hours in range(6)]
-    assert values[0] < values[1] < values[4] == values[5]
-    assert values[4] - values[0] == UPTIME_POINTS
+    values = [uptime_points(hours * HOUR_NS // 4) for hours in range(-1, 6)]
+    assert values[0] == values[1] == 0 < values[2] < values[5] == values[6] == UPTIME_POINTS
 
 
 def test_load_and_no_address_count_against_a_node() -> None:
-    assert fitness(offer(battery=False, load_percent=90), alive_ns=0) < fitness(
-        offer(battery=False, load_percent=5), alive_ns=0
-    )
-    assert fitness(offer(0), alive_ns=0) < fitness(offer(1), alive_ns=0)
+    assert fitness(offer(battery=False, load_percent=90)) < fitness(offer(battery=False, load_percent=5))
+    assert fitness(offer(0)) < fitness(offer(1))
 
 
 def test_two_laptops_cannot_drive_out_an_old_server() -> None:
-    assert 2 * fitness(SERVER, alive_ns=UPTIME_FULL_NS) > FITNESS_MAX, "twice as fit is not to be had"
+    assert 2 * (fitness(SERVER) + uptime_points(UPTIME_FULL_NS)) > FITNESS_MAX, "twice as fit is not to be had"
 
 
 FACTS = st.one_of(st.integers(), st.booleans(), st.text(max_size=5))
@@ -55,11 +60,10 @@ FACTS = st.one_of(st.integers(), st.booleans(), st.text(max_size=5))
 
 @given(
     st.dictionaries(st.sampled_from(["battery", "battery_percent", "speed_mips", "load_percent"]), FACTS),
-    st.integers(),
     st.integers(0, 20),
 )
-def test_whatever_a_liar_says_it_is_between_nothing_and_the_most(facts, alive_ns, addresses) -> None:
-    assert 0 <= fitness(offer(addresses, **facts), alive_ns=alive_ns) <= FITNESS_MAX
+def test_whatever_a_liar_says_it_is_between_nothing_and_the_most(facts, addresses) -> None:
+    assert 0 <= fitness(offer(addresses, **facts)) <= FITNESS_MAX - UPTIME_POINTS
 
 
 @given(st.integers())
@@ -69,5 +73,5 @@ def test_what_others_work_out_is_clamped(told: int) -> None:
 
 
 def test_facts_of_the_wrong_kind_count_for_nothing() -> None:
-    assert fitness(offer(0, battery="no", speed_mips="fast", load_percent=True), alive_ns=0) == 0
-    assert fitness(offer(0, battery=False), alive_ns=0) == MAINS_POINTS
+    assert fitness(offer(0, battery="no", speed_mips="fast", load_percent=True)) == 0
+    assert fitness(offer(0, battery=False)) == MAINS_POINTS

@@ -7,7 +7,7 @@ never has fewer votes than before. Nothing flaps: a newcomer must be settled, tw
 fitter node must be twice as fit for ten minutes, and one that did not catch up is passed over for a while.
 
 Invariant: after each step a majority of the voters is working. Members of whom nothing is known count as dead. Times in ns of
-the leader's clock; they are counted anew by a new leader.
+the leader's clock, and counted anew by a new leader; so is how long a node has been on, which adds to its fitness.
 Source: D. Ongaro, thesis, chapter 4 (one change at a time; catching up before voting).
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from worldos.kernel.fitness import FITNESS_MAX, clamped
+from worldos.kernel.fitness import FITNESS_MAX, clamped, uptime_points
 from worldos.kernel.raft.effects import AddLearner, ConfigStep, Promote, Remove
 from worldos.model.ids import NodeId
 from worldos.model.limits import (
@@ -32,19 +32,17 @@ from worldos.model.limits import (
 )
 from worldos.model.raft import Config
 from worldos.model.realm import Contact
-from worldos.model.swim import Status
 
 SIZES: Final = ((7, 5), (3, 3))  # (members that are on, seats)
 SEATS_MAX: Final = 5
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that may sit in the council, or does, as the leader sees it now; alive since ``alive_since_ns``."""
+class Sitter(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that may sit in the council, or does, as the leader sees it now: its fitness without what time adds to it."""
 
     contact: Contact
     fitness: int
-    alive_since_ns: int
-    status: Status
+    alive: bool
 
     @property
     def node(self) -> NodeId:
@@ -64,20 +62,21 @@ Step = ConfigStep | HandOver
 class Council(msgspec.Struct, kw_only=True):
     """What a leader remembers from one look to the next.
 
-    ``dead_ns``: since when a member is not alive; ``learn_ns``: since when a learner learns; ``passed_ns``: until when a node
-    is not asked; ``fitter_ns``: since when each node is much fitter than the least fit member.
+    ``alive_ns``: since when a node is alive; ``dead_ns``: since when a member is not; ``learn_ns``: since when a learner
+    learns; ``passed_ns``: until when a node is not asked; ``fitter_ns``: since when each is much fitter than the least fit.
     """
 
+    alive_ns: dict[NodeId, int] = {}
     dead_ns: dict[NodeId, int] = {}
     learn_ns: dict[NodeId, int] = {}
     passed_ns: dict[NodeId, int] = {}
     fitter_ns: dict[NodeId, int] = {}
 
     def next_step(
-        self, now_ns: int, config: Config, me: NodeId, candidates: Sequence[Candidate], caught_up: Collection[NodeId]
+        self, now_ns: int, config: Config, me: NodeId, sitters: Sequence[Sitter], caught_up: Collection[NodeId]
     ) -> Step | None:
         """Return the next step towards the council that should be, or None. ``caught_up``: learners that could vote."""
-        look = _Look(now_ns, config, me, candidates, caught_up, self)
+        look = _Look(now_ns, config, me, sitters, caught_up, self)
         return look.clean() or look.replace() or look.shrink() or look.grow() or look.improve()
 
 
@@ -89,7 +88,7 @@ class _Look:
         now_ns: int,
         config: Config,
         me: NodeId,
-        candidates: Sequence[Candidate],
+        sitters: Sequence[Sitter],
         caught_up: Collection[NodeId],
         memory: Council,
     ) -> None:
@@ -98,9 +97,9 @@ class _Look:
         self.learners = config.learners
         self.me = me
         self.memory = memory
-        self.known = {candidate.node: candidate for candidate in candidates}
+        self.known = {sitter.node: sitter for sitter in sitters}
         self._remember()
-        self.working = [n for n in self.voters if n == me or self._status(n) is Status.ALIVE]
+        self.working = [n for n in self.voters if n not in memory.dead_ns]
         self.late = [n for n in self.voters if self._is_gone(n)]
         self.ready = [n for n in self.learners if n in caught_up and n not in memory.dead_ns]
         self.able = self._able()
@@ -173,7 +172,9 @@ class _Look:
     def _remember(self) -> None:
         memory, now_ns = self.memory, self.now_ns
         seated = (*self.voters, *self.learners)
-        quiet = [n for n in seated if n != self.me and self._status(n) in {Status.DEAD, Status.LEFT}]
+        alive = [n for n, sitter in self.known.items() if sitter.alive or n == self.me]
+        memory.alive_ns = {n: memory.alive_ns.get(n, now_ns) for n in alive}
+        quiet = [n for n in seated if n != self.me and n not in memory.alive_ns]
         memory.dead_ns = {n: memory.dead_ns.get(n, now_ns) for n in quiet}
         memory.learn_ns = {n: memory.learn_ns.get(n, now_ns) for n in self.learners}
         memory.passed_ns = {n: until_ns for n, until_ns in memory.passed_ns.items() if until_ns > now_ns}
@@ -181,13 +182,11 @@ class _Look:
     def _able(self) -> list[NodeId]:
         """Return who could take a seat, the fittest first."""
         seated = (*self.voters, *self.learners)
+        memory = self.memory
         able = [
             n
-            for n, candidate in self.known.items()
-            if n not in seated
-            and n not in self.memory.passed_ns
-            and candidate.status is Status.ALIVE
-            and self.now_ns - candidate.alive_since_ns >= SEAT_SETTLED_NS
+            for n, since_ns in memory.alive_ns.items()
+            if n not in seated and n not in memory.passed_ns and self.now_ns - since_ns >= SEAT_SETTLED_NS
         ]
         return sorted(able, key=self._rank)
 
@@ -201,14 +200,8 @@ class _Look:
         memory.fitter_ns = {n: memory.fitter_ns.get(n, self.now_ns) for n in fitter}
         return min(memory.fitter_ns, key=lambda n: (memory.fitter_ns[n], *self._rank(n)), default=None)
 
-    def _status(self, node: NodeId) -> Status:
-        candidate = self.known.get(node)
-        return Status.DEAD if candidate is None else candidate.status
-
     def _is_gone(self, node: NodeId) -> bool:
-        if node not in self.memory.dead_ns:
-            return False
-        return self._status(node) is Status.LEFT or self._dead_for(node) >= SEAT_DEAD_NS
+        return node in self.memory.dead_ns and self._dead_for(node) >= SEAT_DEAD_NS
 
     def _dead_for(self, node: NodeId) -> int:
         return self.now_ns - self.memory.dead_ns[node]
@@ -217,10 +210,11 @@ class _Look:
         return self._fitness(node) >= SEAT_FITTER_TIMES * max(1, self._fitness(other))
 
     def _fitness(self, node: NodeId) -> int:
-        candidate = self.known.get(node)
-        if candidate is None:  # a leader that says nothing of itself is not judged
+        sitter = self.known.get(node)
+        if sitter is None:  # a leader that says nothing of itself is not judged
             return FITNESS_MAX if node == self.me else 0
-        return clamped(candidate.fitness)
+        alive_ns = self.now_ns - self.memory.alive_ns.get(node, self.now_ns)
+        return clamped(clamped(sitter.fitness) + uptime_points(alive_ns))
 
     def _rank(self, node: NodeId) -> tuple[int, NodeId]:
         return (-self._fitness(node), node)

@@ -28,15 +28,19 @@ assert (
 )
 
 
-def fitness(offer: Offer, *, alive_ns: int) -> int:
-    """Return the fitness of the node that offers this and has been heard here for so long."""
+def fitness(offer: Offer) -> int:
+    """Return the fitness of the node that offers this, without what time adds to it."""
     return (
         _power(offer.facts)
-        + UPTIME_POINTS * min(max(0, alive_ns), UPTIME_FULL_NS) // UPTIME_FULL_NS
         + ADDRESS_POINTS * min(2, len(offer.addresses))
         + SPEED_POINTS * min(SPEED_DOUBLINGS_MAX, _number(offer.facts, "speed_mips", 0).bit_length())
         + LOAD_POINTS * (100 - min(100, _number(offer.facts, "load_percent", 100))) // 100
     )
+
+
+def uptime_points(alive_ns: int) -> int:
+    """Return what it adds to have been heard here for so long."""
+    return UPTIME_POINTS * min(max(0, alive_ns), UPTIME_FULL_NS) // UPTIME_FULL_NS
 
 
 def clamped(told: int) -> int:

@@ -181,6 +181,8 @@ class Seat:
         now_ns = time.monotonic_ns()
         if op == STATUS:
             client.answer(number, DONE, self.status())
+        elif op == GET and self.choices.get("bug") == "local reads":  # planted by a test of the judge
+            client.answer(number, DONE, self.map.get(key))
         elif op == GET:
             self.tickets += 1
             self.reading[self.tickets] = (client, number, key)

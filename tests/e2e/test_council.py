@@ -1,0 +1,184 @@
+"""A council of real processes under kill, stop and cut: what its clients heard can be put in one order.
+
+Each seat is a process on a host of its own, with its log on the disk; clients on another host ask all of them at once and write
+down every answer (council_clients.py); then the history is judged (tests/lincheck.py). COUNCIL_SECONDS makes it longer,
+COUNCIL_SEED another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.lab import Lab, Run
+from tests.lincheck import NEVER_NS, Operation, culprit
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = float(os.environ.get("COUNCIL_SECONDS", "4"))
+SEED = int(os.environ.get("COUNCIL_SEED", "0"))
+READY_S = 15.0
+CLIENTS, CLIENT_PROCESSES, KEYS = 4, 2, 3
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60 + 20 * SECONDS)]
+
+
+class Seats:
+    """The seats of a council, each on a host of the lab."""
+
+    def __init__(self, lab: Lab, count: int, bug: str = "") -> None:
+        self.lab = lab
+        self.bug = bug
+        self.hosts = [f"s{number}" for number in range(count)]
+        lab.site("council", "10.7.0", [*self.hosts, "clients"])
+        self.doors = [f"{lab.host(host).address}:7001" for host in self.hosts]
+        self.runs = [self.start(number) for number in range(count)]
+        for run in self.runs:
+            run.expect("^up$", READY_S)
+
+    def start(self, number: int) -> Run:
+        host = self.hosts[number]
+        choices = {
+            "me": number,
+            "seats": [f"{self.lab.host(each).address}:7000" for each in self.hosts],
+            "clients": self.doors[number],
+            "folder": str(self.lab.folder / f"log-{host}"),
+            "bug": self.bug,
+        }
+        return self.lab.run(host, [sys.executable, "-m", "bench.council_process", json.dumps(choices)], cwd=ROOT)
+
+    def kill(self, number: int) -> None:
+        self.runs[number].signal(signal.SIGKILL)
+        self.runs[number].process.wait()
+
+    def restart(self, number: int) -> None:
+        self.runs[number] = self.start(number)
+
+    def clients(self, seconds: float, seed: int) -> list[tuple[Run, Path]]:
+        started = []
+        for name in range(CLIENT_PROCESSES):
+            out = self.lab.folder / f"history-{seed}-{name}.jsonl"
+            choices = {
+                "doors": self.doors,
+                "clients": CLIENTS,
+                "keys": KEYS,
+                "seconds": seconds,
+                "seed": seed,
+                "name": seed * CLIENT_PROCESSES + name,
+                "out": str(out),
+            }
+            argv = [sys.executable, "-m", "tests.e2e.council_clients", json.dumps(choices)]
+            started.append((self.lab.run("clients", argv, cwd=ROOT), out))
+        return started
+
+
+def history_of(files: list[Path]) -> list[Operation]:
+    found = []
+    for file in files:
+        for line in file.read_text().splitlines():
+            client, key, kind, value, asked_ns, answered_ns, expect, good = json.loads(line)
+            answered_ns = answered_ns or NEVER_NS
+            found.append(
+                Operation(client, key, kind, value, asked_ns, answered_ns, expect=expect, good=good),
+            )
+    return found
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+def trouble(seats: Seats, dice: random.Random) -> None:
+    """Hurt one seat, wait, and heal it."""
+    victim = dice.randrange(len(seats.runs))
+    for_s = 0.2 + 1.3 * dice.random()
+    what = dice.choice(["kill", "stop", "cut", "cut between"])
+    if what == "kill":
+        seats.kill(victim)
+        time.sleep(for_s / 3)
+        seats.restart(victim)
+        seats.runs[victim].expect("^up$", READY_S)
+    elif what == "stop":
+        seats.runs[victim].signal(signal.SIGSTOP)
+        time.sleep(for_s)
+        seats.runs[victim].signal(signal.SIGCONT)
+    elif what == "cut":
+        seats.lab.cut(seats.hosts[victim])
+        time.sleep(for_s)
+        seats.lab.heal()
+    else:
+        other = (victim + 1 + dice.randrange(len(seats.runs) - 1)) % len(seats.runs)
+        seats.lab.cut_between(seats.hosts[victim], seats.hosts[other])
+        time.sleep(for_s)
+        seats.lab.heal()
+    time.sleep(0.3 * dice.random())
+
+
+def recorded(seats: Seats, seed: int, seconds: float) -> tuple[list[Operation], int]:
+    """Let clients ask while seats are hurt; return what they heard, and when the last trouble was over."""
+    dice = random.Random(seed)
+    clients = seats.clients(seconds + 2.0, seed)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        trouble(seats, dice)
+    calm_ns = time.monotonic_ns()
+    for run, _ in clients:
+        assert run.wait(seconds + READY_S) == 0, run.said()
+    return history_of([out for _, out in clients]), calm_ns
+
+
+def judged(history: list[Operation], calm_ns: int) -> None:
+    done = [one for one in history if one.answered_ns != NEVER_NS]
+    print(f"{len(done)} answered, {len(history) - len(done)} open")
+    assert len(done) > 100 * SECONDS
+    assert any(one.kind == "put" and one.asked_ns > calm_ns for one in done), "nobody writes any more"
+    assert {one.kind for one in done} == {"get", "put", "cas"}
+    assert {one.good for one in done if one.kind == "cas"} == {True, False}
+    assert culprit(history) == ""
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_what_clients_hear_under_kill_stop_and_cut_has_one_order(lab: Lab, count: int) -> None:
+    seats = Seats(lab, count)
+    history, calm_ns = recorded(seats, SEED + count, SECONDS)
+    judged(history, calm_ns)
+
+
+def test_a_seat_that_answers_reads_from_memory_is_caught(lab: Lab) -> None:
+    """A planted bug: reads are not confirmed by a majority. A seat that was cut off then tells what was."""
+    seats = Seats(lab, 3, bug="local reads")
+    clients = seats.clients(4.0, seed=1)
+    for number in (0, 1, 2):
+        time.sleep(0.3)
+        seats.lab.cut_between(seats.hosts[number], seats.hosts[(number + 1) % 3])
+        seats.lab.cut_between(seats.hosts[number], seats.hosts[(number + 2) % 3])
+        time.sleep(0.7)
+        seats.lab.heal()
+    for run, _ in clients:
+        assert run.wait(READY_S) == 0
+    assert culprit(history_of([out for _, out in clients])) != ""
+
+
+def test_a_council_whose_majority_was_killed_goes_on_where_it_was(lab: Lab) -> None:
+    seats = Seats(lab, 3)
+    first = seats.clients(1.0, seed=1)
+    for run, _ in first:
+        run.wait(READY_S)
+    for number in (0, 1, 2):
+        seats.kill(number)
+    for number in (1, 2):
+        seats.restart(number)
+    second = seats.clients(2.5, seed=2)
+    for run, _ in second:
+        run.wait(READY_S)
+    later = history_of([out for _, out in second])
+    assert sum(one.kind == "put" for one in later) > 10
+    assert culprit(history_of([out for _, out in first]) + later) == ""

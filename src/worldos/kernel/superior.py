@@ -109,17 +109,21 @@ class Superiors(msgspec.Struct, kw_only=True):
                 self.asking = None
             if self.active == realm:
                 self.active = NONE
+            self.due_ns = now_ns
+        if {realm: parent.contacts for realm, parent in self.parents.items()} != parents:
+            self.due_ns = now_ns
         for realm in sorted(parents):
             known = self.parents.get(realm)
             if known is not None:
                 known.contacts = parents[realm]
             elif len(self.parents) < limits.PARENTS_MAX and realm != self.realm:
                 self.parents[realm] = Parent(realm=realm, contacts=parents[realm])
-        self.due_ns = now_ns
 
     def linked(self, now_ns: int, node: NodeId) -> None:
-        """There is a link to this node."""
-        self.ways.setdefault(node, Way())
+        """There is a link to this node. Told again, it changes nothing, so a new reign may tell of all links that there are."""
+        if node in self.ways:
+            return
+        self.ways[node] = Way()
         for parent in self.parents.values():
             if not parent.is_busy and any(contact.node == node for contact in parent.known()):
                 parent.away_until_ns = min(parent.away_until_ns, now_ns)
@@ -137,7 +141,8 @@ class Superiors(msgspec.Struct, kw_only=True):
 
     def path_measured(self, now_ns: int, node: NodeId, rtt_us: int) -> None:
         """The round trip to a node was measured."""
-        self.ways.setdefault(node, Way()).measured(rtt_us)
+        self.linked(now_ns, node)
+        self.ways[node].measured(rtt_us)
         if any(contact.node == node for parent in self.parents.values() for contact in parent.known()):
             self.due_ns = min(self.due_ns, now_ns)
 

@@ -383,6 +383,30 @@ def test_a_superior_that_forgot_the_realm_hears_from_it_again() -> None:
     assert len(site.asked()) <= 4, "not as often as somebody says so"
 
 
+def test_a_center_that_resigns_says_where_the_new_one_is() -> None:
+    site = Site(a_parent("home"))
+    site.run(3)
+    new = site.centers[HOME] = a_parent("home", "home3", "home1", "home2", number=2)
+    resigned = RegisterRefused(parent=HOME, child=LAPTOP, why="its center changed", center=new)
+    site.superiors.refused(site.now_ns, NodeId("home1"), resigned)
+    assert site.superiors.superior() == (HOME, "home1"), "what others say of it is only a hint"
+    site.run(0.01)
+    assert site.asked() == ["home1", "home3"]
+    assert site.superiors.superior() == (HOME, "home3")
+
+
+def test_a_redirect_with_an_epoch_of_its_own_making_locks_nobody_out() -> None:
+    site = Site(a_parent("home"))
+    site.silent = {NodeId("home1")}
+    site.superiors.allow(0, {HOME: (contact("home2"),)})
+    site.perform(site.superiors.tick(0, FORM))
+    lie = RegisterRefused(parent=HOME, child=LAPTOP, why="", center=a_parent("home", "nobody", number=900_000))
+    site.superiors.refused(1, NodeId("home2"), lie)
+    site.silent.clear()
+    site.run(9)
+    assert site.superiors.superior() == (HOME, "home1")
+
+
 def test_redirects_end() -> None:
     site = Site(a_parent("home"), a_parent("office"))
     site.ways("office", 90_000)

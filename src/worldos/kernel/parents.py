@@ -41,12 +41,14 @@ class Way(msgspec.Struct, kw_only=True):
 class Parent(msgspec.Struct, kw_only=True):
     """An allowed parent. ``away_until_ns``: it refused or was silent; ``left_until_ns``: it was left, and going back must wait.
 
+    ``center`` is what its primary said of itself, ``hint`` what somebody else said of it, good for one try.
     ``is_busy``: it is away only because it has too much to do. ``better_since_ns``: since when it costs less than the active one.
     """
 
     realm: RealmId
     contacts: tuple[Contact, ...]
     center: Center | None = None
+    hint: Center | None = None
     load_permille: int = 0
     credit: int = limits.CREDIT_MAX
     credited_ns: int = 0
@@ -59,10 +61,11 @@ class Parent(msgspec.Struct, kw_only=True):
 
     def known(self) -> list[Contact]:
         """Return whom to ask, best first: its primary, its council, and whom the ticket named."""
-        center = self.center
-        known = [center.primary, *center.council] if center is not None else []
         by_node: dict[NodeId, Contact] = {}
-        for contact in [*known, *self.contacts]:
+        for center in (self.hint, self.center):
+            for contact in (center.primary, *center.council) if center is not None else ():
+                by_node.setdefault(contact.node, contact)
+        for contact in self.contacts:
             by_node.setdefault(contact.node, contact)
         return list(by_node.values())
 
@@ -74,8 +77,8 @@ class Parent(msgspec.Struct, kw_only=True):
         return rank(center.epoch) >= rank(known) and center.epoch.number <= known.number + limits.EPOCH_LEAP_MAX
 
     def believe(self, center: Center) -> None:
-        """Take in who its center is now."""
-        self.center = center
+        """Take in who its center is now, as it says itself."""
+        self.center, self.hint = center, None
         self.load_permille = center.load_permille
 
     def doubt(self, now_ns: int) -> None:
@@ -95,6 +98,7 @@ class Parent(msgspec.Struct, kw_only=True):
 
     def send_away(self, now_ns: int, for_ns: int = 0, *, is_busy: bool = False) -> None:
         """Pass over it for a while; without a time for twice as long as before."""
+        self.hint = None
         self.away_ns = for_ns or min(limits.AWAY_MAX_NS, max(limits.AWAY_MIN_NS, 2 * self.away_ns))
         self.away_until_ns = now_ns + self.away_ns
         self.is_busy = is_busy

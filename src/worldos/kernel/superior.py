@@ -187,7 +187,9 @@ class Superiors(msgspec.Struct, kw_only=True):
             return []
         asking, parent, center = self.asking, self.parents[message.parent], message.center
         if asking is None or (peer, message.parent) != (asking.node, asking.parent):
-            if self.superior() == (message.parent, peer):  # it does not know us any more
+            if self.superior() == (message.parent, peer):  # it does not know us any more, or is the center no more
+                if center is not None and center.realm == parent.realm and parent.is_newer(center):
+                    parent.hint = center
                 self.renew_ns = max(now_ns, self.said_ns + limits.REGISTER_TIMEOUT_NS)
                 self.due_ns = min(self.due_ns, self.renew_ns)
             return []
@@ -197,7 +199,7 @@ class Superiors(msgspec.Struct, kw_only=True):
         if center is not None and center.realm != parent.realm and center.realm in self.parents:
             other = self.parents[center.realm]
             if other.is_newer(center):
-                other.believe(center)
+                other.hint = center
         if message.shed:
             return self._fail(now_ns, parent, message.why, away_ns=limits.SHED_AWAY_NS, is_busy=True)
         asking.deadline_ns = now_ns
@@ -309,7 +311,7 @@ class Superiors(msgspec.Struct, kw_only=True):
         asking.redirects += 1
         if asking.redirects > limits.REDIRECTS_MAX or node == asking.node or not parent.is_newer(center):
             return
-        parent.believe(center)
+        parent.hint = center
         asking.passed.append(asking.node)
         asking.node, asking.is_sent = node, False
         asking.deadline_ns = now_ns + limits.REGISTER_DIAL_NS

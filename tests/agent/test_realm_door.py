@@ -13,8 +13,8 @@ from worldos.agent.realm_door import RealmDoor, RealmInvite, join
 from worldos.errors import NotAllowed, Refused, Unreachable, WorldError
 from worldos.fabric.tcp import parse_address
 from worldos.model.ids import AccountId
+from worldos.model.parentage import Child, Parent
 from worldos.model.realm import Contact, Level, RealmId
-from worldos.trust.enrolment import Child, Parent
 from worldos.trust.keys import DeviceKey
 from worldos.trust.roots import root_certificate
 

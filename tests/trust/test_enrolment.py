@@ -10,13 +10,13 @@ import pytest
 from tests.trust.people import ACCOUNT, DESK, LAPTOP
 
 from worldos.errors import BadRequest, NotAllowed, PeerBroke, Unreachable
+from worldos.model.parentage import Child, Parent, unfit
 from worldos.model.realm import DEPTH_MAX, Contact, Level, RealmId
 from worldos.trust.dialogue import Close, Invitation, Send
 from worldos.trust.enrolment import (
     Accepted,
     Admit,
     Asked,
-    Child,
     Consider,
     Done,
     Enter,
@@ -25,13 +25,11 @@ from worldos.trust.enrolment import (
     Joiner,
     Offered,
     Output,
-    Parent,
     Setback,
     Settled,
     check_child,
     check_parent,
     error_of,
-    unfit,
 )
 from worldos.trust.keys import DeviceKey
 from worldos.trust.roots import root_certificate

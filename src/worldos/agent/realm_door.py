@@ -17,12 +17,12 @@ from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, TICKETS_MAX, Doorwa
 from worldos.errors import Refused, Unreachable, WorldError
 from worldos.fabric.tcp import Address
 from worldos.model.ids import AccountId
+from worldos.model.parentage import Child, Parent
 from worldos.model.realm import RealmId
 from worldos.trust.dialogue import Close, Invitation, Send
 from worldos.trust.enrolment import (
     HINTS,
     Admit,
-    Child,
     Consider,
     Done,
     Enter,
@@ -30,7 +30,6 @@ from worldos.trust.enrolment import (
     Inviter,
     Joiner,
     Output,
-    Parent,
     Setback,
     error_of,
 )

@@ -26,7 +26,8 @@ import msgspec
 from worldos.errors import BadRequest, NotAllowed, PeerBroke, Unreachable, WorldError
 from worldos.model.ids import NodeId
 from worldos.model.limits import NAME_CHARS_MAX
-from worldos.model.realm import DEPTH_MAX, Contacts, Level, NodeName, PathText, Realm, RealmId, Sentence, Text
+from worldos.model.parentage import Child, Parent, unfit
+from worldos.model.realm import Contacts, NodeName, Realm, RealmId, Sentence
 from worldos.trust.channel import (
     ANSWER,
     COMMIT,
@@ -51,40 +52,6 @@ FRAME_BYTES_MAX = 128 * 1024
 _DOMAIN = "enrolment"
 _INVITER, _JOINER = "inviter", "joiner"
 _MAKE_NEW = "make a new one: wos realm invite"
-
-
-class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a realm says of itself to one that goes below it. ``lineage``: from the topmost realm to this one."""
-
-    realm: Realm
-    name: Text
-    level: Level
-    path: PathText
-    lineage: Annotated[tuple[Realm, ...], msgspec.Meta(min_length=1, max_length=DEPTH_MAX)]
-    council: Contacts
-
-
-class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """What a realm says of itself to the one that it goes below."""
-
-    realm: Realm
-    name: Text
-    level: Level
-    council: Contacts
-
-
-def unfit(parent: Parent, child: Child) -> str:
-    """Say why one cannot be below the other; nothing where it can."""
-    if child.realm == parent.realm:
-        return "a realm is not below itself"
-    if child.realm in parent.lineage:
-        return f"that would be a loop: {parent.name} is below {child.name}"
-    if len(parent.lineage) >= DEPTH_MAX:
-        return f"{parent.name} has {DEPTH_MAX - 1} realms above it, and there may be no more"
-    if parent.level <= child.level:
-        levels = f"{child.name} is {_level(child.level)}, {parent.name} is {_level(parent.level)}"
-        return f"a realm goes below one of a higher level: {levels}"
-    return ""
 
 
 class Setback(enum.StrEnum):
@@ -509,7 +476,3 @@ def _hello_bytes(role: str, transcript: Transcript, unsigned: Hello) -> bytes:
 
 def _transcript(ticket: Ticket) -> Transcript:
     return Transcript(derive(ticket.secret, b"enrolment", SECRET_BYTES))
-
-
-def _level(level: Level) -> str:
-    return level.name.lower()

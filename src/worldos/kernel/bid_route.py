@@ -46,23 +46,24 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 def children_to_ask(ask: BidAsk, route: Route) -> list[Target]:
     """Return the children that might fill the needs, best first: by summary times credibility, near ones before others."""
-    ranked: list[tuple[int, RealmId, Target]] = []
+    ranked: list[tuple[int, RealmId, ChildRoute]] = []
     passed = {*ask.trail, route.realm}
     for child in route.children:
         if child.realm in passed or not may_contain(ask.within, child.path, deepest=child.summary.depth == 0):
             continue
-        stranger = child.realm != ask.home.site
-        points = may_fill(child.summary, ask.needs, stranger=stranger)
+        points = may_fill(child.summary, ask.needs, stranger=child.realm != ask.home.site)
         if not points:
             continue
         near = 1 + any(need.near and is_within(need.near, child.path) for need in ask.needs)
-        promised = promises(child.summary, ask.needs, stranger=stranger) and not ask.within
         weight = points * near * max(1, min(child.credibility, limits.CREDIT_MAX))
-        ranked.append(
-            (-weight, child.realm, Target(realm=child.realm, node=child.node, is_child=True, promised=promised))
-        )
+        ranked.append((-weight, child.realm, child))
     ranked.sort(key=lambda each: each[:2])
-    return [target for _, _, target in ranked[: limits.BID_FANOUT * limits.BID_ROUNDS_MAX]]
+    return [_target(ask, child) for _, _, child in ranked[: limits.BID_FANOUT * limits.BID_ROUNDS_MAX]]
+
+
+def _target(ask: BidAsk, child: ChildRoute) -> Target:
+    promised = not ask.within and promises(child.summary, ask.needs, stranger=child.realm != ask.home.site)
+    return Target(realm=child.realm, node=child.node, is_child=True, promised=promised)
 
 
 def superior_to_ask(ask: BidAsk, route: Route) -> Target | None:

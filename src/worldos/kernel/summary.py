@@ -256,15 +256,19 @@ def _is_for(line: Line, kind: str, *, stranger: bool) -> bool:
 
 def _fitting(summary: Summary, need: Need, *, stranger: bool) -> list[Line]:
     """Return the lines in which some node may have room for the need."""
-    if need.memory_bytes > 0 and need.kind != Kind.MEMORY:
-        memories = (line for line in summary.lines if _is_for(line, Kind.MEMORY, stranger=stranger))
-        if all(line.largest < need.memory_bytes for line in memories):
-            return []
-    return [
+    kinds = (need.kind, OTHER_KINDS)
+    found = [
         line
         for line in summary.lines
-        if _is_for(line, need.kind, stranger=stranger) and line.largest >= need.amount and _is_affordable(need, line)
+        if line.kind in kinds
+        and line.largest >= need.amount
+        and (line.lent or not stranger)
+        and _is_affordable(need, line)
     ]
+    if not found or need.memory_bytes <= 0 or need.kind == Kind.MEMORY:
+        return found
+    memories = (line for line in summary.lines if _is_for(line, Kind.MEMORY, stranger=stranger))
+    return found if any(line.largest >= need.memory_bytes for line in memories) else []
 
 
 def _is_affordable(need: Need, line: Line) -> bool:

@@ -41,12 +41,13 @@ class Realm:
         self.above: Realm | None = None
         self.superior: Realm | None = None
         self.says: Summary | None = None  # what it promises instead of the truth
+        self.at = ""  # its primary, if that is another realm's too
         for child in below:
             child.above = child.superior = self
 
     @property
     def node(self) -> NodeId:
-        return NodeId(f"p-{self.name}")
+        return NodeId(self.at or f"p-{self.name}")
 
     def all(self) -> list[Realm]:
         return [self, *(each for child in self.below for each in child.all())]
@@ -65,8 +66,10 @@ class Realm:
 class World:
     """The tree's primaries, and the messages between them: each takes ``way_ns``, and goes through its bytes."""
 
-    def __init__(self, root: Realm, *, way_ns: int = MS) -> None:
+    def __init__(self, root: Realm, *, way_ns: int = MS, together: tuple[str, ...] = ()) -> None:
         root.place()
+        for realm in root.all():
+            realm.at = "p" if realm.name in together else ""
         self.way_ns = way_ns
         self.now_ns = 0
         self.realms = {realm.name: realm for realm in root.all()}
@@ -179,6 +182,17 @@ def test_a_need_goes_up_and_down_to_the_one_site_that_has_room() -> None:
     assert done.hops == 10
     assert done.why == ""
     world.settle()
+
+
+def test_one_node_may_be_the_center_of_several_realms_of_the_way() -> None:
+    sites = [Realm(f"s{at}", free=[0]) for at in range(3)]
+    for together in (("s0", "berlin", "acme"), ("s0", "acme"), ("berlin", "munich", "s3"), ("s0", "s3", "munich")):
+        root = Realm("acme", Realm("berlin", *sites), Realm("munich", Realm("s3", free=[8])))
+        world = World(root, together=together)
+        assert nodes(world.bid("s0", cpu(4000))) == ["s3.0"], together
+        assert [each.realm for each in world.asks] == ["s0", "berlin", "acme", "munich", "s3"]
+        assert world.bid("s1", cpu(9000)).why == "3 realms asked, none had 9 cores free"
+        world.settle()
 
 
 def test_who_has_it_at_home_asks_nobody_else() -> None:

@@ -243,6 +243,7 @@ class Seat:
                     self.restore(effect.snapshot.index, effect.snapshot.state)
                 case Led():
                     self.leader = self.nodes[self.me]
+                    print(f"leads {effect.term}", flush=True)
                 case Followed():
                     self.leader = effect.leader
                     self.give_up()

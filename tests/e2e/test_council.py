@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -60,6 +61,11 @@ class Seats:
     def restart(self, number: int) -> None:
         self.runs[number] = self.start(number)
 
+    def leader(self) -> int:
+        """Return which seat said last, by its term, that it leads."""
+        terms = [max(map(int, re.findall(r"^leads (\d+)$", run.text(), re.MULTILINE)), default=0) for run in self.runs]
+        return terms.index(max(terms))
+
     def clients(self, seconds: float, seed: int) -> list[tuple[Run, Path]]:
         started = []
         for name in range(CLIENT_PROCESSES):
@@ -97,8 +103,8 @@ def lab() -> Iterator[Lab]:
 
 
 def trouble(seats: Seats, dice: random.Random) -> None:
-    """Hurt one seat, wait, and heal it."""
-    victim = dice.randrange(len(seats.runs))
+    """Hurt one seat, more often than not the leader, wait, and heal it."""
+    victim = seats.leader() if dice.random() < 0.6 else dice.randrange(len(seats.runs))
     for_s = 0.2 + 1.3 * dice.random()
     what = dice.choice(["kill", "stop", "cut", "cut between"])
     if what == "kill":

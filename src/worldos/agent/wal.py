@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 import queue
 import shutil
@@ -75,6 +76,9 @@ class Wal:
         self._at = 0  # where the next record goes
         self._room = 0  # so far the file is zeroed or written
         self._round = 0
+        self._seen: mmap.mmap | None = (
+            None  # the witness: a store into memory, where a call would give the processor away
+        )
         self._broken = False
         try:
             make_folder(folder)
@@ -147,6 +151,9 @@ class Wal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        if self._seen is not None:
+            self._seen.close()
+            self._seen = None
 
     def _write(self, bodies: list[bytes]) -> None:
         data = frame(self._round + 1, self._life, _joined(bodies))
@@ -155,8 +162,10 @@ class Wal:
             room -= room % BORDER_BYTES
             _put(self._file, bytes(room - self._room), self._room)
             self._room = room
-        _put(self._file, data, self._at)
-        os.fdatasync(self._file)
+            _put(self._file, data, self._at)
+            _sync(self._file)
+        else:
+            _put_through(self._file, data, self._at)
         self._at += len(data)
         self._round += 1
 
@@ -175,7 +184,8 @@ class Wal:
         if path in old:  # half a file of a life that ended before it was begun
             path.unlink()
             old.remove(path)
-        self._release()
+        if self._file >= 0:
+            os.close(self._file)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._at = self._room = 0
         self._write(bodies)
@@ -192,14 +202,14 @@ class Wal:
 
     def _witness_round(self, *, sync: bool) -> None:
         data = _witness_bytes(self._round, self._life)
-        if sync:
+        if self._seen is None:
             write_durably(self._witness, data)
-            return
-        descriptor = os.open(self._witness, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            _put(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
+            with self._witness.open("r+b") as file:
+                self._seen = mmap.mmap(file.fileno(), len(data))
+        else:
+            self._seen[:] = data
+            if sync:
+                self._seen.flush()
 
     # -- at the beginning --------------------------------------------------------------------------
 
@@ -350,6 +360,20 @@ def _put(descriptor: int, data: bytes, at: int) -> None:
         if count == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         view, at = view[count:], at + count
+
+
+def _put_through(descriptor: int, data: bytes, at: int) -> None:
+    """Write all of it to the disk itself: in one call, where there is one. Each call may have to wait for its turn to go on."""
+    if not hasattr(os, "RWF_DSYNC"):
+        _put(descriptor, data, at)
+        _sync(descriptor)
+    elif os.pwritev(descriptor, [data], at, os.RWF_DSYNC) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _sync(descriptor: int) -> None:
+    """Have what was written on the disk, with as much about the file as it takes to read it."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -164,3 +164,4 @@ SEAT_LEARN_NS: Final = 60 * SECOND  # a newcomer that has not caught up by then 
 SEAT_PASSED_OVER_NS: Final = 10 * MINUTE  # ... and is not asked again before this
 SEAT_FITTER_TIMES: Final = 2  # who is so many times as fit as a member ...
 SEAT_FITTER_NS: Final = 10 * MINUTE  # ... for so long takes its seat
+SEAT_LONE_NS: Final = 60 * SECOND  # a lone member whose disk was damaged leads again if nobody else does for so long

@@ -19,6 +19,7 @@ from worldos.kernel.raft import (
     AddLearner,
     Committed,
     Led,
+    Pace,
     Persist,
     Promote,
     RaftEffect,
@@ -28,11 +29,13 @@ from worldos.kernel.raft import (
     Restored,
 )
 from worldos.model.ids import NodeId
-from worldos.model.limits import MS, SECOND
+from worldos.model.limits import MS
 from worldos.model.raft import Entry, RaftMessage
 
-FAULTS_NS = 8 * SECOND
-HEALING_NS = 6 * SECOND
+FAULTS_NS = 3000 * MS
+EVENTS_MAX = 50_000
+HEALING_NS = 1500 * MS
+CHAOS_PACE = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS)
 
 
 class Broken(AssertionError):
@@ -86,11 +89,27 @@ class Checker:
                         raise Broken(f"log matching: {one} and {two} before what agrees")
 
 
+class Climate:
+    """How likely things are in one run: each run has its own, so that some are calm in one thing and wild in another."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.loss = dice.choice((0, 0, 0.02, 0.1))
+        self.twice = dice.choice((0, 0.03, 0.2))
+        self.late = dice.choice((0, 0, 0.05, 0.2))
+        self.slow_disk = dice.choice((0, 0.05, 0.4))
+        self.pause_ms = dice.choice((20, 60, 120))
+        self.acts = dice.choices((0, 1, 3), k=len(ACTS))
+        self.at_leader = dice.choice((0.1, 0.5, 0.9))
+
+
 class Chaos(Council):
     """A council whose wire and disks are moved by chance. Times in ns."""
 
+    pace = CHAOS_PACE
+
     def __init__(self, seed: int, voters: int, *, damage: bool = True) -> None:
         self.dice = random.Random(seed)
+        self.climate = Climate(self.dice)
         self.agenda: list[tuple[int, int, Callable[[], None]]] = []
         self.counted = 0
         self.faults = True
@@ -105,30 +124,31 @@ class Chaos(Council):
         super().__init__(*names[:voters], others=tuple(names[voters:]), seed=seed)
         self.watch = self.check
         self.names = names
-        for machine in self.machines.values():
-            for write in machine.disk.queue:
-                self.queued(machine, write)
+        for node in names[:voters]:
+            self.sync(node)  # a council is founded once its founders have written that it is
 
     # -- the world --------------------------------------------------------------------------------------------------------
 
     def later(self, ns: int, act: Callable[..., None], *values: object) -> None:
         self.counted += 1
+        if self.counted > EVENTS_MAX:
+            raise Broken("they talk without end")
         heapq.heappush(self.agenda, (self.now_ns + ns, self.counted, partial(act, *values)))
 
     def send(self, node: NodeId, to: NodeId, message: RaftMessage) -> None:
-        dice = self.dice
-        if self.faults and dice.random() < 0.04:
+        dice, climate = self.dice, self.climate
+        if self.faults and dice.random() < climate.loss:
             return
-        for _ in range(2 if self.faults and dice.random() < 0.03 else 1):
+        for _ in range(2 if self.faults and dice.random() < climate.twice else 1):
             delay_ms = dice.randint(1, 4)
-            if self.faults and dice.random() < 0.05:
-                delay_ms = dice.choice((30, 300, 2000))
+            if self.faults and dice.random() < climate.late:
+                delay_ms = dice.choice((10, 50, 400))
             self.later(delay_ms * MS, self.arrive, node, to, message)
 
     def queued(self, machine: Machine, write: Persist) -> None:
         delay_ms = self.dice.choice((0, 1, 1, 2, 5))
-        if self.faults and self.dice.random() < 0.05:
-            delay_ms = self.dice.choice((50, 400, 1500))
+        if self.faults and self.dice.random() < self.climate.slow_disk:
+            delay_ms = self.dice.choice((10, 30, 200))
         self.later(delay_ms * MS, self.write, machine, write.number)
 
     def check(self, node: NodeId, effect: RaftEffect) -> None:
@@ -152,37 +172,59 @@ class Chaos(Council):
     # -- faults -----------------------------------------------------------------------------------------------------------
 
     def disturb(self) -> None:
-        """Do one of the things that happen."""
+        """Do one of the things that happen, to somebody."""
         dice = self.dice
-        roll = dice.random()
-        node = dice.choice(self.names)
+        act = dice.choices(ACTS, self.climate.acts)[0] if any(self.climate.acts) else dice.choice(ACTS)
+        node = dice.choice(self.leaders if self.leaders and dice.random() < self.climate.at_leader else self.names)
+        if self.machines[node].up:
+            act(self, node)
+
+    def crash_one(self, node: NodeId) -> None:
+        self.crash(node, kept_writes=self.dice.randint(0, 2))
+        if self.damage and self.dice.random() < 0.3 and self.can_spare_one():
+            self.spoil(self.machines[node].disk)
+        self.later(self.dice.choice((5, 30, 200)) * MS, self.come_back, node)
+
+    def cut_power(self, node: NodeId) -> None:
+        """Several crash at once; what was not synced is gone on all of them."""
+        for other in {node, *self.dice.sample(self.names, self.dice.randint(1, 4))}:
+            if self.machines[other].up:
+                self.crash(other)
+                self.later(self.dice.choice((5, 30, 200)) * MS, self.come_back, other)
+
+    def part(self, node: NodeId) -> None:
+        """Cut one or two off, in both directions or in one."""
+        side = sorted({node, self.dice.choice(self.names)})
+        self.cut(*side)
+        if self.dice.random() < 0.3:
+            self.cuts = {way for way in self.cuts if way[0] in side}
+        self.later(self.dice.choice((30, 100, 400)) * MS, self.heal)
+
+    def depose(self, node: NodeId) -> None:
+        """Cut one off, so that the others know at once."""
+        self.cut(node)
+        for other in self.names:
+            if other != node and self.machines[other].up and self.dice.random() < 0.8:
+                self.carry_out(other, self[other].unlinked(self.now_ns, node))
+        self.later(self.dice.choice((60, 200, 400)) * MS, self.heal)
+
+    def move_council(self, node: NodeId) -> None:
+        for leader in self.leaders:
+            self.reconfigure(leader, self.dice.choice(self.names))
+
+    def hand_over(self, node: NodeId) -> None:
+        self.carry_out(node, self[node].hand_over(self.now_ns, self.dice.choice(self.names)))
+
+    def hint(self, node: NodeId) -> None:
+        self.carry_out(node, self[node].unlinked(self.now_ns, self.dice.choice(self.names)))
+
+    def take_over(self, node: NodeId) -> None:
+        """Go on with a machine that was written down and read again."""
         machine = self.machines[node]
-        if roll < 0.2 and machine.up:
-            self.crash(node, kept_writes=dice.randint(0, 2))
-            if self.damage and dice.random() < 0.3 and self.can_spare_one():
-                self.spoil(machine.disk)
-            self.later(dice.randint(10, 1500) * MS, self.come_back, node)
-        elif roll < 0.35:
-            side = dice.sample(self.names, dice.randint(1, 2))
-            self.cut(*side)
-            if dice.random() < 0.4:
-                self.cuts = {way for way in self.cuts if way[0] in side}
-            self.later(dice.randint(200, 2500) * MS, self.heal)
-        elif roll < 0.5 and self.leaders:
-            self.reconfigure(dice.choice(self.leaders), node)
-        elif roll < 0.6 and machine.up:
-            self.compact(node)
-        elif roll < 0.7 and self.leaders:
-            leader = dice.choice(self.leaders)
-            self.carry_out(leader, self[leader].hand_over(self.now_ns, node))
-        elif roll < 0.85 and machine.up:
-            self.carry_out(node, machine.raft.unlinked(self.now_ns, dice.choice(self.names)))
-        elif machine.up:
-            data = encoder.encode(machine.raft)
-            again = rafts.decode(data)
-            if again != machine.raft:
-                raise Broken("a machine that is not what it encodes to")
-            machine.raft = again
+        again = rafts.decode(encoder.encode(machine.raft))
+        if again != machine.raft:
+            raise Broken("a machine that is not what it encodes to")
+        machine.raft = again
 
     def can_spare_one(self) -> bool:
         """Whether the others of every council that there may be are a majority: else a damaged member is the end."""
@@ -242,16 +284,16 @@ class Chaos(Council):
 
     def go_on_working(self) -> None:
         self.work()
-        self.later(self.dice.randint(5, 60) * MS, self.go_on_working)
+        self.later(self.dice.randint(3, 30) * MS, self.go_on_working)
 
     def go_on_disturbing(self) -> None:
         if self.faults:
             self.disturb()
-            self.later(self.dice.randint(20, 400) * MS, self.go_on_disturbing)
+            self.later(self.dice.randint(1, self.climate.pause_ms) * MS, self.go_on_disturbing)
 
     def go_on_comparing(self) -> None:
         self.checker.matching([m for m in self.machines.values() if m.up])
-        self.later(500 * MS, self.go_on_comparing)
+        self.later(250 * MS, self.go_on_comparing)
 
     def run_until(self, until_ns: int) -> None:
         while True:
@@ -281,10 +323,23 @@ class Chaos(Council):
                 self.restart(node)
         self.run_until(self.now_ns + HEALING_NS)
         highest = self.checker.highest
-        self.run_until(self.now_ns + 2 * SECOND)
+        self.run_until(self.now_ns + 500 * MS)
         if len(self.leaders) != 1 or self.checker.highest <= highest:
             raise Broken(f"no progress after healing: leaders {self.leaders}")
         config = self[self.leaders[0]].log.config
         behind = [node for node in config.voters if self.machines[node].applied <= highest]
         if behind:
             raise Broken(f"{behind} do not catch up")
+
+
+ACTS = (
+    Chaos.crash_one,
+    Chaos.cut_power,
+    Chaos.part,
+    Chaos.depose,
+    Chaos.move_council,
+    Chaos.compact,
+    Chaos.hand_over,
+    Chaos.hint,
+    Chaos.take_over,
+)

@@ -16,6 +16,7 @@ from worldos.kernel.raft import (
     Followed,
     Led,
     Mended,
+    Pace,
     Persist,
     Raft,
     RaftEffect,
@@ -84,6 +85,8 @@ class Machine:
 class Council:
     """Machines by name, what is on the way between them (``wire``), and the time."""
 
+    pace: Pace = LAN
+
     def __init__(self, *voters: NodeId, others: tuple[NodeId, ...] = (), seed: int = 0) -> None:
         self.now_ns = SECOND
         self.seed = seed
@@ -110,7 +113,7 @@ class Council:
             self.seed * 1000 + self.lives,
             self.now_ns,
             config=config,
-            pace=LAN,
+            pace=self.pace,
             vote=disk.vote,
             snapshot=disk.snapshot,
             entries=tuple(disk.entries),

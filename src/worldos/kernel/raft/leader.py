@@ -165,7 +165,9 @@ def ask_round(member: Member, now_ns: int) -> None:
     for node, progress in member.peers.items():
         prev_index = progress.next - 1
         prev_term = log.term_at(prev_index)
-        if progress.sending is not None or prev_term < 0:
+        if prev_term < 0 and progress.sending is None:
+            begin_sending(member, node, progress)  # what was on the way to it is lost, and compacted since
+        if progress.sending is not None:
             prev_index = prev_term = 0  # agrees with every log, and says nothing of this one
         member.say(node, ask(member, progress, prev_index, prev_term))
     confirm(member, now_ns)

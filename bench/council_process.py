@@ -255,6 +255,7 @@ class Seat:
                     client.answer(number, NOT_DONE, None)
                 case Mended():
                     self.wal.mended()
+                    print("mended", flush=True)
         if self.applied - self.compacted >= COMPACT_ENTRIES:
             self.compacted = self.applied
             self.carry_out(self.raft.compact(self.applied, encode(self.map)))

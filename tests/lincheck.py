@@ -63,44 +63,62 @@ def culprit(history: Iterable[Operation], start: Any = None) -> str:
 def linearizable(history: list[Operation], start: Any = None) -> bool:
     """Tell whether the operations of one key have an order.
 
-    A set of operations that happened, with the state that it led to, is looked at once. Sets are numbers with a bit for each
-    operation; what is common to all (everything before the first that has not happened) is kept by that number as well.
+    Where a search stands is: all answered ones before ``low`` happened, and besides these those in ``beyond`` (the answered ones
+    among them are few: as many as there are clients); and the state. No such place is looked at twice.
     """
-    ops = sorted(history, key=lambda one: (one.asked_ns, one.answered_ns))
-    must = sum(1 << at for at, one in enumerate(ops) if one.answered_ns != NEVER_NS)
-    seen: set[tuple[int, Any]] = set()
-    stack: list[tuple[int, int, Any]] = [(0, 0, start)]  # which happened, the first that did not, the state
-    steps = 0
+    ordered = sorted(history, key=lambda one: (one.asked_ns, one.answered_ns))
+    ops = [one for one in ordered if one.answered_ns != NEVER_NS]
+    count = len(ops)
+    ops += [one for one in ordered if one.answered_ns == NEVER_NS]
+    seen: set[tuple[int, frozenset[int], Any]] = set()
+    stack: list[tuple[int, frozenset[int], Any]] = [(0, frozenset(), start)]
     while stack:
-        happened, first, state = stack.pop()
-        if happened & must == must:
+        low, beyond, state = stack.pop()
+        if low == count:
             return True
-        while first < len(ops) and happened >> first & 1:
-            first += 1
-        steps += 1
-        if steps > STEPS_MAX:
-            raise TooHard(f"{len(ops)} operations, {steps} steps")
-        for at in candidates(ops, happened, first):
+        if len(seen) > STEPS_MAX:
+            raise TooHard(f"{len(ops)} operations, {len(seen)} places")
+        for at in candidates(ops, count, low, beyond):
             possible, then = after(state, ops[at])
-            following = (happened | 1 << at, then)
-            if possible and following not in seen:
-                seen.add(following)
-                stack.append((happened | 1 << at, first, then))
+            if possible:
+                place = (*happened(count, low, beyond, at), then)
+                if place not in seen:
+                    seen.add(place)
+                    stack.append(place)
     return False
 
 
-def candidates(ops: list[Operation], happened: int, first: int) -> list[int]:
+def happened(count: int, low: int, beyond: frozenset[int], at: int) -> tuple[int, frozenset[int]]:
+    """Return ``low`` and ``beyond`` after one more."""
+    if at != low:
+        return low, beyond | {at}
+    low += 1
+    past = set()
+    while low < count and low in beyond:
+        past.add(low)
+        low += 1
+    return low, beyond - past if past else beyond
+
+
+def candidates(ops: list[Operation], count: int, low: int, beyond: frozenset[int]) -> list[int]:
     """Return the operations that can be next: asked before any that has not happened was answered.
 
-    Those that end soonest come last, so that they are tried first; those without an answer come last of all.
+    The one that was answered first comes last, so that it is tried first; those without an answer are tried last of all.
     """
     found: list[int] = []
     soonest_ns = NEVER_NS
-    for at in range(first, len(ops)):
+    for at in range(low, count):
         if ops[at].asked_ns > soonest_ns:
             break
-        if not happened >> at & 1:
+        if at not in beyond:
             found.append(at)
             soonest_ns = min(soonest_ns, ops[at].answered_ns)
     found = [at for at in found if ops[at].asked_ns <= soonest_ns]
-    return sorted(found, key=lambda at: -ops[at].answered_ns)
+    found.sort(key=lambda at: -ops[at].answered_ns)
+    unanswered = []
+    for at in range(count, len(ops)):
+        if ops[at].asked_ns > soonest_ns:
+            break
+        if at not in beyond:
+            unanswered.append(at)
+    return unanswered + found

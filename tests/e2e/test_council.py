@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -188,3 +189,36 @@ def test_a_council_whose_majority_was_killed_goes_on_where_it_was(lab: Lab) -> N
     later = history_of([out for _, out in second])
     assert sum(one.kind == "put" for one in later) > 10
     assert culprit(history_of([out for _, out in first]) + later) == ""
+
+
+@pytest.mark.parametrize("how", ["rot", "old backup"])
+def test_a_seat_whose_log_is_damaged_is_mended_by_the_others_before_it_counts(lab: Lab, how: str) -> None:
+    seats = Seats(lab, 3)
+    log = lab.folder / "log-s1" / "log"
+    backup = lab.folder / "backup"
+    shutil.copytree(log, backup)
+    clients = seats.clients(6.0, seed=3)
+    time.sleep(1.0)
+    seats.kill(1)
+    if how == "rot":
+        (file,) = log.glob("*.wal")
+        data = bytearray(file.read_bytes())
+        data[len(data.rstrip(b"\0")) // 2] ^= 4
+        file.write_bytes(data)
+    else:
+        shutil.rmtree(log)
+        shutil.copytree(backup, log)
+    seats.restart(1)
+    seats.runs[1].expect("^damaged: ", READY_S)
+    seats.runs[1].expect("^mended$", READY_S)
+    seats.kill(0)  # from here on the mended one is half of the majority
+    mended_ns = time.monotonic_ns()
+    for run, _ in clients:
+        assert run.wait(READY_S) == 0, run.said()
+    seats.kill(1)
+    seats.restart(1)
+    seats.runs[1].expect("^up$", READY_S)
+    assert "damaged" not in seats.runs[1].text()
+    history = history_of([out for _, out in clients])
+    assert any(one.kind == "put" and one.asked_ns > mended_ns and one.answered_ns != NEVER_NS for one in history)
+    assert culprit(history) == ""

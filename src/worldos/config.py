@@ -22,6 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str = ""
     place: str = "home"
+    realm: str = ""  # what the account's first device calls its realm; empty: after the machine
     listen: str = ""
     discover: bool = True
     relay: bool = True

@@ -50,6 +50,11 @@ class Home(NamedTuple):
         return self.path / "journal"
 
     @property
+    def council_folder(self) -> Path:
+        """Return the folder of the logs of council seats."""
+        return self.path / "council"
+
+    @property
     def lock_file(self) -> Path:
         """Return the file that a running agent holds locked."""
         return self.path / "agent.pid"

@@ -4,14 +4,15 @@
 one value: every table holds only encodable fields, so ``msgspec.msgpack.encode(node)`` is a snapshot, and a snapshot plus the
 events since then gives the same effects again (``wos replay``).
 
-Until part 2 brings councils, every node is its own center: it chooses for its own programs among the offers that all nodes
-of a site tell each other, and the node chosen grants or refuses (decision record 0007).
+Inside a site every node is its own center: it chooses for its own programs among the offers that all nodes of the site tell
+each other, and the node chosen grants or refuses (decision record 0007). What the site does not have is looked for above it, by
+way of the centers of the realms (``kernel/realms.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import assert_never, get_args
 
 import msgspec
 
@@ -39,7 +40,9 @@ from worldos.kernel.events import (
 from worldos.kernel.held import HeldLeases, Lost, can_move, tell_doubted, tell_lost
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
+from worldos.kernel.petitions import Petition
 from worldos.kernel.question import View, check_need
+from worldos.kernel.realms import GUEST, Realms, RealmsAtStart, begin_realms
 from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
@@ -47,20 +50,7 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
-from worldos.model.realm import (
-    BidAnswer,
-    BidAsk,
-    CenterAsk,
-    CenterTold,
-    GuestTold,
-    ProposeAnswer,
-    ProposeAsk,
-    RaftSaid,
-    Register,
-    Registered,
-    RegisterRefused,
-    SummaryTold,
-)
+from worldos.model.realm import Contact, Level, RealmId, RealmMessage
 from worldos.model.resource import Kind, ResourceState
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
@@ -71,6 +61,7 @@ from worldos.model.wire import (
     LeaseConfirmed,
     LeaseGone,
     LeaseGranted,
+    LeaseMessage,
     LeaseRefused,
     LeaseRelease,
     LeaseRenew,
@@ -103,6 +94,8 @@ class Node(msgspec.Struct, kw_only=True):
     leases: Leases
     uses: Uses
     membership: Membership
+    realms: Realms
+    looking: dict[int, str] = {}  # bids under way, and the uses that they are for
     paths: dict[NodeId, Path] = {}
     known_boots: dict[NodeId, int] = {}
     dirty: bool = False
@@ -119,11 +112,16 @@ class Node(msgspec.Struct, kw_only=True):
         if self.dirty:
             queue.extend(self._tell_offer(now_ns))
         effects: list[Effect] = []
-        for effect in queue:  # the queue grows while it is worked on: what a node says to itself is heard at once
-            if type(effect) is Send and effect.node == self.node:
-                queue.extend(self._heard(now_ns, self.node, effect.message))
-            else:
-                effects.append(effect)
+        realms, uses = self.realms, self.uses
+        while True:
+            for effect in queue:  # the queue grows while it is worked on: what a node says to itself is heard at once
+                if type(effect) is Send and effect.node == self.node:
+                    queue.extend(self._heard(now_ns, self.node, effect.message))
+                else:
+                    effects.append(effect)
+            if not (realms.changed or realms.found or uses.wanted):
+                break
+            queue = self._follow_realms(now_ns)
         self.due_ns = self.next_deadline_ns()
         return effects
 
@@ -131,7 +129,7 @@ class Node(msgspec.Struct, kw_only=True):
         """Return when the node wants to be woken with ``ClockTicked``, on its own clock: then, or a little early."""
         expiries = self.leases.expiries
         told_ns = self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS)
-        due_ns = min(self.membership.due_ns, told_ns, self.uses.due_ns, self.uses.held.due_ns)
+        due_ns = min(self.membership.due_ns, told_ns, self.uses.due_ns, self.uses.held.due_ns, self.realms.due_ns)
         return min(due_ns, expiries[0][0]) if expiries else due_ns
 
     def view(self, nonce: int) -> View:
@@ -151,9 +149,48 @@ class Node(msgspec.Struct, kw_only=True):
         offers = self.registry.offers
         return {n: offers[n] for n in (self.node, *sorted(self.paths)) if n in offers}
 
+    def may_link(self, node: NodeId) -> bool:
+        """Tell whether a link with this node is wanted: a member of the account, or kin."""
+        return self.keylog.is_member(node) or self.realms.kin.has(node)
+
+    # -- the house, as its realms see it (kernel/house.py) ------------------------------------------------------------------
+
     def is_member(self, node: NodeId) -> bool:
         """Tell whether this device is of our account and not revoked."""
         return self.keylog.is_member(node)
+
+    def is_linked(self, node: NodeId) -> bool:
+        """Tell whether there is a way to this node now."""
+        return node == self.node or node in self.paths
+
+    def members(self) -> list[NodeId]:
+        """Return the members of this site that are linked, by id."""
+        return [node for node in sorted(self.paths) if self.keylog.is_member(node)]
+
+    def alive(self) -> list[NodeId]:
+        """Return the members of this site that are linked and not in doubt, this node too, by id."""
+        status = self.membership.status
+        return sorted([self.node, *(node for node in self.members() if status(node) in {Status.ALIVE, None})])
+
+    def contact_of(self, node: NodeId) -> Contact | None:
+        """Return how a member of this site is found."""
+        device = self.keylog.members().get(node)
+        offer = self.registry.offers.get(node)
+        if device is None or offer is None:
+            return None
+        addresses = (self.registry.addresses if node == self.node else offer.addresses)[:8]
+        name = offer.name[: limits.NAME_CHARS_MAX]
+        return Contact(node=node, name=name, site=self.realms.site, root_cert=device.root_cert, addresses=addresses)
+
+    def site_offers(self) -> dict[NodeId, Offer]:
+        """Return the offers of this site that can be asked now."""
+        return self.usable_offers()
+
+    def has_business(self, node: NodeId) -> bool:
+        """Tell whether a lease is held from this node, granted to it, or being asked of it."""
+        if any(lease.holder == node for lease in self.leases.leases.values()) or node in self.uses.held.nodes():
+            return True
+        return any(part.node == node for pending in self.uses.pending.values() for part in pending.parts)
 
     def _react(self, event: Event) -> list[Effect]:
         now_ns = event.now_ns
@@ -175,6 +212,7 @@ class Node(msgspec.Struct, kw_only=True):
             case UseEnded():
                 return self.uses.end(event.client, event.use)
             case ClientGone():
+                self.realms.end_client(event.client)
                 return self.uses.end_client(event.client)
             case LaneFailed():
                 self.dirty = True
@@ -188,16 +226,21 @@ class Node(msgspec.Struct, kw_only=True):
             case LeaveAsked():
                 return self._leave(now_ns)
             case Persisted() | CharterAsked() | RealmFounded():
-                return []
+                return self._realm_event(event)
             case _:
                 assert_never(event)
 
     def _peer_said(self, event: PeerSaid) -> list[Effect]:
-        if event.node not in self.paths and not self.is_member(event.node):  # only members have paths
-            return [Notice(name="stranger refused", fields={"node": event.node})]
+        if not self.keylog.is_member(event.node):
+            if not self.realms.kin.has(event.node):
+                return [Notice(name="stranger refused", fields={"node": event.node})]
+            if not isinstance(event.message, FOR_KIN):
+                return [Notice(name="out of place", fields={"node": event.node, "said": type(event.message).__name__})]
         return self._heard(event.now_ns, event.node, event.message)
 
     def _heard(self, now_ns: int, peer: NodeId, message: PeerMessage) -> list[Effect]:
+        if isinstance(message, RealmMessage):
+            return self.realms.heard(now_ns, peer, message, self)
         match message:
             case Ping() | Ack() | PingRequest() | Nack():
                 return self._swim(now_ns, self.membership.heard(now_ns, peer, message))
@@ -218,21 +261,6 @@ class Node(msgspec.Struct, kw_only=True):
                 return self._merge(now_ns, message.entries, peer)
             case PeersTold():
                 return self._peers_told(message)
-            case (
-                RaftSaid()
-                | CenterTold()
-                | CenterAsk()
-                | Register()
-                | Registered()
-                | RegisterRefused()
-                | SummaryTold()
-                | BidAsk()
-                | BidAnswer()
-                | GuestTold()
-                | ProposeAsk()
-                | ProposeAnswer()
-            ):
-                return []
             case _:
                 assert_never(message)
 
@@ -240,7 +268,8 @@ class Node(msgspec.Struct, kw_only=True):
         self.dirty = True
         match message:
             case LeaseAsk():
-                return self.leases.ask(now_ns, peer, message)
+                refused = self._fence(peer, message)
+                return refused or self.leases.ask(now_ns, peer, message)
             case LeaseConfirm():
                 return self.leases.confirm(now_ns, peer, message)
             case LeaseRelease():
@@ -284,14 +313,15 @@ class Node(msgspec.Struct, kw_only=True):
             effects.extend(self.uses.tick(now_ns, self.usable_offers(), self.view(now_ns)))
         if now_ns - self.registry.told_ns >= limits.OFFER_REFRESH_NS:
             self.dirty = True
-        if now_ns >= self.compare_ns and self.paths:
-            effects.append(self._compare_logs(now_ns))
+        if self.realms.due_ns <= now_ns:
+            effects.extend(self.realms.tick(now_ns, self))
+        if now_ns >= self.compare_ns and (peers := self.members()):
+            effects.append(self._compare_logs(now_ns, peers))
         return effects
 
-    def _compare_logs(self, now_ns: int) -> Send:
+    def _compare_logs(self, now_ns: int, peers: list[NodeId]) -> Send:
         """Tell one peer after the other which entries of the key log are the latest here: what got lost is found by this."""
         self.compare_ns = now_ns + limits.KEYLOG_COMPARE_NS
-        peers = sorted(self.paths)
         self.compared = next((peer for peer in peers if peer > self.compared), peers[0])
         return Send(node=self.compared, message=KeyLogHave(heads=self.keylog.heads()))
 
@@ -304,12 +334,13 @@ class Node(msgspec.Struct, kw_only=True):
         offer = self.registry.tell(now_ns, self.leases)
         self.registry.offers[self.node] = offer or self.registry.own_offer(self.leases)
         if offer is not None and not self.left:
-            effects.extend(Send(node=peer, message=OfferTold(offer=offer)) for peer in sorted(self.paths))
+            effects.extend(Send(node=peer, message=OfferTold(offer=offer)) for peer in self.members())
         return effects
 
     def _linked(self, event: PeerLinked) -> list[Effect]:
         now_ns, peer = event.now_ns, event.node
-        if not self.is_member(peer):
+        is_member = self.is_member(peer)
+        if not is_member and not self.realms.kin.has(peer):
             return [Forget(node=peer, why="not a member")]
         effects: list[Effect] = []
         if self.known_boots.get(peer, event.boot) != event.boot:
@@ -319,8 +350,17 @@ class Node(msgspec.Struct, kw_only=True):
         is_new = peer not in self.paths
         self.known_boots[peer] = event.boot
         self.paths[peer] = Path(boot=event.boot)
-        effects.extend(self._swim(now_ns, self.membership.linked(now_ns, peer, event.boot)))
         effects.extend(self._trust(peer))
+        if is_member:
+            effects.extend(self._greet(now_ns, peer, event.boot))
+        effects.extend(self.realms.linked(now_ns, peer, self))
+        if is_new:
+            effects.append(Notice(name="node linked", fields={"node": peer}))
+        return effects
+
+    def _greet(self, now_ns: int, peer: NodeId, boot: int) -> list[Effect]:
+        """Tell a member of the site that is linked now what members know of each other."""
+        effects = self._swim(now_ns, self.membership.linked(now_ns, peer, boot))
         effects.append(Send(node=peer, message=KeyLogHave(heads=self.keylog.heads())))
         if self.registry.told is not None:
             effects.append(Send(node=peer, message=OfferTold(offer=self.registry.told)))
@@ -328,14 +368,15 @@ class Node(msgspec.Struct, kw_only=True):
         hints = tuple((n, addresses) for n, addresses in others if n != peer and addresses)
         if hints:
             effects.append(Send(node=peer, message=PeersTold(peers=hints)))
-        if is_new:
-            effects.append(Notice(name="node linked", fields={"node": peer}))
         return effects
 
     def _unlinked(self, now_ns: int, peer: NodeId) -> list[Effect]:
         """No way to a peer is left: doubt its leases at once, before it is asked whether it lives; ends nothing."""
         self.paths.pop(peer, None)
-        return [*self._doubt(now_ns, peer), *self._swim(now_ns, self.membership.unlinked(now_ns, peer))]
+        effects = self._doubt(now_ns, peer)
+        if self.is_member(peer):
+            effects.extend(self._swim(now_ns, self.membership.unlinked(now_ns, peer)))
+        return [*effects, *self.realms.unlinked(now_ns, peer, self)]
 
     def _offer_told(self, peer: NodeId, offer: Offer) -> list[Effect]:
         """Take in an offer; where its node can be dialled is news for those who are not linked with it."""
@@ -343,7 +384,7 @@ class Node(msgspec.Struct, kw_only=True):
         effects = self.registry.hear(peer, offer)
         if offer.addresses and (known is None or known.addresses != offer.addresses):
             told = PeersTold(peers=((peer, offer.addresses),))
-            effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != peer)
+            effects.extend(Send(node=n, message=told) for n in self.members() if n != peer)
         return effects
 
     def _peers_told(self, message: PeersTold) -> list[Effect]:
@@ -356,6 +397,7 @@ class Node(msgspec.Struct, kw_only=True):
             return []
         moved = path.via != event.via
         path.rtt_us, path.via = event.rtt_us, event.via
+        self.realms.path_measured(event.now_ns, event.node, event.rtt_us)
         if not moved:
             return []
         return [Notice(name="path", fields={"node": event.node, "via": event.via or "direct"})]
@@ -363,6 +405,8 @@ class Node(msgspec.Struct, kw_only=True):
     def _scanned(self, event: ResourcesScanned) -> list[Effect]:
         self.dirty = True
         self.registry.facts = event.facts
+        if self.realms.founding or self.registry.addresses != event.addresses:
+            self.realms.due_ns = 0  # where this node is found is news for others
         self.registry.addresses = event.addresses
         return self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
 
@@ -370,6 +414,8 @@ class Node(msgspec.Struct, kw_only=True):
         try:
             for need in event.needs:
                 check_need(need)
+            if len({need.realm for need in event.needs}) > 1:
+                raise BadRequest("all parts of a gang are looked for in one realm", hint="say the same realm= for each")
         except BadRequest as error:
             refused = UseRefused(use=event.use, reason=str(error), hint=error.hint)
             return [Tell(client=event.client, message=refused)]
@@ -422,6 +468,7 @@ class Node(msgspec.Struct, kw_only=True):
                     effects.append(Forget(node=node, why="it left"))
             case _:
                 assert_never(status)
+        effects.extend(self.realms.member_changed(now_ns, self))
         if status is not Status.ALIVE:
             effects.extend(self.uses.node_lost(now_ns, node, self._offers_without(node), self.view(now_ns)))
         return effects
@@ -486,12 +533,71 @@ class Node(msgspec.Struct, kw_only=True):
         after = {device.node: device.name for device in self.keylog.members().active}
         effects: list[Effect] = [SaveKeyLog()]
         told = KeyLogTold(entries=log_entries(self.keylog, taken))
-        effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != source)
+        effects.extend(Send(node=n, message=told) for n in self.members() if n != source)
         added = sorted(after.keys() - before)
         effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in added)
         for node in sorted(before - after.keys()):
             effects.extend(self._expel(now_ns, node))
         return effects
+
+    # -- realms -------------------------------------------------------------------------------------------------------------
+
+    def _follow_realms(self, now_ns: int) -> list[Effect]:
+        """Take over what the realms came to, and give them what programs here want from further away."""
+        effects: list[Effect] = []
+        if self.realms.changed:
+            self.realms.changed = False
+            self._center_changed()
+        found, self.realms.found = self.realms.found, []
+        for done in found:
+            key = self.looking.pop(done.bid, "")
+            offers, view = self.usable_offers(), self.view(done.bid)
+            effects.extend(self.uses.found(now_ns, key, done.candidates, done.why, offers, view))
+        wanted, self.uses.wanted = self.uses.wanted, []
+        for key in wanted:
+            pending = self.uses.pending.get(key)
+            bid, asks = self.realms.look_further(now_ns, pending.needs, self) if pending is not None else (0, [])
+            effects.extend(asks)
+            if bid:
+                self.looking[bid] = key
+                continue
+            why = "no center can be asked now"
+            effects.extend(self.uses.found(now_ns, key, (), why, self.usable_offers(), self.view(now_ns)))
+        return effects
+
+    def _center_changed(self) -> None:
+        center = self.realms.centers.known.get(self.realms.site)
+        self.uses.looks_further = self.realms.looks_further
+        self.uses.path = center.path if center is not None else ""
+        lends = center is not None and center.lend == "kin"
+        if lends != self.registry.lends:
+            self.registry.lends = lends
+            self.dirty = True
+
+    def _realm_event(self, event: Persisted | CharterAsked | RealmFounded) -> list[Effect]:
+        if isinstance(event, Persisted):
+            return self.realms.persisted(event.now_ns, event.realm, event.number, self)
+        if isinstance(event, RealmFounded):
+            return self.realms.found_realm(event.now_ns, event.realm, event.name, Level(event.level), self)
+        petition = Petition(
+            realm=event.realm,
+            command=event.command,
+            request=event.request,
+            until_ns=event.now_ns + limits.PETITION_NS,
+            client=event.client,
+        )
+        return self.realms.petition(event.now_ns, petition, self)
+
+    def _fence(self, peer: NodeId, ask: LeaseAsk) -> list[Effect]:
+        """Refuse who comes by the word of an older center, and who is of another account and was not sent by a center."""
+        realms = self.realms
+        if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
+            why = f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one"
+        elif peer == self.node or self.is_member(peer) or (self.registry.lends and GUEST in realms.kin.reasons(peer)):
+            return []
+        else:
+            why = "this node lends to its own account only"
+        return [Send(node=peer, message=LeaseRefused(ask=ask.ask, reason=why, free=0))]
 
     def _tell_log(self, peer: NodeId, have: KeyLogHave) -> list[Effect]:
         """Send what comes after a peer's heads; ask for what it has and we do not."""
@@ -527,9 +633,21 @@ class Node(msgspec.Struct, kw_only=True):
 
 
 def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
-    *, node: NodeId, account: AccountId, boot: int, name: str, place: str, keylog: KeyLog, seed: int, now_ns: int
+    *,
+    node: NodeId,
+    account: AccountId,
+    boot: int,
+    name: str,
+    place: str,
+    keylog: KeyLog,
+    seed: int,
+    now_ns: int,
+    realms: RealmsAtStart | None = None,
 ) -> Node:
-    """Make a node at the start of life number ``boot``; ``seed`` is where its probing order comes from."""
+    """Make a node at the start of life number ``boot``; ``seed`` is where its probing order comes from.
+
+    ``realms``: what is on its disk of the realms' councils; None for a node that is a center of nobody (an embedded one).
+    """
     return Node(
         node=node,
         boot=boot,
@@ -538,7 +656,12 @@ def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
         leases=Leases(node=node, boot=boot),
         uses=Uses(node=node, boot=boot, held=HeldLeases()),
         membership=Membership.begin(me=node, boot=boot, seed=seed, now_ns=now_ns),
+        realms=begin_realms(me=node, site=RealmId(account), boot=boot, seed=seed, now_ns=now_ns, start=realms),
     )
+
+
+FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage))
+"""What nodes of other accounts may say at all; each part decides about the rest."""
 
 
 def log_entries(keylog: KeyLog, ids: Iterable[str]) -> tuple[LogEntry, ...]:

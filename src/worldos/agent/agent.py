@@ -23,13 +23,15 @@ from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
+from worldos.agent.seats import Seats
 from worldos.agent.start import Started
-from worldos.errors import DiskFull, WorldError
+from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.effects import (
     CloseLane,
     Connect,
     Effect,
     Forget,
+    Mend,
     Notice,
     OpenLane,
     Persist,
@@ -40,12 +42,15 @@ from worldos.kernel.effects import (
     Welcome,
 )
 from worldos.kernel.events import (
+    CharterAsked,
     ClientGone,
     ClockTicked,
     Event,
     KeyLogOffered,
     LaneFailed,
     LeaveAsked,
+    Persisted,
+    RealmFounded,
     ResourcesScanned,
     UseAsked,
     UseEnded,
@@ -68,6 +73,7 @@ from worldos.model.local import (
 )
 from worldos.model.local import Watch as WatchMessage
 from worldos.model.need import workers_of
+from worldos.model.realm import Level, RealmId
 from worldos.node import NEVER_NS, log_entries
 
 if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, TLS and pairing
@@ -76,6 +82,7 @@ if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
 GOOD_BYE_S = 0.05
+OWN_CLIENT = ClientId("agent")  # who asks when the agent itself wants a charter changed
 SECOND = 1_000_000_000
 
 
@@ -101,6 +108,9 @@ class Agent:
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
         self.scanner.extra = started.facts
         self.lanes = Lanes(self.scanner, self._lane_failed)
+        self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
+        self._petitions: dict[int, asyncio.Future[None]] = {}
+        self._petition = 0
         self.network: Network | None = None
         self.reachable = False  # by choice of its owner; else it listens on the loopback alone
         self._journal: Journal | None = None
@@ -119,6 +129,9 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._orders = orders
         homes.make_folder(self.run_folder)
+        for realm, recovered in self.seats.open_all().items():
+            for effect in self.node.realms.recover(clock.now_ns(), realm, recovered):
+                self._carry_out(effect)
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
@@ -144,6 +157,7 @@ class Agent:
         if self.network is not None:
             await self.network.close()
         await self.lanes.close()
+        self.seats.close()
         if self._journal is not None:
             self._journal.close()
         self._remember()
@@ -197,10 +211,18 @@ class Agent:
             case Welcome():
                 if self.network is not None:
                     self.network.welcome(effect.contact)
-            case Persist() | Unseat():
-                pass
+            case Persist() | Mend() | Unseat():
+                self._store(effect)
             case _:
                 assert_never(effect)
+
+    def _store(self, effect: Persist | Mend | Unseat) -> None:
+        if isinstance(effect, Persist):
+            self.seats.append(effect)
+        elif isinstance(effect, Mend):
+            self.seats.mend(effect.realm)
+        else:
+            self.seats.drop(effect.realm)
 
     def _set_timer(self) -> None:
         deadline_ns = self.node.next_deadline_ns()
@@ -293,11 +315,51 @@ class Agent:
         client.tell(Answer(request=message.request, value=None))
 
     def _tell(self, effect: Tell) -> None:
+        if effect.client == OWN_CLIENT:
+            self._answered(effect.message)
+            return
         if isinstance(effect.message, LeaseLost) and self.network is not None:
             self.network.close_doors(effect.message.lease)
         client = self.api.clients.get(effect.client)
         if client is not None:
             client.tell(effect.message)
+
+    # -- realms -----------------------------------------------------------------------------------------------------------
+
+    async def propose(self, realm: RealmId, command: bytes) -> None:
+        """Have a command put into a realm's charter; raise Refused with the reason where it is not."""
+        self._petition += 1
+        request = self._petition
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._petitions[request] = future
+        try:
+            event = CharterAsked(
+                now_ns=clock.now_ns(), client=OWN_CLIENT, request=request, realm=realm, command=command
+            )
+            self.feed(event)
+            await future
+        finally:
+            del self._petitions[request]
+
+    def found_realm(self, realm: RealmId, name: str, level: Level) -> None:
+        """Begin an upper realm with this node as its council."""
+        seed = secrets.randbits(62)
+        self.feed(RealmFounded(now_ns=clock.now_ns(), realm=realm, name=name, level=level, seed=seed))
+
+    def _answered(self, message: object) -> None:
+        future = self._petitions.get(message.request) if isinstance(message, Answer | Failure) else None
+        if future is None or future.done():
+            return
+        if isinstance(message, Failure):
+            future.set_exception(Refused(message.message, hint=message.hint))
+        else:
+            future.set_result(None)
+
+    def _persisted(self, realm: RealmId, number: int) -> None:
+        self.feed(Persisted(now_ns=clock.now_ns(), realm=realm, number=number))
+
+    def _seat_failed(self, realm: RealmId, why: str) -> None:
+        self.note(Notice(name="council seat stopped", fields={"realm": realm, "why": why}))
 
     # -- what the drivers and lanes say ---------------------------------------------------------------------------------
 

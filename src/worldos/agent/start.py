@@ -17,6 +17,7 @@ from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
 from worldos.errors import CorruptFile, NotAllowed, WorldError
+from worldos.kernel.realms import RealmsAtStart
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
@@ -79,7 +80,7 @@ def embedded(home: Home) -> Started:
     key = DeviceKey.from_seed(secrets.token_bytes(32))
     keylog = KeyLog()
     keylog.merge([new_account(secrets.token_bytes(32))])
-    started = _started(home, Settings(), key, keylog, homes.Remembered(boot=1), {})
+    started = _started(home, Settings(), key, keylog, homes.Remembered(boot=1), {}, lasting=False)
     return msgspec.structs.replace(started, passing=True)
 
 
@@ -133,17 +134,22 @@ def _started(
     keylog: KeyLog,
     remembered: homes.Remembered,
     facts: dict[str, Fact],
+    *,
+    lasting: bool = True,
 ) -> Started:
     known = keylog.members().get(key.node_id)
+    name = settings.name or (known.name if known is not None else device_name(settings))
+    first = len(keylog.members().devices) == 1 and not home.council_folder.is_dir()
     node = new_node(
         node=NodeId(key.node_id),
         account=keylog.account,
         boot=remembered.boot,
-        name=settings.name or (known.name if known is not None else device_name(settings)),
+        name=name,
         place=settings.place,
         keylog=keylog,
         seed=secrets.randbits(63),
         now_ns=clock.now_ns(),
+        realms=RealmsAtStart(name=settings.realm or name, founding=first) if lasting else None,
     )
     node.registry.prices = dict(settings.prices_uwos)
     node.registry.not_on_battery = settings.not_on_battery

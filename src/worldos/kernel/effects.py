@@ -77,6 +77,12 @@ class Persist(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     snapshot: Snapshot | None
 
 
+class Mend(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What was damaged of a council seat on disk is whole again: from its next life on it may vote at once."""
+
+    realm: RealmId
+
+
 class Unseat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """This node has no seat in the realm's council any more: what was stored for it may go."""
 
@@ -90,4 +96,4 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: dict[str, str | int]
 
 
-Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Welcome | Persist | Unseat | Notice
+Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Welcome | Persist | Mend | Unseat | Notice

@@ -26,6 +26,7 @@ class Registry(msgspec.Struct, kw_only=True):
     place: str
     prices: dict[str, int] = {}
     not_on_battery: bool = False
+    lends: bool = False  # to other accounts of the realms above too
     number: int = 0
     wall_offset_ns: int = 0
     facts: dict[str, Fact] = {}
@@ -76,7 +77,9 @@ class Registry(msgspec.Struct, kw_only=True):
             number=self.number,
             resources=resources,
             facts=self.facts,
-            rules=OfferRules(open=not leases.drained, not_on_battery=self.not_on_battery),
+            rules=OfferRules(
+                open=not leases.drained, not_on_battery=self.not_on_battery, owners_only=not self.lends
+            ),
             addresses=self.addresses,
         )
 

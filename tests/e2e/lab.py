@@ -378,8 +378,9 @@ class Lab:
 
 
 def inside(lab: Lab) -> set[int]:
-    """Return every process that runs in the lab now, but for those that hold it."""
-    return _inside({holder.inode for holder in lab._holders}) - {holder.process.pid for holder in lab._holders}
+    """Return every process that runs in the lab now, but for those that hold it and its lines."""
+    holding = {holder.process.pid for holder in lab._holders} | {line.process.pid for line in lab.lines}
+    return _inside({holder.inode for holder in lab._holders}) - holding
 
 
 def _anew(table: str) -> list[str]:

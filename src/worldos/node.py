@@ -555,8 +555,8 @@ class Node(msgspec.Struct, kw_only=True):
             effects.extend(self.uses.found(now_ns, key, done.candidates, done.why, offers, view))
         wanted, self.uses.wanted = self.uses.wanted, []
         for key in wanted:
-            pending = self.uses.pending.get(key)
-            bid, asks = self.realms.look_further(now_ns, pending.needs, self) if pending is not None else (0, [])
+            needs = self.uses.sought(key)
+            bid, asks = self.realms.look_further(now_ns, needs, self) if needs else (0, [])
             effects.extend(asks)
             if bid:
                 self.looking[bid] = key

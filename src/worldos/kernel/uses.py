@@ -255,6 +255,19 @@ class Uses(msgspec.Struct, kw_only=True):
             effects.append(Send(node=choice.node, message=message))
         return effects
 
+    def _looks_again(self, pending: Pending) -> bool:
+        """Tell whether to look above the site: once for all in one piece, then for what refused, or for single cores."""
+        if not self.looks_further or pending.looks >= limits.LOOKS_MAX:
+            return False
+        return not pending.looks or bool(pending.far) or split_cores(pending.needs) is not None
+
+    def sought(self, key: str) -> tuple[Need, ...]:
+        """Return what to look for above the site for a use in ``wanted``; nothing for one that ended."""
+        pending = self.pending.get(key)
+        if pending is None:
+            return ()
+        return (split_cores(pending.needs) if pending.looks > 1 else None) or pending.needs
+
     def _in_reach(self, pending: Pending, offers: dict[NodeId, Offer]) -> dict[NodeId, Offer]:
         """Return what may be chosen from: this site's offers, unless another realm was asked for, and what was found."""
         realm = pending.needs[0].realm
@@ -265,7 +278,7 @@ class Uses(msgspec.Struct, kw_only=True):
         )
 
     def _no_choice(self, now_ns: int, pending: Pending, refusal: Refusal) -> list[Effect]:
-        if self.looks_further and pending.looks < limits.LOOKS_MAX:
+        if self._looks_again(pending):
             pending.looks += 1
             pending.looking = True
             pending.waiting = False

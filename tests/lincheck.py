@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 NEVER_NS = 1 << 62
-STEPS_MAX = 2_000_000
+PLACES_MAX = 2_000_000
+NOTHING = object()
+
+Place = tuple[int, frozenset[int], Any]
 
 
 class TooHard(Exception):
@@ -61,64 +64,118 @@ def culprit(history: Iterable[Operation], start: Any = None) -> str:
 
 
 def linearizable(history: list[Operation], start: Any = None) -> bool:
-    """Tell whether the operations of one key have an order.
+    """Tell whether the operations of one key have an order."""
+    return Search(history, start).finds_an_order()
 
-    Where a search stands is: all answered ones before ``low`` happened, and besides these those in ``beyond`` (the answered ones
-    among them are few: as many as there are clients); and the state. No such place is looked at twice.
+
+class Search:
+    """The search for an order of the operations of one key.
+
+    Where it stands is: all answered operations before ``low`` happened, and besides these those in ``beyond`` (the answered ones
+    among them are few: as many as there are clients); and the state. No such place is looked at twice. Two rules make it short:
+
+    - What was written by one operation alone and is not the state any more was seen by all who say that they saw it.
+    - An operation without an answer happens only right before one that needs it: one that sees what it wrote, or a compare
+      that failed and would not have. (In any order that is good it can be moved there, or left out.) If nobody ever saw what
+      it wrote, it is as good as any other such one.
     """
-    ordered = sorted(history, key=lambda one: (one.asked_ns, one.answered_ns))
-    ops = [one for one in ordered if one.answered_ns != NEVER_NS]
-    count = len(ops)
-    ops += [one for one in ordered if one.answered_ns == NEVER_NS]
-    seen: set[tuple[int, frozenset[int], Any]] = set()
-    stack: list[tuple[int, frozenset[int], Any]] = [(0, frozenset(), start)]
-    while stack:
-        low, beyond, state = stack.pop()
-        if low == count:
-            return True
-        if len(seen) > STEPS_MAX:
-            raise TooHard(f"{len(ops)} operations, {len(seen)} places")
-        for at in candidates(ops, count, low, beyond):
-            possible, then = after(state, ops[at])
-            if possible:
-                place = (*happened(count, low, beyond, at), then)
-                if place not in seen:
-                    seen.add(place)
-                    stack.append(place)
-    return False
+
+    def __init__(self, history: list[Operation], start: Any) -> None:
+        ordered = sorted(history, key=lambda one: (one.asked_ns, one.answered_ns))
+        self.ops = [one for one in ordered if one.answered_ns != NEVER_NS]
+        self.count = len(self.ops)
+        self.ops += [one for one in ordered if one.answered_ns == NEVER_NS]
+        self.start = start
+        self.seen_by: dict[Any, list[int]] = {}
+        writers: dict[Any, int] = {start: 1}
+        for at, one in enumerate(self.ops):
+            if one.kind != "get":
+                writers[one.value] = writers.get(one.value, 0) + 1
+            if sees(one) is not NOTHING:
+                self.seen_by.setdefault(sees(one), []).append(at)
+        self.alone = {value for value, count in writers.items() if count == 1}
+
+    def finds_an_order(self) -> bool:
+        seen: set[Place] = set()
+        stack: list[Place] = [(0, frozenset(), self.start)]
+        while stack:
+            place = stack.pop()
+            if place[0] == self.count:
+                return True
+            if len(seen) > PLACES_MAX:
+                raise TooHard(f"{len(self.ops)} operations, {len(seen)} places")
+            for at in self.candidates(*place):
+                following = self.then(place, at)
+                if following is not None and following not in seen:
+                    seen.add(following)
+                    stack.append(following)
+        return False
+
+    def then(self, place: Place, at: int) -> Place | None:
+        """Return where the search stands when this operation came next; None if it cannot."""
+        low, beyond, state = place
+        possible, changed = after(state, self.ops[at])
+        if not possible:
+            return None
+        if at != low:
+            beyond |= {at}
+        else:
+            low += 1
+            past = set()
+            while low < self.count and low in beyond:
+                past.add(low)
+                low += 1
+            beyond -= past
+        if (
+            changed != state
+            and state in self.alone
+            and any(low <= other < self.count and other not in beyond for other in self.seen_by.get(state, ()))
+        ):
+            return None
+        return low, beyond, changed
+
+    def candidates(self, low: int, beyond: frozenset[int], state: Any) -> list[int]:
+        """Return the operations that can be next: asked before any that has not happened was answered.
+
+        The one that was answered first comes last, so that it is tried first; those without an answer are tried last of all.
+        """
+        found: list[int] = []
+        soonest_ns = NEVER_NS
+        for at in range(low, self.count):
+            if self.ops[at].asked_ns > soonest_ns:
+                break
+            if at not in beyond:
+                found.append(at)
+                soonest_ns = min(soonest_ns, self.ops[at].answered_ns)
+        found = [at for at in found if self.ops[at].asked_ns <= soonest_ns]
+        found.sort(key=lambda at: -self.ops[at].answered_ns)
+        return self.useful(found, soonest_ns, beyond, state) + found
+
+    def useful(self, found: list[int], soonest_ns: int, beyond: frozenset[int], state: Any) -> list[int]:
+        """Return the operations without an answer that one of those found needs."""
+        here = [
+            at for at in range(self.count, len(self.ops)) if self.ops[at].asked_ns <= soonest_ns and at not in beyond
+        ]
+        wanted = {sees(self.ops[at]) for at in found}
+        for _ in here:  # a compare-and-set that is wanted wants what it expects
+            wanted |= {
+                self.ops[at].expect for at in here if self.ops[at].kind == "cas" and self.ops[at].value in wanted
+            }
+        any_will_do = any(
+            self.ops[at].kind == "cas" and not self.ops[at].good and self.ops[at].expect == state for at in found
+        )
+        chosen, spare = [], -1
+        for at in here:
+            one = self.ops[at]
+            if one.value in wanted or (any_will_do and (one.value in self.seen_by or one.kind == "cas")):
+                chosen.append(at)
+            elif any_will_do:
+                spare = at
+        return [spare, *chosen] if spare >= 0 else chosen
 
 
-def happened(count: int, low: int, beyond: frozenset[int], at: int) -> tuple[int, frozenset[int]]:
-    """Return ``low`` and ``beyond`` after one more."""
-    if at != low:
-        return low, beyond | {at}
-    low += 1
-    past = set()
-    while low < count and low in beyond:
-        past.add(low)
-        low += 1
-    return low, beyond - past if past else beyond
-
-
-def candidates(ops: list[Operation], count: int, low: int, beyond: frozenset[int]) -> list[int]:
-    """Return the operations that can be next: asked before any that has not happened was answered.
-
-    The one that was answered first comes last, so that it is tried first; those without an answer are tried last of all.
-    """
-    found: list[int] = []
-    soonest_ns = NEVER_NS
-    for at in range(low, count):
-        if ops[at].asked_ns > soonest_ns:
-            break
-        if at not in beyond:
-            found.append(at)
-            soonest_ns = min(soonest_ns, ops[at].answered_ns)
-    found = [at for at in found if ops[at].asked_ns <= soonest_ns]
-    found.sort(key=lambda at: -ops[at].answered_ns)
-    unanswered = []
-    for at in range(count, len(ops)):
-        if ops[at].asked_ns > soonest_ns:
-            break
-        if at not in beyond:
-            unanswered.append(at)
-    return unanswered + found
+def sees(one: Operation) -> Any:
+    """Return the value that this operation is known, or may have been, to see."""
+    if one.kind == "get" or (one.kind == "cas" and one.answered_ns != NEVER_NS and one.good):
+        return one.value if one.kind == "get" else one.expect
+    return one.expect if one.kind == "cas" and one.answered_ns == NEVER_NS else NOTHING

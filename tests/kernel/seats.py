@@ -128,6 +128,8 @@ class Pump:
         elif isinstance(happening, Unseated):
             self.unseated.append(node)
             self.seats.pop(node)
+            self.disks.pop(node)
+            self.lose(node)
 
     def later(self, delay_ns: int, node: NodeId, what: object) -> None:
         self.count += 1
@@ -147,12 +149,18 @@ class Pump:
     def restart(self, name: str, damaged: str = "") -> None:
         node = NodeId(name)
         self.down.discard(name)
-        self.waits = [each for each in self.waits if each[2] != node]
-        heapq.heapify(self.waits)
+        self.lose(node)
+        if node not in self.disks:
+            return
         disk = self.disks[node]
         found = Recovered(vote=disk.vote, snapshot=disk.snapshot, entries=tuple(disk.entries), damaged=damaged, life=2)
         self.seats[node], outcome = Seat.recover(REALM, node, found, 1000 + self.count, self.now_ns, LAN)
         self.carry(node, outcome)
+
+    def lose(self, node: NodeId) -> None:
+        """What was on its way to this node is gone."""
+        self.waits = [each for each in self.waits if each[2] != node]
+        heapq.heapify(self.waits)
 
     def wake(self, node: str) -> None:
         """It goes on where it was: what came meanwhile is heard at once, in order; its clock went on."""

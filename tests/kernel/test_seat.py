@@ -7,12 +7,13 @@ from tests.kernel.seats import REALM, Pump, contact
 from worldos.kernel import effects as shell
 from worldos.kernel import seat as seat_module
 from worldos.kernel.charter import ChildAdmitted, EpochBegan, PolicySet, Seated, encode_command
+from worldos.kernel.dice import Dice
 from worldos.kernel.raft import LAN
 from worldos.kernel.seat import CHANGED, NOT_PRIMARY, ONLY_COUNCIL, Seat, Unseated
 from worldos.kernel.stored import Recovered
 from worldos.model.ids import NodeId
 from worldos.model.limits import EPOCH_LEAP_MAX, MS, SEAT_DEAD_NS, SEAT_LONE_NS, SECOND
-from worldos.model.raft import Config, Snapshot
+from worldos.model.raft import AppendAsk, Config, Entry, Snapshot
 from worldos.model.realm import Center, Contact, Epoch, Level, RealmId
 
 
@@ -394,3 +395,79 @@ def test_a_restarted_lone_member_leads_again_in_a_new_epoch() -> None:
     pump.run(SECOND)
     assert pump.primary().epoch == Epoch(2)
     assert pump.primary().charter.children.keys() == {"r-desk"}
+
+
+# -- what an old log says of this node ------------------------------------------------------------------------------------
+
+
+def told(seat: Seat, committed: int, *configs: Config) -> list[object]:
+    """Let leader ``a`` send a log that is nothing but configurations, one after the other."""
+    happenings: list[object] = []
+    for at, config in enumerate(configs):
+        entries = (Entry(term=1, index=at + 1, config=config),)
+        ask = AppendAsk(term=1, prev_index=at, prev_term=min(at, 1), committed=committed, entries=entries, round=1)
+        happenings += seat.heard(0, NodeId("a"), ask).happenings
+    return happenings
+
+
+ALONE = Config(voters=(NodeId("a"),))
+WITH_B = Config(voters=(NodeId("a"),), learners=(NodeId("b"),))
+
+
+def newcomer() -> Seat:
+    return Seat.invited(REALM, contact("b"), 1, 0, LAN)
+
+
+def test_a_log_of_before_this_node_was_invited_unseats_nobody() -> None:
+    assert told(newcomer(), 1, ALONE) == []
+
+
+def test_a_log_that_tells_of_an_earlier_seat_unseats_nobody() -> None:
+    assert told(newcomer(), 4, ALONE, WITH_B, ALONE) == [], "the leader has more to say"
+    assert told(newcomer(), 4, ALONE, WITH_B, ALONE, WITH_B) == []
+
+
+def test_a_log_that_ends_without_this_node_unseats_it() -> None:
+    assert told(newcomer(), 3, ALONE, WITH_B, ALONE) == [Unseated(realm=REALM)]
+
+
+# -- anything may happen --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_cut_stopped_or_killed_one_acts_at_most_and_in_the_end_all_agree(seed: int) -> None:
+    pump, dice = council("abcdefg"), Dice(state=seed)
+    sent = 0
+    for _ in range(60):
+        name = dice.sample(pump.members, 1)[0]
+        match dice.below(6):
+            case 0:
+                pump.isolate(name)
+            case 1:
+                pump.cut = set()
+            case 2 if name not in pump.down | pump.stopped and len(pump.stopped) < 2:
+                pump.stopped.add(name)
+            case 3 if pump.stopped:
+                pump.wake(min(pump.stopped))
+            case 4 if len(pump.down) < 2 and name not in pump.down | pump.stopped:
+                pump.kill(name)
+            case 5 if pump.down:
+                pump.restart(min(pump.down))
+        for node in sorted(pump.primaries.keys() - pump.stopped - pump.down):
+            pump.propose(sent, PolicySet(key="n", value=str(sent)), at=node)
+            sent += 1
+        for _ in range(dice.below(30)):
+            pump.run(100 * MS)
+            pump.check()
+    pump.cut = set()
+    for name in sorted(pump.stopped):
+        pump.wake(name)
+    for name in sorted(pump.down):
+        pump.restart(name)
+    pump.run(5 * SECOND)
+    pump.propose(sent, child("last"))
+    pump.run(5 * SECOND)
+    assert pump.answers[sent] == ""
+    charters = [pump.seats[NodeId(name)].charter for name in pump.voters()]
+    assert all(charter == charters[0] for charter in charters)
+    assert sent > 20

@@ -3,7 +3,8 @@
 A leader becomes the *primary* when an ``EpochBegan`` of its own is committed. It may act while a majority of the council
 answered a heartbeat that it sent less than an election's time ago (its *lease*): the others help nobody to replace it before
 that, and what arrived while it slept answers only heartbeats from before. So a primary that was stopped and wakes does nothing
-until it has been confirmed anew, and if another was elected meanwhile, it never is.
+until it has been confirmed anew, and if another was elected meanwhile, it never is. A closed link ends that faith on both
+ends at once; where only one end noticed, two may act for a moment, and the epoch fences the older one.
 
 Every call returns an ``Outcome``: effects for the shell, and happenings for the node. Between ``PrimaryBegan`` and
 ``PrimaryEnded`` ``is_primary`` was true at the latest call; who acts later asks again. A proposal is answered once, by
@@ -113,19 +114,13 @@ class Outcome(msgspec.Struct, kw_only=True):
     happenings: list[Happening] = []
 
 
-class Pending(msgspec.Struct, kw_only=True):
-    """A proposal in the log, not yet committed."""
-
-    number: int
-    term: int
-
-
 class Seat(msgspec.Struct, kw_only=True):
     """One node's seat in one realm's council; ``tick`` is not due before ``due_ns``.
 
-    ``reign_term``: the term in which this node's epoch is committed. ``epoch_index``, ``seats_index``: where what the seat itself
-    proposed waits. ``seen``: the highest epoch number that a new reign must pass. ``told``: the epoch last told as begun.
-    ``beats``: heartbeat rounds and when they were sent. ``void``: up to which round a peer's answers count for nothing.
+    ``pending``: proposals in the log, by index. ``reign_term``: the term in which this node's epoch is committed.
+    ``epoch_index``, ``seats_index``: where what the seat itself proposed waits. ``seen``: the highest epoch number that a new
+    reign must pass. ``told``: the epoch last told as begun. ``beats``: heartbeat rounds and when they were sent. ``void``: up
+    to which round a peer's answers count for nothing. ``seated``: the log has named this node.
     ``broken``: the leader sent a charter that cannot be read. ``mended``: the write that ends a repair.
     """
 
@@ -135,7 +130,7 @@ class Seat(msgspec.Struct, kw_only=True):
     charter: Charter
     due_ns: int = 0
     council: Council = msgspec.field(default_factory=Council)
-    pending: dict[int, Pending] = {}
+    pending: dict[int, int] = {}
     reign_term: int = 0
     epoch_index: int = 0
     seats_index: int = 0
@@ -208,8 +203,11 @@ class Seat(msgspec.Struct, kw_only=True):
 
     def tick(self, now_ns: int) -> Outcome:
         """Do what is due."""
-        if now_ns >= self.lone_ns and self.raft.mending and self.raft.leader == NOBODY:
-            return self._mend_alone(now_ns)
+        if now_ns >= self.lone_ns:
+            self.lone_ns = now_ns + SEAT_LONE_NS
+            raft = self.raft
+            if raft.mending and raft.leader == NOBODY and raft.log.config.voters == (self.me,):
+                return self._mend_alone(now_ns)
         return self._carry(now_ns, self.raft.tick(now_ns))
 
     def heard(self, now_ns: int, peer: NodeId, message: RaftMessage) -> Outcome:
@@ -241,7 +239,7 @@ class Seat(msgspec.Struct, kw_only=True):
         index, effects = self.raft.propose(now_ns, command)
         if not index:
             return self._carry(now_ns, effects, said=[Proposed(number=number, why=TOO_BUSY)])
-        self.pending[index] = Pending(number=number, term=self.raft.term)
+        self.pending[index] = number
         return self._carry(now_ns, effects)
 
     def raise_epoch(self, now_ns: int, seen: Epoch) -> Outcome:
@@ -325,10 +323,9 @@ class Seat(msgspec.Struct, kw_only=True):
             why = self.charter.apply(entry.command) if entry.command and not self.broken else ""
             if entry.command and not why:
                 self._note(CharterChanged(realm=self.realm), outcome)
-            pending = self.pending.pop(entry.index, None)
-            if pending is not None:
-                answer = why if pending.term == entry.term else CHANGED
-                outcome.happenings.append(Proposed(number=pending.number, why=answer))
+            number = self.pending.pop(entry.index, None)
+            if number is not None:  # it is of this term: who ceases to lead gives up all that is pending
+                outcome.happenings.append(Proposed(number=number, why=why))
             if entry.index == self.epoch_index:
                 self.epoch_index = 0
                 self.reign_term = self.reign_term if why else entry.term
@@ -352,7 +349,7 @@ class Seat(msgspec.Struct, kw_only=True):
     def _give_up(self, outcome: Outcome) -> None:
         """Another leads, or nobody: what this node proposed may or may not come to pass."""
         lost, self.pending = self.pending, {}
-        outcome.happenings.extend(Proposed(number=each.number, why=CHANGED) for each in lost.values())
+        outcome.happenings.extend(Proposed(number=number, why=CHANGED) for number in lost.values())
         self.epoch_index = self.seats_index = 0
         self.council = Council()
         self.void = {}

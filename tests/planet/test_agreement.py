@@ -15,7 +15,7 @@ def test_an_idle_site_sends_what_the_model_says(nodes: int) -> None:
     messages, payload = agreement.modelled(nodes)
     assert agreement.error(messages, seen.messages) == pytest.approx(0, abs=0.01)
     assert agreement.error(payload, seen.payload) == pytest.approx(0, abs=TOLERANCE)
-    for cause, amount in seen.payload.items():
+    for cause, amount in agreement.within(seen.payload).items():
         assert payload[cause] == pytest.approx(amount, rel=TOLERANCE), cause
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from worldos.planet.centers import BUSY, above, realm_traffic, seats
+from worldos.planet import parameters
+from worldos.planet.centers import BUSY, above, center, realm_traffic, seats
 from worldos.planet.sizes import sizes
 from worldos.planet.tree import planet
 
@@ -31,3 +32,12 @@ def test_summaries_are_sent_only_when_something_changes() -> None:
 def test_the_planet_has_no_superior() -> None:
     top = above(planet(100_000), sizes())[planet(100_000).levels[-1].level]
     assert top.messages["registers"].sum() == 0
+
+
+def test_a_center_of_ten_thousand_nodes_meets_its_targets_while_its_sites_are_not_all_tiny() -> None:
+    measured = parameters.load()
+    for site_nodes in (5, 50, 200):
+        load = center(10_000 // site_nodes, measured)
+        assert load.memory_bytes <= 1e9
+        assert load.core_share <= 0.25
+    assert center(200, measured, load=BUSY).core_share <= 0.25

@@ -6,7 +6,7 @@ import pytest
 
 from worldos.planet.sizes import sizes
 from worldos.planet.tree import planet
-from worldos.planet.world import UNITS, figures, slope
+from worldos.planet.world import UNITS, figures, shapes, slope
 
 SLOPE_MAX = 1.05
 
@@ -26,3 +26,9 @@ def test_most_of_what_an_idle_node_says_it_says_inside_its_site() -> None:
     causes = figures(planet(1_000_000), sizes()).by_cause["wire"]
     outside = sum(causes[cause] for cause in ("registers", "summaries", "links above"))
     assert outside < sum(causes.values()) / 100
+
+
+def test_a_flatter_tree_has_fewer_hops_and_larger_centers() -> None:
+    deep, flat = shapes(1_000_000, (5, 2))
+    assert (flat.children, flat.hops) == (1000, 5)
+    assert (deep.children, deep.hops) == (16, 11)

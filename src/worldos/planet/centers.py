@@ -1,10 +1,11 @@
 """What realms say to each other, and what being the center of one takes. A row per realm.
 
 - council: the leader's beat to each other voter, and the answer (kernel/raft);
-- told: the primary says who it is to its members (devices, or the council's seats), on every change and every 10 s;
+- told: the primary says who it is to its devices, or its children, on every change and every 10 s (kernel/realms.py);
 - registers: every 5 s a realm registers with its superior, which answers with all that it is (kernel/children.py);
 - summaries: what changed by more than a tenth, at most once a second;
-- links: council seats and children are linked with the primary, and every link is asked once a second from both ends.
+- links: a realm keeps links with the council and the heirs of its superior (kernel/superior.py ``wanted``), and every link is
+  asked for a sign of life once a second from both ends.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ import numpy as np
 
 from worldos.fabric.limits import PROBE_NS
 from worldos.kernel.raft.pace import LAN, WAN
-from worldos.model.limits import CENTER_TELL_NS, REGISTER_PERIOD_NS, SECOND, SUMMARY_PERIOD_NS
-from worldos.model.realm import Level
+from worldos.model.limits import (
+    BID_FANOUT,
+    CENTER_LOOK_NS,
+    CENTER_TELL_NS,
+    REGISTER_PERIOD_NS,
+    SECOND,
+    SUMMARY_PERIOD_NS,
+)
+from worldos.model.realm import HEIRS_MAX, Level
 from worldos.planet.cities import Floats, Ints
 from worldos.planet.parameters import Parameters
 from worldos.planet.site import Traffic
@@ -25,6 +33,7 @@ from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_PING_BYTES,
 from worldos.planet.tree import Planet, Realms
 
 SEATS_FROM: Final = ((7, 5), (3, 3), (1, 1))  # so many members that are mostly on, so many seats
+KNOWN_ABOVE: Final = 5 + HEIRS_MAX  # contacts of a superior with which a realm keeps a link
 AGENT_BYTES: Final = 45_000_000  # an idle agent and its nursery (bench/bench_idle.py, PSS)
 
 
@@ -39,13 +48,14 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """How often what a realm has free changes by more than a tenth, per second; 0 is an idle planet."""
+    """How often what a realm has free changes by more than a tenth, and bids at a center, per second."""
 
     summary_changes: float = 0.0
+    bids: float = 0.0
 
 
 IDLE: Final = Load()
-BUSY: Final = Load(summary_changes=SECOND / SUMMARY_PERIOD_NS)
+BUSY: Final = Load(summary_changes=SECOND / SUMMARY_PERIOD_NS, bids=10.0)
 
 
 def seats(members: Ints) -> Ints:
@@ -70,17 +80,17 @@ def realm_traffic(
     traffic = Traffic(messages={}, payload={}, wire={})
     beat = others / (pace.beat_site_s if is_site else pace.beat_above_s)
     _add(traffic, "council", 2 * beat, beat * (sizes.heartbeat + sizes.heartbeat_answer), acks=beat)
-    told = (np.maximum(members - 1, 0) if is_site else voters - 1) * real / pace.tell_s
+    told = np.maximum(members - 1 if is_site else members, 0) * real / pace.tell_s
     told_bytes = sizes.center_told[level] - (5 - voters) * sizes.seat
     _add(traffic, "told", told, told * told_bytes, acks=told)
     has_parent = real * (0.0 if alone or realms.level is Level.PLANET else 1.0)
     below = min(level, len(sizes.register) - 1)
     asked = has_parent / pace.register_s
-    register_bytes = sizes.register[below] - (5 - voters) * sizes.seat + sizes.registered[below]
+    register_bytes = sizes.register[below] + sizes.registered[below]
     _add(traffic, "registers", 2 * asked, asked * register_bytes, acks=asked)
     changed = has_parent * load.summary_changes
     _add(traffic, "summaries", changed, changed * sizes.summary_told, acks=changed)
-    links = has_parent + (0.0 if is_site else 1.0) * others
+    links = has_parent * KNOWN_ABOVE + (0.0 if is_site else 1.0) * others
     traffic.messages["links above"] = traffic.payload["links above"] = np.zeros_like(links)
     traffic.wire["links above"] = links * (4 * LINK_PING_BYTES / pace.link_s)
     return traffic
@@ -115,22 +125,36 @@ class Center(msgspec.Struct, frozen=True, kw_only=True):
 def center(children: int, parameters: Parameters, *, load: Load = IDLE, pace: Pace | None = None) -> Center:
     """Return what the center of a realm with so many child realms needs, from what was measured."""
     pace = pace or Pace()
-    cpu, memory = parameters.cpu_ns, parameters.memory_bytes
-    line_ns = 2 * cpu["TLS record, one end"] + 2 * cpu["shell, one message"]
-    register_ns = cpu["decode Register"] + cpu["handle Register"] + cpu["encode Registered"] + line_ns
+    cpu = parameters.cpu_ns
+    line_ns = cpu["TLS record, one end"] + cpu["shell, one message"]
+    register_ns = cpu["decode Register"] + cpu["handle Register"] + cpu["encode Registered"] + 2 * line_ns
     summary_ns = cpu["decode SummaryTold"] + cpu["handle SummaryTold"] + line_ns
-    ping_ns = 2 * line_ns  # asked and answered, from both ends
-    voters = int(seats(np.array([children]))[0])
-    beat_ns = (voters - 1) * (cpu["encode heartbeat"] + cpu["decode heartbeat"] + cpu["handle RaftSaid"] + line_ns)
-    changed = min(load.summary_changes, 1.0) * children
-    merges = min(1.0, changed) * SECOND / SUMMARY_PERIOD_NS if children else 0.0
+    bid_ns = cpu["decode BidAsk"] + cpu["handle BidAsk"] + children * cpu["weigh a child for a bid"]
+    bid_ns += (1 + BID_FANOUT) * (
+        cpu["encode BidAsk"] + cpu["decode BidAnswer"] + cpu["encode BidAnswer"] + 2 * line_ns
+    )
+    others = int(seats(np.array([children]))[0]) - 1
+    beat_ns = cpu["a beat of five, per member"] + others * (
+        cpu["encode heartbeat"] + cpu["decode heartbeat"] + 2 * line_ns
+    )
+    changed = min(load.summary_changes, SECOND / SUMMARY_PERIOD_NS) * children
+    looks = SECOND / CENTER_LOOK_NS
+    merges = min(looks, changed)
     core = {
-        "registers": children / pace.register_s * register_ns / SECOND,
-        "summaries": changed * summary_ns / SECOND,
-        "merging": merges * children * cpu["merge a summary"] / SECOND,
-        "links": (children + voters - 1) / pace.link_s * ping_ns / SECOND,
-        "council": beat_ns / pace.beat_above_s / SECOND,
+        "registers": children / pace.register_s * register_ns,
+        "summaries": changed * summary_ns,
+        "merging": merges * children * cpu["merge a summary"],
+        "heirs": looks * children * cpu["rank a child as heir"],
+        "telling": children / pace.tell_s * (cpu["encode CenterTold"] + line_ns),
+        "links": (children + others) / pace.link_s * 4 * line_ns,
+        "council": beat_ns / pace.beat_above_s,
+        "bids": load.bids * bid_ns,
     }
+    memory = parameters.memory_bytes
     link_bytes = memory["TLS of a link"] + memory["a session"]
-    each = memory["a child, council of 5"] + link_bytes
-    return Center(children=children, memory_bytes=AGENT_BYTES + children * each + (voters - 1) * link_bytes, core=core)
+    each = memory["a child, eight contacts"] + link_bytes
+    return Center(
+        children=children,
+        memory_bytes=AGENT_BYTES + children * each + others * link_bytes,
+        core={what: amount / SECOND for what, amount in core.items()},
+    )

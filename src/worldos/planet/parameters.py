@@ -16,7 +16,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
     machine: str
     python: str
-    commit: str
     cpu_ns: dict[str, int]
     memory_bytes: dict[str, int]
     offer_bytes: int

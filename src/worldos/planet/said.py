@@ -10,6 +10,7 @@ from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.raft import AppendAnswer, AppendAsk
 from worldos.model.realm import (
+    HEIRS_MAX,
     BidAnswer,
     BidAsk,
     Candidate,
@@ -33,7 +34,8 @@ from worldos.trust.keys import DeviceKey
 
 ADDRESSES: Final = ("192.168.178.23:48123", "[2001:db8:12:3400:9d1c:4f2e:7a8b:1c2d]:48123")
 NAMES: Final = ("earth", "germany", "berlin", "acme", "house-7", "kitchen")
-HEIRS: Final = 3  # contacts that keep a realm together where its council cannot be reached
+HEIRS: Final = HEIRS_MAX  # a realm with many children has as many
+SPEAKERS: Final = 8  # kernel/realms.py: a site registers with its council and those that would stand in for it
 RESOURCES: Final = ("CPU", "Memory", "Storage", "Storage", "Network", "Network", "GPU", "Power", "Display")
 
 
@@ -141,7 +143,7 @@ def center(level: int, *, voters: int = 5) -> Center:
         council=contacts(1, voters),
         path="/".join(NAMES[:above]),
         lineage=tuple(realm_id(number) for number in range(above)),
-        heirs=contacts(10, HEIRS),
+        heirs=() if level == Level.PERSONAL else contacts(10, HEIRS),
         parents=(parent_record(level + 1),) if level + 1 < len(Level) else (),
         load_permille=120,
     )
@@ -150,7 +152,11 @@ def center(level: int, *, voters: int = 5) -> Center:
 def parent_record(level: int) -> ParentRecord:
     """Return how a realm remembers a superior."""
     return ParentRecord(
-        realm=realm_id(level), name="berlin", level=Level(level), path="earth/germany/berlin", contacts=contacts(20, 5)
+        realm=realm_id(level),
+        name="berlin",
+        level=Level(level),
+        path="earth/germany/berlin",
+        contacts=contacts(20, 5 + HEIRS),
     )
 
 
@@ -166,7 +172,7 @@ def heartbeat_answer() -> RaftSaid:
     return RaftSaid(realm=realm_id(1), message=AppendAnswer(term=17, index=70_000, round=90_000))
 
 
-def register(level: int, *, voters: int = 5, lines: int = 12) -> Register:
+def register(level: int, *, voters: int = SPEAKERS, lines: int = 12) -> Register:
     """Return how a realm of this level registers."""
     return Register(
         parent=realm_id(level + 1),

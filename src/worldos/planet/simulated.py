@@ -27,7 +27,14 @@ CAUSE: Final = {
     "KeyLogHave": "key log",
     "KeyLogTold": "key log",
     "PeersTold": "peers",
+    "RaftSaid": "council",
+    "CenterTold": "told",
+    "Register": "registers",
+    "Registered": "registers",
+    "RegisterRefused": "registers",
+    "SummaryTold": "summaries",
 }
+OTHER: Final = "other"
 
 
 class Count(msgspec.Struct, kw_only=True):
@@ -103,8 +110,9 @@ def _observed(count: Count, nodes: int, seconds: int) -> Observed:
     messages: Counter[str] = Counter()
     payload: Counter[str] = Counter()
     for kind, amount in count.messages.items():
-        messages[CAUSE[kind]] += amount
-        payload[CAUSE[kind]] += count.payload[kind]
+        cause = CAUSE.get(kind, OTHER)
+        messages[cause] += amount
+        payload[cause] += count.payload[kind]
     share = 1 / (nodes * seconds)
     return Observed(
         nodes=nodes,

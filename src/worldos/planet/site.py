@@ -65,6 +65,7 @@ class Traffic(msgspec.Struct, kw_only=True):
 
 
 IDLE: Final = Load()
+BUSY: Final = Load(offer_changes=0.2, crashes=1 / 86_400)  # an offer changes every 5 s, a node crashes once a day
 
 
 def site_traffic(nodes: Floats, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None) -> Traffic:

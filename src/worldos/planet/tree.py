@@ -38,7 +38,7 @@ class Realms(NamedTuple):
 
 
 class Planet(NamedTuple):
-    """Sites (a row each, the sites of a city together), and the levels from the sites up."""
+    """Sites (a row each, the sites of a realm together), in which city they lie, and the levels from the sites up."""
 
     nodes: int
     city: Ints
@@ -57,21 +57,33 @@ class Planet(NamedTuple):
         return 1 + sum(bool(level.real.any()) for level in self.levels[1:])
 
 
-def planet(nodes: int, *, seed: int = 1) -> Planet:
-    """Spread so many nodes over the cities of the world, as people are, and build the tree above them."""
+def planet(nodes: int, *, seed: int = 1, abroad: float = 0.0) -> Planet:
+    """Spread so many nodes over the cities of the world, as people are, and build the tree above them.
+
+    ``abroad`` is the share of sites that lie in some other city than their realm: those of firms, not of neighbours.
+    """
     dice = np.random.default_rng(seed)
     world = cities()
     sizes = _site_sizes(nodes, dice)
     count = len(sizes)
     per_city = dice.multinomial(count, world.people / world.people.sum())
     city = np.repeat(np.arange(len(per_city)), per_city)
+    where = _where(city, dice, abroad)
     away = dice.exponential(SCATTER_KM, count) / KM_PER_DEGREE
     angle = dice.uniform(0.0, 2 * np.pi, count)
-    latitude = np.clip(world.latitude[city] + away * np.sin(angle), -89.0, 89.0)
-    longitude = world.longitude[city] + away * np.cos(angle) / np.cos(np.radians(latitude))
+    latitude = np.clip(world.latitude[where] + away * np.sin(angle), -89.0, 89.0)
+    longitude = world.longitude[where] + away * np.cos(angle) / np.cos(np.radians(latitude))
     parents = _parents(city, per_city, world)
     levels = _levels(sizes, parents, dice)
-    return Planet(nodes=nodes, city=city, latitude=latitude, longitude=longitude, levels=levels)
+    return Planet(nodes=nodes, city=where, latitude=latitude, longitude=longitude, levels=levels)
+
+
+def _where(city: Ints, dice: np.random.Generator, abroad: float) -> Ints:
+    """Return in which city each site lies: that of its realm, but some have changed places."""
+    where = city.copy()
+    movers = np.flatnonzero(dice.random(len(city)) < abroad)
+    where[movers] = city[dice.permutation(movers)]
+    return where
 
 
 def _site_sizes(nodes: int, dice: np.random.Generator) -> Ints:

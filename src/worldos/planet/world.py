@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -71,3 +72,16 @@ def slope(sizes: list[float], amounts: list[float]) -> float:
     """Return the exponent of the power law through the points: least squares on the logarithms."""
     fitted = np.polyfit(np.log10(np.array(sizes)), np.log10(np.array(amounts)), 1)
     return float(fitted[0])
+
+
+class Shape(NamedTuple):
+    """A tree of so many levels above the sites, all realms with equally many children."""
+
+    levels: int
+    children: int
+    hops: int
+
+
+def shapes(sites: int, depths: Sequence[int] = (1, 2, 3, 4, 5)) -> list[Shape]:
+    """Return how many children a center has, and how far a need goes at most, if the tree is so deep."""
+    return [Shape(depth, round(sites ** (1 / depth)), 1 + 2 * depth) for depth in depths]

@@ -76,6 +76,7 @@ class Pump:
         if not self.tending:
             return
         for node, seat in list(self.seats.items()):
+            assert msgspec.msgpack.decode(msgspec.msgpack.encode(seat), type=Seat) == seat, "a seat is a value"
             if node not in self.down | self.stopped:
                 sitters = [
                     Sitter(contact=contact(n), fitness=self.fitness.get(n, 500), alive=self.linked(n, node))
@@ -191,8 +192,6 @@ class Pump:
         """At most one may act; an epoch is begun once; charters are one history."""
         acting = [n for n, s in self.seats.items() if n not in self.down and s.is_primary(self.now_ns)]
         assert len(acting) <= 1, f"{acting} are primary at once"
-        for seat in self.seats.values():
-            assert msgspec.msgpack.decode(msgspec.msgpack.encode(seat), type=Seat) == seat, "a seat is a value"
         began: dict[int, str] = {}
         for node, number in self.reigns:
             assert began.setdefault(number, node) == node, f"epoch {number} was begun twice"

@@ -382,14 +382,15 @@ class Seat(msgspec.Struct, kw_only=True):
         """Say when this node begins or ceases to be primary, and see to it that a lease is not outlived."""
         raft = self.raft
         self.seated = self.seated or self.me in raft.log.config.voters + raft.log.config.learners
-        primary = self.is_primary(now_ns)
+        end_ns = self._lease_end_ns() if self._reigns() else -NEVER_NS
+        primary = now_ns < end_ns
         if primary and self.told != self.epoch:
             self.told = self.epoch
             outcome.happenings.append(PrimaryBegan(realm=self.realm, epoch=self.epoch))
         elif not primary and self.told is not None:
             self.told = None
             outcome.happenings.append(PrimaryEnded(realm=self.realm))
-        self.due_ns = min(raft.due_ns, self._lease_end_ns()) if primary else raft.due_ns
+        self.due_ns = min(raft.due_ns, end_ns) if primary else raft.due_ns
         if raft.mending:
             self.due_ns = min(self.due_ns, self.lone_ns)
 

@@ -15,6 +15,8 @@ from worldos.agent import clock
 from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
 from worldos.agent.doors import FarDoors, NearDoors, PathOf
+from worldos.agent.realm_door import RealmDoor
+from worldos.agent.realm_door import Realms as RealmsOfAgent
 from worldos.agent.start import Started
 from worldos.errors import BadRequest, NotAllowed, PeerBroke, WorldError
 from worldos.fabric.channel import Channel
@@ -67,6 +69,8 @@ class Network:
         self._near = NearDoors(self.node.leases.is_live, path_of)
         self.claim_door = ClaimDoor(self, started.key, registry.name, self.node.keylog, listen)
         self.confirmations = Confirmations()
+        self._key = started.key
+        self._realm_door: RealmDoor | None = None
 
     async def start(self) -> None:
         """Listen, and begin to look for the other members."""
@@ -79,6 +83,8 @@ class Network:
     async def close(self) -> None:
         """Close every door and link."""
         self.claim_door.close()
+        if self._realm_door is not None:
+            self._realm_door.close()
         self._far.keep(())
         await self.fabric.close()
 
@@ -99,7 +105,10 @@ class Network:
         if self.node.is_member(contact.node):
             return
         try:
-            if contact.site == RealmId(self.node.registry.owner) or self.node.keylog.members().get(contact.node) is not None:
+            if (
+                contact.site == RealmId(self.node.registry.owner)
+                or self.node.keylog.members().get(contact.node) is not None
+            ):
                 raise NotAllowed("the key log alone says who is of this account")
             addresses = [address for address in contact.addresses if _can_be_dialed(address)]
             self.fabric.welcome(contact.node, contact.root_cert, addresses)
@@ -114,6 +123,12 @@ class Network:
         """Take over who is a member now: links of removed ones close at once."""
         self.fabric.set_members(self._members())
         self._tell_admission()
+
+    def realm_door(self, realms: RealmsOfAgent) -> RealmDoor:
+        """Return the door at which other realms ask to go below one of ours."""
+        if self._realm_door is None:
+            self._realm_door = RealmDoor(realms, self._key, self.node.registry.owner, self.listen)
+        return self._realm_door
 
     async def open_doors(self, lease: LeaseId, node: NodeId, workers: int) -> tuple[str, ...]:
         """Lay out sockets for the workers of a far lease."""

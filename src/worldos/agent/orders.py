@@ -16,13 +16,15 @@ import msgspec
 
 from worldos.agent import clock
 from worldos.agent.agent import Agent
+from worldos.agent.call import Call
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
+from worldos.agent.realm_orders import RealmOrders, center_line
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
 from worldos.model.ids import NodeId
-from worldos.model.local import Answer, Ask, Failure, Progress
+from worldos.model.local import Answer, Ask, Failure
 from worldos.model.offer import Offer
 from worldos.model.resource import Kind
 from worldos.model.swim import Status
@@ -38,18 +40,7 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Call(msgspec.Struct, frozen=True):
-    """One order under way: who asked, and how to tell them something before the answer."""
-
-    client: Client
-    request: int
-
-    def progress(self, value: Any) -> None:
-        """Send a word on the way."""
-        self.client.tell(Progress(request=self.request, value=value))
-
-
-class Orders:
+class Orders(RealmOrders):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:
@@ -94,7 +85,7 @@ class Orders:
             "reachable": agent.reachable,
             "nodes_linked": len(node.paths),
             "devices": len(node.keylog.members().active),
-            "center": "each node chooses for its own programs (no council yet)",
+            "center": center_line(agent),
             "drained": node.leases.drained,
             "leases_granted": sum(not lease.held for lease in node.leases.leases.values()),
             "leases_held": len(node.uses.held.leases),

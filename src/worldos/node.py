@@ -17,6 +17,7 @@ from typing import assert_never, get_args
 import msgspec
 
 from worldos.errors import BadRequest, BadSignature, PeerBroke
+from worldos.kernel import losses
 from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
@@ -37,12 +38,13 @@ from worldos.kernel.events import (
     UseAsked,
     UseEnded,
 )
-from worldos.kernel.held import HeldLeases, Lost, can_move, tell_doubted, tell_lost
+from worldos.kernel.held import HeldLeases
+from worldos.kernel.household import Household, Path
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.petitions import Petition
-from worldos.kernel.question import View, check_need
-from worldos.kernel.realms import GUEST, Realms, RealmsAtStart, begin_realms
+from worldos.kernel.question import check_need
+from worldos.kernel.realms import GUEST, RealmsAtStart, begin_realms
 from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
@@ -50,7 +52,7 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
-from worldos.model.realm import Contact, Level, RealmId, RealmMessage
+from worldos.model.realm import Level, RealmId, RealmMessage
 from worldos.model.resource import Kind, ResourceState
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
@@ -76,28 +78,9 @@ from worldos.trust.keylog import KeyLog, SignedEntry
 NEVER_NS = limits.NEVER_NS
 
 
-class Path(msgspec.Struct, kw_only=True):
-    """A linked peer: which life of it, how far it is, and through whom (empty: directly)."""
-
-    boot: int
-    rtt_us: int = 1000
-    via: str = ""
-
-
-class Node(msgspec.Struct, kw_only=True):
+class Node(Household, kw_only=True):
     """One node. Make it with ``new_node``; feed it with ``handle``; call again at ``next_deadline_ns`` (``due_ns``)."""
 
-    node: NodeId
-    boot: int
-    keylog: KeyLog
-    registry: Registry
-    leases: Leases
-    uses: Uses
-    membership: Membership
-    realms: Realms
-    looking: dict[int, str] = {}  # bids under way, and the uses that they are for
-    paths: dict[NodeId, Path] = {}
-    known_boots: dict[NodeId, int] = {}
     dirty: bool = False
     left: bool = False
     due_ns: int = 0
@@ -131,66 +114,6 @@ class Node(msgspec.Struct, kw_only=True):
         told_ns = self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS)
         due_ns = min(self.membership.due_ns, told_ns, self.uses.due_ns, self.uses.held.due_ns, self.realms.due_ns)
         return min(due_ns, expiries[0][0]) if expiries else due_ns
-
-    def view(self, nonce: int) -> View:
-        """Say how this node sees the others: how far they are and whether they are in doubt."""
-        statuses = {node: self.membership.status(node) for node in self.paths}
-        return View(
-            home=self.node,
-            account=self.registry.owner,
-            rtt_us={node: path.rtt_us for node, path in self.paths.items()},
-            doubted=frozenset(n for n, status in statuses.items() if status is Status.SUSPECT),
-            gone=frozenset(n for n, status in statuses.items() if status in {Status.DEAD, Status.LEFT}),
-            nonce=nonce.to_bytes(8, "big"),
-        )
-
-    def usable_offers(self) -> dict[NodeId, Offer]:
-        """Return the offers that can be asked now: of this node, and of linked members that are not dead."""
-        offers = self.registry.offers
-        return {n: offers[n] for n in (self.node, *sorted(self.paths)) if n in offers}
-
-    def may_link(self, node: NodeId) -> bool:
-        """Tell whether a link with this node is wanted: a member of the account, or kin."""
-        return self.keylog.is_member(node) or self.realms.kin.has(node)
-
-    # -- the house, as its realms see it (kernel/house.py) ------------------------------------------------------------------
-
-    def is_member(self, node: NodeId) -> bool:
-        """Tell whether this device is of our account and not revoked."""
-        return self.keylog.is_member(node)
-
-    def is_linked(self, node: NodeId) -> bool:
-        """Tell whether there is a way to this node now."""
-        return node == self.node or node in self.paths
-
-    def members(self) -> list[NodeId]:
-        """Return the members of this site that are linked, by id."""
-        return [node for node in sorted(self.paths) if self.keylog.is_member(node)]
-
-    def alive(self) -> list[NodeId]:
-        """Return the members of this site that are linked and not in doubt, this node too, by id."""
-        status = self.membership.status
-        return sorted([self.node, *(node for node in self.members() if status(node) in {Status.ALIVE, None})])
-
-    def contact_of(self, node: NodeId) -> Contact | None:
-        """Return how a member of this site is found."""
-        device = self.keylog.members().get(node)
-        offer = self.registry.offers.get(node)
-        if device is None or offer is None:
-            return None
-        addresses = (self.registry.addresses if node == self.node else offer.addresses)[:8]
-        name = offer.name[: limits.NAME_CHARS_MAX]
-        return Contact(node=node, name=name, site=self.realms.site, root_cert=device.root_cert, addresses=addresses)
-
-    def site_offers(self) -> dict[NodeId, Offer]:
-        """Return the offers of this site that can be asked now."""
-        return self.usable_offers()
-
-    def has_business(self, node: NodeId) -> bool:
-        """Tell whether a lease is held from this node, granted to it, or being asked of it."""
-        if any(lease.holder == node for lease in self.leases.leases.values()) or node in self.uses.held.nodes():
-            return True
-        return any(part.node == node for pending in self.uses.pending.values() for part in pending.parts)
 
     def _react(self, event: Event) -> list[Effect]:
         now_ns = event.now_ns
@@ -296,7 +219,7 @@ class Node(msgspec.Struct, kw_only=True):
 
     def _lease_gone(self, now_ns: int, peer: NodeId, message: LeaseGone) -> list[Effect]:
         lost = self.uses.held.gone(peer, message.lease, message.why)
-        effects = self._replace(now_ns, lost)
+        effects = losses.replace(self, now_ns, lost)
         return effects or self.uses.part_gone(now_ns, peer, message.lease, self.usable_offers(), self.view(now_ns))
 
     def _tick(self, now_ns: int) -> list[Effect]:
@@ -308,7 +231,7 @@ class Node(msgspec.Struct, kw_only=True):
         if self.uses.held.due_ns <= now_ns:
             renewals, lost = self.uses.held.tick(now_ns)
             effects.extend(renewals)
-            effects.extend(self._replace(now_ns, lost))
+            effects.extend(losses.replace(self, now_ns, lost))
         if self.uses.due_ns <= now_ns:
             effects.extend(self.uses.tick(now_ns, self.usable_offers(), self.view(now_ns)))
         if now_ns - self.registry.told_ns >= limits.OFFER_REFRESH_NS:
@@ -346,11 +269,11 @@ class Node(msgspec.Struct, kw_only=True):
         if self.known_boots.get(peer, event.boot) != event.boot:
             self.dirty = True
             effects.extend(self.leases.drop_holder(peer, "its holder restarted"))
-            effects.extend(self._replace(now_ns, self.uses.held.node_dead(peer, "its node restarted")))
+            effects.extend(losses.replace(self, now_ns, self.uses.held.node_dead(peer, "its node restarted")))
         is_new = peer not in self.paths
         self.known_boots[peer] = event.boot
         self.paths[peer] = Path(boot=event.boot)
-        effects.extend(self._trust(peer))
+        effects.extend(losses.trust(self, peer))
         if is_member:
             effects.extend(self._greet(now_ns, peer, event.boot))
         effects.extend(self.realms.linked(now_ns, peer, self))
@@ -373,7 +296,7 @@ class Node(msgspec.Struct, kw_only=True):
     def _unlinked(self, now_ns: int, peer: NodeId) -> list[Effect]:
         """No way to a peer is left: doubt its leases at once, before it is asked whether it lives; ends nothing."""
         self.paths.pop(peer, None)
-        effects = self._doubt(now_ns, peer)
+        effects = losses.doubt(self, now_ns, peer)
         if self.is_member(peer):
             effects.extend(self._swim(now_ns, self.membership.unlinked(now_ns, peer)))
         return [*effects, *self.realms.unlinked(now_ns, peer, self)]
@@ -450,13 +373,13 @@ class Node(msgspec.Struct, kw_only=True):
         effects: list[Effect] = [Notice(name="node", fields={"node": node, "status": status.value})]
         match status:
             case Status.ALIVE:
-                effects.extend(self._trust(node))
+                effects.extend(losses.trust(self, node))
             case Status.SUSPECT:
-                effects.extend(self._doubt(now_ns, node))
+                effects.extend(losses.doubt(self, now_ns, node))
             case Status.DEAD | Status.LEFT:
                 why = "its node is gone" if status is Status.DEAD else "its node left"
                 lost = self.uses.held.node_dead(node, why)
-                effects.extend(self._replace(now_ns, lost))
+                effects.extend(losses.replace(self, now_ns, lost))
                 if status is Status.DEAD:
                     # It may only be cut off: the word waits for it, and frees its capacity at once.
                     leases = [each.held.terms.lease for each in lost]
@@ -470,56 +393,8 @@ class Node(msgspec.Struct, kw_only=True):
                 assert_never(status)
         effects.extend(self.realms.member_changed(now_ns, self))
         if status is not Status.ALIVE:
-            effects.extend(self.uses.node_lost(now_ns, node, self._offers_without(node), self.view(now_ns)))
+            effects.extend(self.uses.node_lost(now_ns, node, losses.offers_without(self, node), self.view(now_ns)))
         return effects
-
-    def _doubt(self, now_ns: int, node: NodeId) -> list[Effect]:
-        """A silent node: tell the programs, and look for another place at once where a lease can move."""
-        effects: list[Effect] = []
-        for held in self.uses.held.doubt(node, doubted=True):
-            effects.append(tell_doubted(held))
-            if can_move(held) and not held.replaced:
-                held.replaced = True
-                effects.extend(self._seek(now_ns, Lost(held=held, why="silent")))
-        return effects
-
-    def _trust(self, node: NodeId) -> list[Effect]:
-        """A node is heard again: tell the programs, and look no more for a place in the stead of what they have there."""
-        effects: list[Effect] = []
-        for held in self.uses.held.doubt(node, doubted=False):
-            effects.append(tell_doubted(held))
-            effects.extend(self.uses.stop_replacing(held))
-        return effects
-
-    def _replace(self, now_ns: int, lost: list[Lost]) -> list[Effect]:
-        """Tell the programs what they lost, and look for something in its place."""
-        effects: list[Effect] = []
-        for each in lost:
-            movable = can_move(each.held)
-            effects.extend(tell_lost(each, replacing=movable))
-            if movable and not each.held.replaced:
-                effects.extend(self._seek(now_ns, each))
-        if lost:
-            self.membership.focus(self.uses.held.nodes())
-        return effects
-
-    def _seek(self, now_ns: int, lost: Lost) -> list[Effect]:
-        held = lost.held
-        pending = Pending(
-            use=held.use,
-            client=held.client,
-            needs=(held.terms.need,),
-            ttl_ns=held.terms.ttl_ns,
-            nonce=now_ns,
-            asked_ns=now_ns,
-            give_up_ns=now_ns + limits.REPLACE_FOR_NS,
-            replaces=held.terms.lease,
-            excluded=[held.terms.node],
-        )
-        return self.uses.ask(now_ns, pending, self._offers_without(held.terms.node), self.view(now_ns))
-
-    def _offers_without(self, node: NodeId) -> dict[NodeId, Offer]:
-        return {n: offer for n, offer in self.usable_offers().items() if n != node}
 
     def _merge(self, now_ns: int, entries: tuple[LogEntry, ...], source: NodeId | None) -> list[Effect]:
         """Take in key log entries; whoever is no member any more loses links, leases and offers at once."""
@@ -614,7 +489,7 @@ class Node(msgspec.Struct, kw_only=True):
         self.dirty = True
         effects: list[Effect] = [Notice(name="device revoked", fields={"node": node})]
         effects.extend(self.leases.drop_holder(node, "its holder was revoked"))
-        effects.extend(self._replace(now_ns, self.uses.held.node_dead(node, "its node was revoked")))
+        effects.extend(losses.replace(self, now_ns, self.uses.held.node_dead(node, "its node was revoked")))
         self.paths.pop(node, None)
         self.membership.forget(node)
         self.registry.drop(node)

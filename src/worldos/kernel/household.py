@@ -1,0 +1,105 @@
+"""The household: the tables of one node side by side, and what can be asked of them together. It changes none of them.
+
+``node.py`` adds what happens; the realms see it as their house (house.py).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from worldos.kernel.leases import Leases
+from worldos.kernel.membership import Membership
+from worldos.kernel.question import View
+from worldos.kernel.realms import Realms
+from worldos.kernel.registry import Registry
+from worldos.kernel.uses import Uses
+from worldos.model import limits
+from worldos.model.ids import NodeId
+from worldos.model.offer import Offer
+from worldos.model.realm import Contact
+from worldos.model.swim import Status
+from worldos.trust.keylog import KeyLog
+
+
+class Path(msgspec.Struct, kw_only=True):
+    """A linked peer: which life of it, how far it is, and through whom (empty: directly)."""
+
+    boot: int
+    rtt_us: int = 1000
+    via: str = ""
+
+
+class Household(msgspec.Struct, kw_only=True):
+    """All that one node knows. ``paths`` has everybody that is linked: members of the site, and kin."""
+
+    node: NodeId
+    boot: int
+    keylog: KeyLog
+    registry: Registry
+    leases: Leases
+    uses: Uses
+    membership: Membership
+    realms: Realms
+    paths: dict[NodeId, Path] = {}
+    known_boots: dict[NodeId, int] = {}
+    looking: dict[int, str] = {}  # bids under way, and the uses that they are for
+
+    def view(self, nonce: int) -> View:
+        """Say how this node sees the others: how far they are and whether they are in doubt."""
+        statuses = {node: self.membership.status(node) for node in self.paths}
+        return View(
+            home=self.node,
+            account=self.registry.owner,
+            rtt_us={node: path.rtt_us for node, path in self.paths.items()},
+            doubted=frozenset(n for n, status in statuses.items() if status is Status.SUSPECT),
+            gone=frozenset(n for n, status in statuses.items() if status in {Status.DEAD, Status.LEFT}),
+            nonce=nonce.to_bytes(8, "big"),
+        )
+
+    def usable_offers(self) -> dict[NodeId, Offer]:
+        """Return the offers that can be asked now: of this node, and of linked members that are not dead."""
+        offers = self.registry.offers
+        return {n: offers[n] for n in (self.node, *sorted(self.paths)) if n in offers}
+
+    def may_link(self, node: NodeId) -> bool:
+        """Tell whether a link with this node is wanted: a member of the account, or kin."""
+        return self.keylog.is_member(node) or self.realms.kin.has(node)
+
+    # -- the house, as its realms see it (kernel/house.py) ------------------------------------------------------------------
+
+    def is_member(self, node: NodeId) -> bool:
+        """Tell whether this device is of our account and not revoked."""
+        return self.keylog.is_member(node)
+
+    def is_linked(self, node: NodeId) -> bool:
+        """Tell whether there is a way to this node now."""
+        return node == self.node or node in self.paths
+
+    def members(self) -> list[NodeId]:
+        """Return the members of this site that are linked, by id."""
+        return [node for node in sorted(self.paths) if self.keylog.is_member(node)]
+
+    def alive(self) -> list[NodeId]:
+        """Return the members of this site that are linked and not in doubt, this node too, by id."""
+        status = self.membership.status
+        return sorted([self.node, *(node for node in self.members() if status(node) in {Status.ALIVE, None})])
+
+    def contact_of(self, node: NodeId) -> Contact | None:
+        """Return how a member of this site is found."""
+        device = self.keylog.members().get(node)
+        offer = self.registry.offers.get(node)
+        if device is None or offer is None:
+            return None
+        addresses = (self.registry.addresses if node == self.node else offer.addresses)[:8]
+        name = offer.name[: limits.NAME_CHARS_MAX]
+        return Contact(node=node, name=name, site=self.realms.site, root_cert=device.root_cert, addresses=addresses)
+
+    def site_offers(self) -> dict[NodeId, Offer]:
+        """Return the offers of this site that can be asked now."""
+        return self.usable_offers()
+
+    def has_business(self, node: NodeId) -> bool:
+        """Tell whether a lease is held from this node, granted to it, or being asked of it."""
+        if any(lease.holder == node for lease in self.leases.leases.values()) or node in self.uses.held.nodes():
+            return True
+        return any(part.node == node for pending in self.uses.pending.values() for part in pending.parts)

@@ -6,10 +6,10 @@ from tests.kernel.seats import REALM, Pump, contact
 
 from worldos.kernel import effects as shell
 from worldos.kernel import seat as seat_module
-from worldos.kernel.charter import ChildAdmitted, EpochBegan, PolicySet, Seated, encode_command
+from worldos.kernel.charter import ChildAdmitted, EpochBegan, Named, PolicySet, Seated, encode_command
 from worldos.kernel.dice import Dice
-from worldos.kernel.raft import LAN
-from worldos.kernel.seat import CHANGED, NOT_PRIMARY, ONLY_COUNCIL, Seat, Unseated
+from worldos.kernel.raft import LAN, WAN
+from worldos.kernel.seat import CHANGED, NOT_PRIMARY, ONLY_COUNCIL, CharterChanged, Seat, Unseated
 from worldos.kernel.stored import Recovered
 from worldos.model.ids import NodeId
 from worldos.model.limits import EPOCH_LEAP_MAX, MS, SEAT_DEAD_NS, SEAT_LONE_NS, SECOND
@@ -369,7 +369,8 @@ def test_a_lone_member_with_a_damaged_disk_waits_and_then_goes_on_alone() -> Non
 
 def test_a_charter_that_cannot_be_read_is_named_and_never_led_by() -> None:
     snapshot = Snapshot(term=1, index=5, config=Config(voters=(NodeId("a"),)), state=b"nonsense")
-    seat, outcome = Seat.recover(REALM, NodeId("a"), recovered(snapshot=snapshot), 1, 0, LAN)
+    seat, _ = Seat.recover(REALM, NodeId("a"), recovered(snapshot=snapshot), 1, 0, LAN)
+    outcome = seat.tick(0)
     assert [effect.name for effect in outcome.effects if isinstance(effect, shell.Notice)] == ["charter broken"]
     for number in range(1, 20):
         seat.persisted(number * MS, number)
@@ -396,6 +397,37 @@ def test_a_restarted_lone_member_leads_again_in_a_new_epoch() -> None:
     pump.run(SECOND)
     assert pump.primary().epoch == Epoch(2)
     assert pump.primary().charter.children.keys() == {"r-desk"}
+
+
+def test_members_of_a_council_that_all_restart_know_each_other_before_anything_is_committed() -> None:
+    pump = council("abc")
+    pump.kill("b")
+    pump.cut = {frozenset("bc"), frozenset("ab")}
+    pump.restart("b")
+    seat = pump.seats[NodeId("b")]
+    assert seat.due_ns == pump.now_ns
+    assert seat.tick(pump.now_ns).happenings == [CharterChanged(realm=REALM)]
+    assert seat.tick(seat.due_ns).happenings == [], "once"
+    assert seat.charter.seats == ()
+    assert seat.contacts == tuple(contact(n) for n in "abc")
+    pump.cut = set()
+    pump.run(5 * SECOND)
+    assert seat.last_seats == ()
+    assert seat.contacts == seat.charter.seats == tuple(contact(n) for n in "abc")
+
+
+def test_all_of_a_council_are_as_quick_as_its_level_says() -> None:
+    pump = council("abc")
+    pump.propose(1, Named(name="earth", level=Level.PLANET))
+    pump.run(SECOND)
+    assert {seat.raft.pace for seat in pump.seats.values()} == {WAN}
+    pump.kill("a")
+    pump.restart("a")
+    pump.run(5 * SECOND)
+    assert {seat.raft.pace for seat in pump.seats.values()} == {WAN}
+    pump.propose(2, Named(name="home", level=Level.HOME))
+    pump.run(SECOND)
+    assert {seat.raft.pace for seat in pump.seats.values()} == {LAN}
 
 
 # -- what an old log says of this node ------------------------------------------------------------------------------------

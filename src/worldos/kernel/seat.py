@@ -36,6 +36,8 @@ from worldos.kernel.charter import (
 )
 from worldos.kernel.council import Council, HandOver, Sitter, Step
 from worldos.kernel.raft import (
+    LAN,
+    WAN,
     AddLearner,
     Committed,
     Followed,
@@ -121,6 +123,8 @@ class Seat(msgspec.Struct, kw_only=True):
     ``epoch_index``, ``seats_index``: where what the seat itself proposed waits. ``seen``: the highest epoch number that a new
     reign must pass. ``told``: the epoch last told as begun. ``beats``: heartbeat rounds and when they were sent. ``void``: up
     to which round a peer's answers count for nothing. ``seated``: the log has named this node.
+    ``last_seats``: who sat when the last life ended, as far as its log says, until the charter has caught up with that;
+    ``unsaid`` while the node was not told.
     ``broken``: the leader sent a charter that cannot be read. ``mended``: the write that ends a repair.
     """
 
@@ -140,6 +144,8 @@ class Seat(msgspec.Struct, kw_only=True):
     void: dict[NodeId, int] = {}
     since_compact: int = 0
     seated: bool = False
+    last_seats: Contacts = ()
+    unsaid: bool = False
     broken: bool = False
     mended: int = 0
     lone_ns: int = NEVER_NS
@@ -162,9 +168,10 @@ class Seat(msgspec.Struct, kw_only=True):
     def recover(
         cls, realm: RealmId, me: NodeId, recovered: Recovered, seed: int, now_ns: int, pace: Pace
     ) -> tuple[Seat, Outcome]:
-        """Begin another life of a seat. One whose disk was damaged does not vote before a leader has mended it.
+        """Begin another life of a seat; what its disk says comes of the first call after this, which is due at once.
 
-        A lone member has no such leader: if none is heard for SEAT_LONE_NS, what its disk forgot is gone for good.
+        One whose disk was damaged does not vote before a leader has mended it. A lone member has no such leader: if none
+        is heard for SEAT_LONE_NS, what its disk forgot is gone for good.
         """
         raft = Raft.begin(
             me,
@@ -177,10 +184,11 @@ class Seat(msgspec.Struct, kw_only=True):
             entries=recovered.entries,
             may_vote=not recovered.damaged,
         )
-        seat = cls(realm=realm, me=me, raft=raft, charter=blank(realm))
+        seat = cls(realm=realm, me=me, raft=raft, charter=blank(realm), due_ns=now_ns, last_seats=_last_seats(raft))
+        seat.unsaid = bool(seat.last_seats)
         if recovered.damaged and raft.log.config.voters == (me,):
             seat.lone_ns = now_ns + SEAT_LONE_NS
-        return seat, seat.tick(now_ns)
+        return seat, Outcome()
 
     @classmethod
     def invited(cls, realm: RealmId, me: Contact, seed: int, now_ns: int, pace: Pace) -> Seat:
@@ -194,6 +202,11 @@ class Seat(msgspec.Struct, kw_only=True):
     def epoch(self) -> Epoch:
         """Return the latest epoch in the charter."""
         return self.charter.epoch
+
+    @property
+    def contacts(self) -> Contacts:
+        """Return who sits, to be linked with: also before this life knows what is committed, or nobody would find another."""
+        return self.last_seats or self.charter.seats
 
     def is_primary(self, now_ns: int) -> bool:
         """Tell whether this node may act as the realm's primary at this moment."""
@@ -278,6 +291,9 @@ class Seat(msgspec.Struct, kw_only=True):
     def _carry(self, now_ns: int, effects: list[RaftEffect], said: Sequence[Happening] = ()) -> Outcome:
         """Carry out what Raft wants; that may bring more of it."""
         outcome = Outcome(happenings=list(said))
+        if self.unsaid:
+            self.unsaid = False
+            self._note(CharterChanged(realm=self.realm), outcome)
         self._note_beat(now_ns)
         queue = [*effects, *self._crown(now_ns)]
         for effect in queue:  # the queue grows while it is worked on
@@ -331,6 +347,10 @@ class Seat(msgspec.Struct, kw_only=True):
                 self.reign_term = self.reign_term if why else entry.term
             if entry.index == self.seats_index:
                 self.seats_index = 0
+        if self.last_seats and self.raft.log.committed >= self.raft.log.last:
+            self.last_seats = ()
+            self._note(CharterChanged(realm=self.realm), outcome)
+        self._keep_pace()
 
     def _restore(self, snapshot: Snapshot, outcome: Outcome) -> None:
         """Take over a charter as a whole: from the disk, or from the leader."""
@@ -344,6 +364,7 @@ class Seat(msgspec.Struct, kw_only=True):
         self.broken = charter.realm != self.realm
         if not self.broken:
             self.charter = charter
+            self._keep_pace()
             self._note(CharterChanged(realm=self.realm), outcome)
 
     def _give_up(self, outcome: Outcome) -> None:
@@ -462,12 +483,34 @@ class Seat(msgspec.Struct, kw_only=True):
         outcome.effects.append(shell.Notice(name="damaged seat goes on alone", fields={"realm": self.realm}))
         return outcome
 
+    def _keep_pace(self) -> None:
+        """Be as quick as all others of the council: their patience is what a leader's lease rests on."""
+        if self.charter.name:
+            self.raft.pace = pace_by(self.charter.level)
+
     @staticmethod
     def _note(happening: Happening, outcome: Outcome) -> None:
         if happening not in outcome.happenings:
             outcome.happenings.append(happening)
 
 
+def pace_by(level: Level) -> Pace:
+    """Return how quick a council is: those of nations and planets sit far from each other."""
+    return LAN if level < Level.NATION else WAN
+
+
 def blank(realm: RealmId) -> Charter:
     """Return the charter before anything was said."""
     return Charter(realm=realm, name="", level=Level.PERSONAL)
+
+
+def _last_seats(raft: Raft) -> Contacts:
+    """Return who sits by the last word of a log, committed or not."""
+    for entry in reversed(raft.log.entries):
+        try:
+            said = decode_command(entry.command) if entry.command else None
+        except PeerBroke:
+            continue
+        if isinstance(said, Seated):
+            return said.contacts
+    return ()

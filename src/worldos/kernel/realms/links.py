@@ -16,7 +16,7 @@ def rewelcome(table: Table, now_ns: int, house: House) -> list[Effect]:
     wanted: dict[str, list[Contact]] = {}
     for realm, seat in table.seats.items():
         if realm != table.site:
-            wanted[f"council of {realm}"] = list(seat.charter.seats)
+            wanted[f"council of {realm}"] = list(seat.contacts)
         for child, record in seat.charter.children.items():
             wanted[f"child {child}"] = list(record.council)
     for reign in table.reigns.values():

@@ -192,6 +192,8 @@ def test_who_is_revoked_loses_link_leases_and_offer_at_once() -> None:
     entry = removal(node.keylog, PEER)
     effects = node.handle(KeyLogOffered(now_ns=2 * SECOND, entries=((entry.body, entry.signature),)))
     assert {"SaveKeyLog", "CloseLane", "Forget"} <= set(kinds(effects))
+    told = Send(node=PEER, message=KeyLogTold(entries=((entry.body, entry.signature),)))
+    assert effects.index(told) < effects.index(Forget(node=PEER, why="revoked")), "it hears of it while it is linked"
     assert PEER not in node.registry.offers
     assert not node.leases.leases
     assert Forget(node=PEER, why="not a member") in linked(node, 3 * SECOND)

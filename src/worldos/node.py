@@ -408,7 +408,8 @@ class Node(Household, kw_only=True):
         after = {device.node: device.name for device in self.keylog.members().active}
         effects: list[Effect] = [SaveKeyLog()]
         told = KeyLogTold(entries=log_entries(self.keylog, taken))
-        effects.extend(Send(node=n, message=told) for n in self.members() if n != source)
+        involved = before | after.keys()  # who is put out hears of it too, before its links are cut
+        effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != source and n in involved)
         added = sorted(after.keys() - before)
         effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in added)
         for node in sorted(before - after.keys()):

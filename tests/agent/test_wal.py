@@ -390,6 +390,15 @@ def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: 
         assert all(each.command == bytes([each.index % 251]) * (each.index % 700) for each in found.entries)
 
 
+def test_an_erased_log_leaves_nothing_and_a_new_one_begins_well(tmp_path: Path) -> None:
+    seat = Seat(tmp_path)
+    seat.put(1, entry(1))
+    seat.wal.erase()
+    assert list(tmp_path.iterdir()) == []
+    seat.end()
+    assert opened(tmp_path) == Recovered(vote=None, snapshot=None, entries=(), damaged="", life=1)
+
+
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("giving a folder away needs root")

@@ -4,7 +4,8 @@
                                           "name": 0, "out": "history.jsonl"}'
 
 A client asks one thing at a time, now and then at another seat: half of it reads, the rest writes and compares-and-sets. What
-had no answer in time may have happened: it is written down as open, and the client goes on under a new number.
+had no answer in time may have happened: it is written down as open, and the client goes on under a new number. SIGTERM ends it
+before its time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from typing import IO, Any
@@ -42,8 +44,8 @@ class Asker:
         self.count = 0
         self.seen: dict[str, Any] = {}
 
-    async def live(self, until_s: float) -> None:
-        while time.monotonic() < until_s:
+    async def live(self, enough: asyncio.Event) -> None:
+        while not enough.is_set():
             if self.connection is None or self.connection.lost:
                 await self.connect()
             else:
@@ -98,10 +100,13 @@ class Asker:
 
 
 async def main(choices: dict[str, Any]) -> None:
+    enough = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, enough.set)
+    loop.call_later(choices["seconds"], enough.set)
     with open(choices["out"], "w", buffering=1, encoding="utf-8") as out:  # noqa: ASYNC230 - a line now and then
         askers = [Asker(choices, number, out) for number in range(choices["clients"])]
-        until_s = time.monotonic() + choices["seconds"]
-        await asyncio.gather(*(asker.live(until_s) for asker in askers))
+        await asyncio.gather(*(asker.live(enough) for asker in askers))
 
 
 if __name__ == "__main__":

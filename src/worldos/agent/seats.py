@@ -61,7 +61,8 @@ class Seats:
         """This machine has no such seat any more: forget what was stored for it."""
         log = self._logs.pop(realm, None)
         if log is not None:
-            log.close()
+            log.erase()
+            return
         path = self._path(realm)
         shutil.rmtree(path, ignore_errors=True)
         path.with_name(path.name + WITNESS).unlink(missing_ok=True)

@@ -36,6 +36,7 @@ from worldos.kernel.stored import Recovered, Stored
 from worldos.model.raft import Entry, Snapshot, Vote
 
 AHEAD_BYTES = 256 * 1024  # room zeroed ahead: a sync of bytes inside a file costs 3/4 of one that makes it longer
+ERASE_WAIT_S = 10.0
 DAMAGED = "damaged"
 WITNESS = struct.Struct("<8sQQII")  # magic, round, life, spare, checksum of the rest
 WITNESS_MAGIC = b"WOSWIT1\n"
@@ -110,7 +111,12 @@ class Wal:
 
     def close(self) -> None:
         """Let go of the file, after all that was appended."""
-        self._writer.forget(self)
+        self._writer.forget(self, erase=False)
+
+    def erase(self) -> None:
+        """Forget this log and everything in it: this seat is no more. It waits for the disk, so that a new one may begin here."""
+        self._broken = True
+        self._writer.forget(self, erase=True).wait(ERASE_WAIT_S)
 
     def _whole(self) -> bytes:
         stored = self._stored
@@ -142,10 +148,13 @@ class Wal:
             raise
         return True
 
-    def release(self) -> None:
-        """Close the file."""
+    def release(self, *, erase: bool) -> None:
+        """Close the file; ``erase``: nothing is left of it."""
         self._broken = True
         self._release()
+        if erase:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._witness.unlink(missing_ok=True)
 
     def _release(self) -> None:
         if self._file >= 0:
@@ -259,10 +268,12 @@ class WalWriter:
             self._loop.call_soon(self._flush)
         self._waiting.append(_Job(wal, number, body, whole=whole))
 
-    def forget(self, wal: Wal) -> None:
-        """Close a log after all that was put for it."""
+    def forget(self, wal: Wal, *, erase: bool) -> threading.Event:
+        """Close a log after all that was put for it; return what is set when that is done."""
         self._flush()
-        self._queue.put(_Job(wal, 0, None, whole=False))
+        job = _Job(wal, 0, None, whole=erase)
+        self._queue.put(job)
+        return job.ended
 
     def close(self) -> None:
         """Write what is queued, and end."""
@@ -291,8 +302,10 @@ class WalWriter:
             by_wal.setdefault(job.wal, []).append(job)
         for wal, mine in by_wal.items():
             self._write_one(wal, [job for job in mine if job.body is not None])
-            if any(job.body is None for job in mine):
-                wal.release()
+            for job in mine:
+                if job.body is None:
+                    wal.release(erase=job.whole)
+                    job.ended.set()
 
     def _write_one(self, wal: Wal, jobs: list[_Job]) -> None:
         if not jobs:
@@ -336,15 +349,17 @@ class WalWriter:
 
 
 class _Job:
-    """An append on its way to the disk; without a body: close the log."""
+    """An append on its way to the disk; without a body: close the log, and erase it if ``whole``."""
 
-    __slots__ = ("body", "number", "wal", "whole")
+    __slots__ = ("body", "ended", "number", "wal", "whole")
 
     def __init__(self, wal: Wal, number: int, body: bytes | None, *, whole: bool) -> None:
         self.wal = wal
         self.number = number
         self.body = body
         self.whole = whole
+        if body is None:
+            self.ended = threading.Event()
 
 
 def _joined(bodies: list[bytes]) -> bytes:

@@ -42,5 +42,5 @@ def test_nothing_is_drawn_as_nothing() -> None:
 def test_what_is_said_of_a_realm_is_for_people() -> None:
     acme, oslo, beta = (next(row for row in EARTH if row["name"] == name) for name in ("acme", "oslo", "beta"))
     assert cells(acme) == ("enterprise", "acme-desk", "7", "led", "120", "4.5", "8.0 GB")
-    assert (state(oslo), state(beta)) == ("island", "no center")
-    assert cells(beta) == ("enterprise", "unknown", "", "no center", "", "", "")
+    assert (state(oslo), state(beta)) == ("island", "not seen")
+    assert cells(beta) == ("enterprise", "", "", "not seen", "", "", "")

@@ -35,7 +35,7 @@ def test_each_change_is_a_sentence() -> None:
     assert said([acme], [island]) == ["earth/acme is an island: lab stands in, epoch 8"]
     assert said([island], [{**acme, "epoch": 9}]) == ["earth/acme is whole again: acme-desk, epoch 9"]
     assert said([acme], [{**acme, "epoch": 9}]) == ["earth/acme is led: acme-desk, epoch 9"]
-    assert said([acme], [{**acme, "primary": "", "primary_name": ""}]) == ["earth/acme has no center"]
+    assert said([acme], [{**acme, "primary": "", "primary_name": ""}]) == ["earth/acme is not seen any more"]
     assert said([acme], [{**acme, "path": "acme", "nodes": 4}]) == [
         "acme was earth/acme",
         "acme has 4 nodes, and had 3",

@@ -95,12 +95,14 @@ class Charters:
     def own_top(self) -> RealmId:
         """Return the topmost realm that is led from this account: what one means by "my realm"."""
         realms = self._agent.node.realms
+        known = realms.centers.known
         top, seen = realms.site, {realms.site}
-        while (center := realms.centers.known.get(top)) is not None and len(center.parents) == 1:
-            parent = realms.centers.known.get(center.parents[0].realm)
-            if parent is None or parent.realm in seen or parent.primary.site != realms.site:
+        while (center := known.get(top)) is not None:
+            above = [known[parent.realm] for parent in center.parents if parent.realm in known]
+            ours = [each.realm for each in above if each.primary.site == realms.site and each.realm not in seen]
+            if len(ours) != 1:
                 break
-            top = parent.realm
+            top = ours[0]
             seen.add(top)
         return top
 

@@ -30,7 +30,7 @@ def rows(node: Node, now_ns: int) -> list[Row]:
         for row in _way(center):
             known.setdefault(row["realm"], row)
         for parent in center.parents:
-            known.setdefault(parent.realm, _of_parent(parent))
+            known[parent.realm] = _of_parent(parent, known.get(parent.realm))
     for reign in node.realms.reigns.values():
         for child in reign.children.children.values():
             known[child.realm] = _of_child(node, now_ns, reign, child)
@@ -84,8 +84,8 @@ def _way(center: Center) -> list[Row]:
     ]
 
 
-def _of_parent(parent: ParentRecord) -> Row:
-    row = _row(parent.realm, parent.name, parent.path, "")
+def _of_parent(parent: ParentRecord, known: Row | None) -> Row:
+    row = known or _row(parent.realm, parent.name, parent.path, "")
     return {**row, "level": parent.level.name.lower(), "rank": int(parent.level)}
 
 

@@ -295,14 +295,14 @@ def _console_print(line: Any) -> None:
 
 
 def _about(found: dict[str, Any]) -> list[tuple[str, str]]:
-    primary = found["primary_name"] or "unknown"
+    primary = found["primary_name"] or "not known here: ask on a machine that leads a realm (wos realm tree)"
     if found["provisional"]:
         primary += ", standing in: the council cannot be reached"
     lines = [
         ("realm", f"{found['path']}  ({found['realm'][:12]}...)"),
         ("level", found["level"]),
         ("primary", primary),
-        ("epoch", str(found["epoch"])),
+        ("epoch", str(found["epoch"] or "")),
         ("council", ", ".join(found["council"])),
         ("above", ", ".join(found["parents"]) or "nothing"),
         ("heard", _seconds(found["heard_s"]) if found["heard_s"] is not None else ""),

@@ -67,7 +67,7 @@ def cells(row: Row) -> tuple[str, ...]:
     """Say what there is to say of a realm, in the order of COLUMNS."""
     return (
         row["level"],
-        row["primary_name"] or "unknown",
+        row["primary_name"],
         str(row["epoch"]) if row["epoch"] else "",
         state(row),
         str(row["nodes"]) if row["nodes"] else "",
@@ -77,17 +77,17 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def state(row: Row) -> str:
-    """Say in a word how a realm is led."""
+    """Say in a word how a realm is led; of most realms above and beside its own a node only hears the name."""
     if row["provisional"]:
         return "island"
-    return "led" if row["primary"] else "no center"
+    return "led" if row["primary"] else "not seen"
 
 
 def state_style(row: Row) -> str:
     """Return the colour of that word."""
     if row["provisional"]:
         return "bold yellow"
-    return "green" if row["primary"] else "red"
+    return "green" if row["primary"] else "dim"
 
 
 def _order(row: Row) -> tuple[int, str, str]:

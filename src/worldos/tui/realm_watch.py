@@ -120,7 +120,7 @@ def _differences(before: Row, after: Row) -> list[Text]:
         after["provisional"],
     ):
         if not after["primary"]:
-            said.append(_said(after, "has no center", "red"))
+            said.append(_said(after, "is not seen any more", "red"))
         elif after["provisional"]:
             who = f"is an island: {after['primary_name']} stands in, epoch {after['epoch']}"
             said.append(_said(after, who, "bold yellow"))

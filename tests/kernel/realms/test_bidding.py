@@ -1,0 +1,87 @@
+"""Bids and guests: only the center of a site sends guests, a stale one in vain, and a guest leaves when its business ends."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.kernel.realms.village import Village
+
+from worldos.kernel.realms import GUEST, bidding
+from worldos.model.limits import GUEST_NS
+from worldos.model.local import UseGranted
+from worldos.model.need import Need
+from worldos.model.realm import BidAnswer, BidAsk, Epoch, GuestTold, RealmId
+from worldos.model.wire import LeaseAsk, LeaseRefused
+
+ACME = RealmId("acme")
+
+
+@pytest.fixture
+def village() -> Village:
+    village = Village(home=1, office=2)
+    village.run(4)
+    village.found("home0", "acme")
+    assert village.join("home0", "home0", ACME) == ""
+    assert village.join("home0", "office0", ACME) == ""
+    assert village.lend("office0") == ""
+    village.run(5)
+    return village
+
+
+def test_a_guest_comes_by_the_word_of_the_center_only(village: Village) -> None:
+    node = village.nodes["office1"]
+    told = GuestTold(guest=village.contact("home0"), realm=village.site("office1"), epoch=Epoch(1), ttl_ns=GUEST_NS)
+    stranger = village.nodes["home0"].node
+    assert bidding.guest_told(node.realms, village.now_ns, stranger, told, node) == []
+    center = village.nodes["office0"].node
+    stale = msgspec.structs.replace(told, epoch=Epoch(0))
+    assert all("Welcome" not in type(e).__name__ for e in bidding.guest_told(node.realms, 1, center, stale, node))
+    assert bidding.guest_told(node.realms, village.now_ns, center, told, node)
+    assert GUEST in node.realms.kin.reasons(stranger)
+
+
+def test_who_was_not_sent_gets_no_lease(village: Village) -> None:
+    node, stranger = village.nodes["office1"], village.nodes["home0"].node
+    need = Need(kind="CPU", amount=1000)
+    ask = LeaseAsk(ask=1, use="u", need=need, resources=(), ttl_ns=10**10, hold=False)
+    (refused,) = node._fence(stranger, ask)
+    assert isinstance(refused.message, LeaseRefused)
+    assert "own account only" in refused.message.reason
+
+
+def test_an_ask_in_a_stale_epoch_is_refused(village: Village) -> None:
+    node, stranger = village.nodes["office1"], village.nodes["home0"].node
+    node.realms.centers.see(node.realms.site, Epoch(9))
+    need = Need(kind="CPU", amount=1000)
+    ask = LeaseAsk(
+        ask=1, use="u", need=need, resources=(), ttl_ns=10**10, hold=False, realm=node.realms.site, epoch=Epoch(8)
+    )
+    (refused,) = node._fence(stranger, ask)
+    assert "stale epoch" in refused.message.reason
+
+
+def test_a_guest_with_a_lease_stays_and_one_without_leaves(village: Village) -> None:
+    granted = village.use("home0", cores=2, realm="acme/office")
+    assert isinstance(granted, UseGranted)
+    host = village.nodes[village.names[granted.leases[0].node]]
+    guest = village.nodes["home0"].node
+    village.run(GUEST_NS / 1e9 + 5)
+    assert GUEST in host.realms.kin.reasons(guest)
+
+
+def test_a_bid_to_a_node_that_is_no_center_is_answered_so(village: Village) -> None:
+    node = village.nodes["office1"]
+    ask = BidAsk(
+        bid=3,
+        home=village.contact("home0"),
+        realm=ACME,
+        needs=(Need(kind="CPU", amount=1000),),
+        within="",
+        trail=(),
+        hops=1,
+        wait_ns=10**9,
+        down=True,
+    )
+    (answer,) = bidding.asked(node.realms, village.now_ns, village.nodes["home0"].node, ask, node)
+    assert isinstance(answer.message, BidAnswer)
+    assert "not the center" in answer.message.why

@@ -19,8 +19,15 @@ from worldos.model.raft import NOBODY, NUMBER_MAX, PreVoteAnswer, PreVoteAsk, Vo
 
 
 def may_stand(member: Member) -> bool:
-    """Tell whether this member may be elected."""
-    return member.me in member.log.config.voters and not member.mending and member.term < NUMBER_MAX
+    """Tell whether this member may be elected.
+
+    As long as the step that leaves it out is not known to be committed, it may be the only one that can (thesis, 4.2.2).
+    """
+    log = member.log
+    seated = member.me in log.config.voters
+    if not seated and log.config_index > log.committed and len(log.configs) > 1:
+        seated = member.me in log.configs[-2][1].voters
+    return seated and not member.mending and member.term < NUMBER_MAX
 
 
 def hope(member: Member, now_ns: int) -> None:

@@ -78,7 +78,10 @@ def advance(member: Member) -> None:
 def pump(member: Member, node: NodeId, progress: Progress) -> None:
     """Send this member what it lacks, within bounds; and how far the log is committed, if nothing else says it."""
     log = member.log
-    while progress.sending is None and progress.next <= log.last and progress.may_send(log.last - progress.next + 1):
+    if progress.sending is not None:
+        return
+    waiting = log.base + len(log.entries) + 1 - progress.next
+    while waiting > 0 and progress.may_send(waiting):
         previous = log.term_at(progress.next - 1)
         if previous < 0:
             begin_sending(member, node, progress)
@@ -86,7 +89,8 @@ def pump(member: Member, node: NodeId, progress: Progress) -> None:
         entries = log.batch(progress.next)
         member.say(node, ask(member, progress, progress.next - 1, previous, entries))
         progress.sent(entries[-1].index)
-    if progress.told < log.committed and not (progress.probing or progress.inflight or progress.sending):
+        waiting -= len(entries)
+    if progress.told < log.committed and not (progress.probing or progress.inflight):
         notice = AppendAsk(
             term=member.term,
             prev_index=progress.next - 1,

@@ -49,6 +49,7 @@ class Safety:
         self.offers: dict[tuple[int, int, NodeId], tuple[int, int]] = {}
         self.programs: list[Program] = []  # those whose calls are still looked at
         self.all_ns = 0
+        self.all_every_ns = ALL_EVERY_NS
         self.checks = 0
 
     def stepped(self, machine: Machine, event: Event, effects: list[Effect]) -> None:
@@ -59,7 +60,7 @@ class Safety:
         if kind not in QUIET or not _are_pings(effects):
             self._look(machine, effects)
         if self.world.now_ns >= self.all_ns:
-            self.all_ns = self.world.now_ns + ALL_EVERY_NS
+            self.all_ns = self.world.now_ns + self.all_every_ns
             self.look_at_all()
 
     def look_at_all(self) -> None:

@@ -56,7 +56,7 @@ class Seat:
 class Seats:
     """All seats of one machine."""
 
-    __slots__ = ("_dice", "_flushing", "_machine", "_world", "flush_max_ns", "seats")
+    __slots__ = ("_dice", "_flushing", "_machine", "_world", "ever", "flush_max_ns", "seats")
 
     def __init__(self, world: World, machine: Machine) -> None:
         self._world = world
@@ -64,6 +64,7 @@ class Seats:
         self._dice: Random = world.disk_dice
         self._flushing: list[tuple[Seat, list[Persist]]] = []
         self.seats: dict[RealmId, Seat] = {}
+        self.ever: set[RealmId] = set()  # of which realms anything was safe here once
         self.flush_max_ns = FLUSH_MAX_NS
 
     def persist(self, effect: Persist) -> None:
@@ -80,7 +81,7 @@ class Seats:
         """Forget a seat."""
         self.seats.pop(realm, None)
 
-    def mended(self, realm: RealmId) -> None:
+    def mend(self, realm: RealmId) -> None:
         """Note that a damaged seat has caught up."""
         self.seats[realm].disk.mended()
 
@@ -104,6 +105,7 @@ class Seats:
                 seat.disk.crash(self._dice.getrandbits(30))
             else:
                 seat.disk.sync()
+        self.ever.update(self.seats)
         self._flushing = []
         for realm, seat in self.seats.items():
             seat.disk.done = self._done_of(realm, seat)
@@ -143,6 +145,7 @@ class Seats:
         if self._flushing is not flushing:
             return  # of another life
         for seat, effects in flushing:
+            self.ever.update(effect.realm for effect in effects)
             for effect in effects:
                 seat.note(effect)
             seat.disk.sync()

@@ -18,6 +18,7 @@ from worldos.kernel.effects import (
     Connect,
     Effect,
     Forget,
+    Mend,
     Notice,
     OpenLane,
     Persist,
@@ -28,10 +29,12 @@ from worldos.kernel.effects import (
     Welcome,
 )
 from worldos.kernel.events import ClockTicked, Event, KeyLogOffered, LeaveAsked, PeerSaid, ResourcesScanned
+from worldos.kernel.realms import RealmsAtStart
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
 from worldos.model.limits import MS, SECOND
 from worldos.model.local import ToClient
+from worldos.model.realm import Level, RealmId
 from worldos.model.resource import Kind, Scanned
 from worldos.model.wire import PeerMessage
 from worldos.node import NEVER_NS, log_entries, new_node
@@ -84,8 +87,10 @@ class World:
         harsh: bool = False,
         drift: bool = True,
         in_bytes: bool = False,
+        with_realms: bool = False,
     ) -> None:
         self.seed = seed
+        self.with_realms = with_realms  # nodes have centers and councils
         self.dice = Random(seed)  # the one source of chance
         self.now_ns = SECOND
         self.steps = 0
@@ -193,6 +198,8 @@ class World:
                 self._welcome(machine, effect.contact.node)
             case Persist():
                 machine.seats.persist(effect)
+            case Mend():
+                machine.seats.mend(effect.realm)
             case Unseat():
                 machine.seats.drop(effect.realm)
             case Connect() | Notice():
@@ -277,10 +284,21 @@ class World:
             keylog=keylog,
             seed=self.dice.getrandbits(63),
             now_ns=self.clock_of(machine),
+            realms=self._realms_of(machine) if self.with_realms else None,
         )
         self.note(f"{machine.name} starts its life {machine.boot}")
+        for realm, recovered in machine.seats.recover().items():
+            for effect in machine.node.realms.recover(self.clock_of(machine), realm, recovered):
+                if type(effect) is not Send:  # nobody is linked yet
+                    self.carry_out(machine, effect)
         self.scan(machine)
         self.sessions.reconsider_about(machine)
+
+    def _realms_of(self, machine: Machine) -> RealmsAtStart:
+        """Return how a node begins with its realms; the first machine of a site founds the council, if it never had one."""
+        site = machine.site
+        is_first = machine is site.machines[0] and RealmId(site.account) not in machine.seats.ever
+        return RealmsAtStart(name=site.name, level=Level.HOME, founding=is_first)
 
     def scan(self, machine: Machine, *, memory_percent: int = 100) -> None:
         """Let the drivers look at a machine; ``memory_percent`` is what others leave of its memory."""

@@ -61,6 +61,8 @@ def end(table: Table, now_ns: int, realm: RealmId, house: House, successor: Cent
     reign = table.reigns.pop(realm, None)
     if reign is None:
         return []
+    for parent in reign.superiors.parents:
+        table.islands.pop(parent, None)
     effects: list[Effect] = [
         Notice(name="center ended", fields={"realm": reign.center.path, "epoch": reign.epoch.number})
     ]
@@ -161,10 +163,10 @@ def stand_in_above(table: Table, now_ns: int, reign: Reign, house: House) -> lis
     me = house.contact_of(table.me)
     for parent in list(reign.superiors.parents.values()):
         center = table.centers.known.get(parent.realm)
-        if center is None or me is None or parent.realm in table.reigns:
-            continue
-        ranking = [heir.node for heir in center.heirs if house.is_linked(heir.node)]
-        if table.me not in ranking:
+        heirs = center.heirs if center is not None and parent.realm not in table.reigns else ()
+        ranking = [heir.node for heir in heirs if house.is_linked(heir.node)]
+        if center is None or me is None or table.me not in ranking:
+            table.islands.pop(parent.realm, None)
             continue
         island = table.islands.setdefault(parent.realm, Island())
         reachable = bool(reign.superiors.active)

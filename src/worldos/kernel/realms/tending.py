@@ -31,10 +31,10 @@ def tend(table: Table, now_ns: int, reign: Reign, house: House) -> list[Effect]:
         reign.look_ns = now_ns + limits.CENTER_LOOK_NS
         effects += reigns.rebuild(table, now_ns, reign, house)
         _sum_up(table, now_ns, reign, house)
-        effects += reigns.stand_in_above(table, now_ns, reign, house)
         seat = table.seats.get(reign.realm)
         if seat is not None and not reign.epoch.provisional:
             effects += seating.sat(table, now_ns, seat, seat.tend(now_ns, seating.seatable(table, reign, house)), house)
+    effects += reigns.stand_in_above(table, now_ns, reign, house)
     if now_ns - reign.told_ns >= limits.CENTER_TELL_NS:
         effects += reigns.tell(table, now_ns, reign, house)
     effects += _register_above(table, now_ns, reign, house)
@@ -54,7 +54,10 @@ def _sum_up(table: Table, now_ns: int, reign: Reign, house: House) -> None:
 
 def _register_above(table: Table, now_ns: int, reign: Reign, house: House) -> list[Effect]:
     """Be registered with the best superior that there is."""
-    if reign.superiors.due_ns > now_ns or not (reign.center.parents or reign.superiors.parents):
+    if reign.superiors.due_ns > now_ns:
+        return []
+    if not (reign.center.parents or reign.superiors.parents):
+        reign.superiors.due_ns = limits.NEVER_NS  # until a parent is allowed
         return []
     register = Register(
         parent=reign.realm,

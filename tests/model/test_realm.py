@@ -13,7 +13,7 @@ from worldos.model.summary import LINES_MAX, Line, Summary
 
 def test_the_larger_number_is_newer_and_of_equals_the_legitimate() -> None:
     order = [Epoch(1, provisional=True), Epoch(1), Epoch(2, provisional=True), Epoch(2)]
-    assert sorted(order[::-1], key=rank) == order
+    assert sorted([order[2], order[0], order[3], order[1]], key=rank) == order
 
 
 @pytest.mark.parametrize(

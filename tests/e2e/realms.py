@@ -541,8 +541,10 @@ def shown_s(times_s: Sequence[float]) -> str:
 
 @contextlib.contextmanager
 def tree_of(sites: dict[str, int] | None = None, **options: Any) -> Iterator[Tree]:
-    """A tree whose councils have grown."""
+    """A tree whose councils have grown, and whose sites lend to each other."""
     with Tree(sites, **options) as tree:
+        for site in tree.sites.values():
+            site.machines[-1].wos("realm", "policy", "lend", "kin")
         tree.councils(3)
         yield tree
 

@@ -2,7 +2,7 @@
 
     python realms_program.py '{"mode": "ask", "amount": 1, "realm": "acme/b"}'
 
-``ask``: one ``use`` after the other, each with one call. ``hold``: one ``use``, and calls under it. It says a line of JSON for each
+``ask``: one ``use`` after the other, each with one call. ``hold``: one ``use``, and calls under it. Says a line of JSON for each
 ask or call, with its moments on the steady clock (ns), and ends in good order with its input.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from worldos import use
 from worldos.errors import WorldError
 
-DEFAULTS = {"mode": "ask", "amount": 1.0, "realm": None, "where": None, "pause": 0.05, "seconds": 0.01, "timeout": 10.0}
+DEFAULTS = {"mode": "ask", "amount": 1.0, "realm": None, "where": None, "pause": 0.1, "seconds": 0.01, "timeout": 10.0}
 
 
 def where_it_runs(seconds: float) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from worldos.kernel.effects import Effect, Send
+from worldos.kernel.effects import Effect, Send, Unseat
 from worldos.kernel.events import Event, PeerSaid
 from worldos.kernel.raft.raft import Raft
 from worldos.model.ids import NodeId
@@ -82,6 +82,8 @@ class RealmSafety:
         for effect in effects:
             if type(effect) is Send:
                 self._said(machine, effect.node, effect.message)
+            elif type(effect) is Unseat:  # a seat that is given to it later begins anew
+                self._looked.pop((machine.id, machine.boot, effect.realm), None)
         if seats_of(machine):
             self._councils(machine)
         reigns = reigns_of(machine)

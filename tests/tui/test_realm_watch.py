@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent.agents import RunningAgent, new_home, running
+from tests.cli.conftest import command, environ
 from tests.tui.realms import EARTH, row
 from textual.widgets import DataTable, RichLog, Static
 
@@ -88,3 +95,55 @@ def test_the_picture_shows_the_tree_and_below_it_what_changed(size: tuple[int, i
 def test_without_an_agent_the_screen_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(NoAgent):
         run_realm_watch(Home(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[RunningAgent]:
+    with tempfile.TemporaryDirectory(prefix="wos-u-") as folder, running(new_home(Path(folder) / "desk")) as agent:
+        yield agent
+
+
+def test_a_realm_that_is_begun_appears_and_is_told(agent: RunningAgent) -> None:
+    async def look() -> None:
+        watch = RealmWatch(agent.home)
+        async with watch.run_test(size=(150, 30)) as pilot:
+            async with asyncio.timeout(WITHIN_S):
+                while not cells(watch) or cells(watch)[0][4] != "led":
+                    await pilot.pause(0.05)
+            assert cells(watch)[0][0] == "desk (here)"
+            await asyncio.to_thread(agent.ask, "realm_create", name="acme")
+            async with asyncio.timeout(WITHIN_S):
+                while [row[0] for row in cells(watch)] != ["acme", "└── desk (here)"]:
+                    await pilot.pause(0.05)
+            assert "is known" in happened(watch)
+            assert "was desk" in happened(watch)
+            await pilot.press("q")
+        assert watch.problem is None
+
+    asyncio.run(look())
+
+
+def test_q_gives_the_terminal_back(agent: RunningAgent) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("realm", "watch"),
+        env=environ(agent.home, TERM="xterm-256color"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while b"desk" not in shown:
+            shown += os.read(ours, 65536)
+        os.write(ours, b"q")
+        while True:
+            shown += os.read(ours, 65536)
+    except OSError:  # the terminal's last program has ended
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(WITHIN_S) == 0
+    assert b"Traceback" not in shown
+    assert b"\x1b[?1049l" in shown, "the screen is as it was"

@@ -35,7 +35,10 @@ def rows(node: Node, now_ns: int) -> list[Row]:
         for child in reign.children.children.values():
             known[child.realm] = _of_child(node, now_ns, reign, child)
     for center in centers:
-        known[center.realm] = {**known.get(center.realm, {}), **_of_center(node, now_ns, center)}
+        row = _of_center(node, now_ns, center)
+        if row["heard_s"] is None and center.realm in known:  # below one of ours, it was heard there
+            row["heard_s"] = known[center.realm]["heard_s"]
+        known[center.realm] = row
     mine = node.realms.centers.known.get(node.realms.site)
     lineage = mine.lineage if mine is not None else ()
     for realm, row in known.items():

@@ -91,7 +91,7 @@ class Frames:
 
 
 class Client(asyncio.Protocol):
-    """One connection of a client; answers of one turn of the loop leave together."""
+    """One connection of a client; answers to what was committed together leave together."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -111,12 +111,14 @@ class Client(asyncio.Protocol):
 
     def answer(self, number: int, status: int, value: object) -> None:
         if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._seat.answering[self] = None
+            asyncio.get_running_loop().call_soon(self.flush)
         self._out.append(framed([number, status, value]))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is not None:
+        self._seat.answering.pop(self, None)
+        if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
 
@@ -139,6 +141,7 @@ class Seat:
         self.leader = NodeId("")
         self.waiting: dict[int, Waiting] = {}
         self.reading: dict[int, tuple[Client, int, str]] = {}
+        self.answering: dict[Client, None] = {}
         self.tickets = 0
         self.timed_ns: collections.deque[int] = collections.deque(maxlen=TIMED_MAX)
         self.timer: asyncio.TimerHandle | None = None
@@ -239,6 +242,8 @@ class Seat:
                 case Committed():
                     for entry in effect.entries:
                         self.apply(entry)
+                    for client in list(self.answering):  # before the other members hear of it
+                        client.flush()
                 case Restored():
                     self.restore(effect.snapshot.index, effect.snapshot.state)
                 case Led():

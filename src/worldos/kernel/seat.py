@@ -386,7 +386,9 @@ class Seat(msgspec.Struct, kw_only=True):
     # -- reigning ---------------------------------------------------------------------------------------------------------
 
     def _reigns(self) -> bool:
-        return self.raft.is_leader and self.reign_term == self.raft.term and not self.broken
+        raft = self.raft
+        led = raft.is_leader and raft.heir == NOBODY  # who is told to stand need not wait for this lease to end
+        return led and self.reign_term == raft.term and not self.broken
 
     def _crown(self, now_ns: int) -> list[RaftEffect]:
         """As leader, begin an epoch: for a new term, or to go above one that was seen. Refused as stale, it is tried again."""

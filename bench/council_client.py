@@ -1,15 +1,21 @@
-"""A client of ``council_process.py``: one connection, many requests open."""
+"""A client of ``council_process.py``: one connection, many requests open.
+
+python -m bench.council_client '["10.1.0.1:7001", ...]' promote 3       # ask everybody until it is done
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from bench.council_process import PUT, UNKNOWN, Frames, framed
+from bench.council_process import CHANGE, DONE, PUT, UNKNOWN, Frames, framed
+from worldos.fabric.tcp import parse_address
 
-ANSWER_S = 10.0
+CHANGE_S = 30.0
 
 
 class SeatConnection(asyncio.Protocol):
@@ -79,3 +85,29 @@ class SeatConnection(asyncio.Protocol):
                 self.answered(number, status, value)
             elif not asked.done():
                 asked.set_result((status, value))
+
+
+async def change(doors: list[str], what: str, seat: int) -> None:
+    """Have the council changed, whoever leads it."""
+    async with asyncio.timeout(CHANGE_S):
+        while True:
+            for door in doors:
+                try:
+                    connection = await SeatConnection.to(*parse_address(door))
+                except OSError:
+                    continue
+                status, _ = await connection.ask(CHANGE, what, seat)
+                connection.close()
+                if status == DONE:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def change_all(doors: list[str], steps: list[str]) -> None:
+    """Take these steps, one after the other."""
+    for what, seat in zip(steps[::2], steps[1::2], strict=True):
+        await change(doors, what, int(seat))
+
+
+if __name__ == "__main__":
+    asyncio.run(change_all(json.loads(sys.argv[1]), sys.argv[2:]))

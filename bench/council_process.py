@@ -2,7 +2,8 @@
 
 Used by ``bench_council.py`` and tests/e2e/test_council.py. A client speaks frames ``length u32 | msgpack`` over TCP:
 ``[id, op, key, value, expect]`` and gets ``[id, status, value]``. Writes answer when they are committed and applied; reads
-are confirmed by a majority first (ReadIndex), at whichever seat is asked.
+are confirmed by a majority first (ReadIndex), at whichever seat is asked. The first ``founders`` seats are the council at its
+beginning (all, if that is not said); CHANGE takes a seat in or lets one go: the key is what to do, the value which seat.
 
     python -m bench.council_process '{"me": 0, "seats": ["127.0.0.1:7000", ...], "clients": "127.0.0.1:7100", "folder": ...}'
 """
@@ -30,15 +31,18 @@ from worldos.fabric.host import Fabric, Identity
 from worldos.fabric.tcp import parse_address
 from worldos.kernel.raft import (
     LAN,
+    AddLearner,
     Committed,
     Followed,
     Led,
     Mended,
     Persist,
+    Promote,
     Raft,
     RaftEffect,
     ReadLost,
     ReadReady,
+    Remove,
     Restored,
     SendRaft,
 )
@@ -47,8 +51,9 @@ from worldos.model.raft import Config, Entry, RaftMessage
 from worldos.trust.certs import root_certificate
 from worldos.trust.keys import DeviceKey
 
-PUT, GET, CAS, STATUS = range(4)
+PUT, GET, CAS, STATUS, CHANGE = range(5)
 DONE, DIFFERS, NOT_LEADER, UNKNOWN, NOT_DONE = range(5)
+STEPS: dict[str, type[AddLearner | Promote | Remove]] = {"add": AddLearner, "promote": Promote, "remove": Remove}
 LENGTH = struct.Struct(">I")
 COMPACT_ENTRIES = 20_000
 TIMED_MAX = 4096
@@ -148,6 +153,7 @@ class Seat:
         self.timer_ns = 0
         self.ended = asyncio.Event()
         folder = Path(choices["folder"])
+        founders = choices.get("founders", len(self.nodes))
         self.writer = WalWriter(self.loop)
         self.wal = Wal(folder / "log", folder / "witness", self.writer, done=self.persisted, failed=self.failed)
         found = self.wal.recovered
@@ -157,7 +163,7 @@ class Seat:
             self.nodes[self.me],
             int.from_bytes(os.urandom(6)),
             time.monotonic_ns(),
-            config=Config(voters=tuple(self.nodes)),
+            config=Config(voters=tuple(self.nodes[:founders])) if self.me < founders else None,
             pace=LAN,
             vote=found.vote,
             snapshot=found.snapshot,
@@ -191,7 +197,10 @@ class Seat:
             self.reading[self.tickets] = (client, number, key)
             self.carry_out(self.raft.read(now_ns, self.tickets))
         else:
-            index, effects = self.raft.propose(now_ns, encode([op, key, value, expect]))
+            if op == CHANGE:
+                index, effects = self.raft.change(now_ns, STEPS[key](node=self.nodes[value]))
+            else:
+                index, effects = self.raft.propose(now_ns, encode([op, key, value, expect]))
             if index:
                 self.waiting[index] = (self.raft.term, client, number, now_ns)
             else:
@@ -261,7 +270,7 @@ class Seat:
                 case Mended():
                     self.wal.mended()
                     print("mended", flush=True)
-        if self.applied - self.compacted >= COMPACT_ENTRIES:
+        if self.applied - self.compacted >= self.choices.get("compact", COMPACT_ENTRIES):
             self.compacted = self.applied
             self.carry_out(self.raft.compact(self.applied, encode(self.map)))
         self.set_timer()
@@ -314,6 +323,7 @@ class Seat:
             "term": self.raft.term,
             "applied": self.applied,
             "mending": bool(self.raft.mending),
+            "voters": [self.number_of(node) for node in self.raft.log.config.voters],
             "timed_ns": list(self.timed_ns),
         }
 

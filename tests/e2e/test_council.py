@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.lab import Lab, Run, until
@@ -35,9 +36,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120 + 20 * SECONDS)]
 class Seats:
     """The seats of a council, each on a host of the lab."""
 
-    def __init__(self, lab: Lab, count: int, bug: str = "") -> None:
+    def __init__(self, lab: Lab, count: int, **more: Any) -> None:
         self.lab = lab
-        self.bug = bug
+        self.more = more
         self.hosts = [f"s{number}" for number in range(count)]
         lab.site("council", "10.7.0", [*self.hosts, "clients"])
         self.doors = [f"{lab.host(host).address}:7001" for host in self.hosts]
@@ -52,9 +53,15 @@ class Seats:
             "seats": [f"{self.lab.host(each).address}:7000" for each in self.hosts],
             "clients": self.doors[number],
             "folder": str(self.lab.folder / f"log-{host}"),
-            "bug": self.bug,
+            **self.more,
         }
         return self.lab.run(host, [sys.executable, "-m", "bench.council_process", json.dumps(choices)], cwd=ROOT)
+
+    def change(self, steps: str) -> None:
+        """Have seats added, promoted or removed, in these steps."""
+        argv = [sys.executable, "-m", "bench.council_client", json.dumps(self.doors), *steps.split()]
+        run = self.lab.run("clients", argv, cwd=ROOT)
+        assert run.wait(READY_S) == 0, run.said()
 
     def kill(self, number: int) -> None:
         self.runs[number].signal(signal.SIGKILL)
@@ -235,4 +242,19 @@ def test_a_seat_whose_log_is_damaged_is_mended_by_the_others_before_it_counts(la
     seats.restart(1)
     seats.runs[1].expect("^up$", READY_S)
     assert "damaged" not in seats.runs[1].text()
+    judged(history_of(files))
+
+
+def test_every_seat_of_a_council_is_replaced_under_load(lab: Lab) -> None:
+    """Learners get a snapshot, are promoted, and the founders go, the leader among them."""
+    seats = Seats(lab, 6, founders=3, compact=100)
+    clients = seats.clients(LONG_S, seed=4)
+    files = [out for _, out in clients]
+    until(lambda: has_write_after(0, files), READY_S, "somebody writes")
+    seats.change("add 3 promote 3 remove 0 add 4 promote 4 remove 1 add 5 promote 5 remove 2")
+    for old in range(3):
+        seats.kill(old)
+    alone_ns = time.monotonic_ns()
+    until(lambda: has_write_after(alone_ns, files), READY_S, "the new ones write")
+    end_clients(clients)
     judged(history_of(files))

@@ -99,6 +99,7 @@ def test_a_realm_of_another_account_joins_is_seen_and_leaves(two: Two) -> None:
     with pytest.raises(NotAllowed, match="used already"):
         join(den, invitation.ticket)
 
+    assert [agent.ask("status")["kin_linked"] for agent in two] == [1, 1]
     until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
     until(lambda: "acme/den" in tree(den), "den knows where it is")
     seen = tree(den)
@@ -117,6 +118,8 @@ def test_a_realm_of_another_account_joins_is_seen_and_leaves(two: Two) -> None:
     assert (left["child"], left["left"]) == ("den", "acme")
     until(lambda: list(tree(den)) == ["den"], "den is alone")
     until(lambda: "acme/den" not in tree(office), "acme has it no more")
+    for agent in two:
+        until(lambda agent=agent: agent.ask("status")["kin_linked"] == 0, "they are strangers again")
     with pytest.raises(BadRequest, match="not below any realm"):
         den.ask("realm_leave")
 
@@ -131,6 +134,10 @@ def test_a_name_that_is_taken_is_refused_and_the_ticket_stays_good(two: Two, fol
         assert list(tree(other)) == ["office"]
     join(den, invitation.ticket)
     assert invitation.done()["name"] == "den"
+    until(lambda: "acme/den" in tree(office), "it is registered")
+    assert office.ask("realm_remove", realm="den") == {"removed": "den", "parent": "acme"}
+    until(lambda: "acme/den" not in tree(office), "it is put out")
+    until(lambda: office.ask("status")["kin_linked"] == 0, "and its links are cut")
     den.ask("realm_leave", realm="acme")
     until(lambda: list(tree(den)) == ["den"], "den is alone")
 
@@ -166,6 +173,7 @@ def test_policies_are_shown_and_changed_by_those_who_may(two: Two) -> None:
         ("realm_join", {"ticket": "wos-abc"}, "for a machine", "wos join"),
         ("realm_join", {"ticket": "hello"}, "not a ticket", "wos realm invite"),
         ("realm_leave", {"realm": "office"}, "not below office", ""),
+        ("realm_remove", {"realm": "acme"}, "below no realm that is known here", "wos realm tree"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(two: Two, order: str, arguments: dict, said: str, hint: str) -> None:

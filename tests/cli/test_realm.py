@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from worldos.cli import main, realm
 
-NAMES = ("create", "invite", "join", "leave", "tree", "show", "policy", "watch")
+NAMES = ("create", "invite", "join", "leave", "remove", "tree", "show", "policy", "watch")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -83,7 +83,8 @@ class Orders(RealmOrders):
             "home": str(agent.home.path),
             "listens": list(agent.addresses()),
             "reachable": agent.reachable,
-            "nodes_linked": len(node.paths),
+            "nodes_linked": len(node.members()),
+            "kin_linked": len(node.paths) - len(node.members()),
             "devices": len(node.keylog.members().active),
             "center": center_line(agent),
             "drained": node.leases.drained,
@@ -249,7 +250,7 @@ class Orders(RealmOrders):
     async def order_leave(self, agent: Agent, call: Call) -> dict[str, Any]:
         """Take this device itself out of its account: it signs its own removal, tells the others, and stops."""
         entry = remove_device(agent.node.keylog, agent.started.key, agent.node.node)
-        told = len(agent.node.paths)
+        told = len(agent.node.members())
         agent.offer_entries(((entry.body, entry.signature),))
         return {"left": agent.node.registry.owner, "told": told}
 

@@ -143,6 +143,16 @@ class RealmOrders:
         await charters.leave_parent(child.realm, parent.realm)
         return {"child": child.name, "left": parent.name, "realm": parent.realm}
 
+    async def order_realm_remove(self, agent: Agent, call: Call, realm: str) -> dict[str, Any]:
+        """Put a realm out from below one whose council this node sits in."""
+        row = realm_called(agent, realm)
+        charters = _charters(agent)
+        parent = charters.parent_record(RealmId(row["parent"])) if row["parent"] else None
+        if parent is None:
+            raise BadRequest(f"{row['name']} is below no realm that is known here", hint="wos realm tree")
+        await charters.let_child_go(parent.realm, RealmId(row["realm"]))
+        return {"removed": row["name"], "parent": parent.path}
+
     async def order_realm_policy(
         self, agent: Agent, call: Call, key: str = "", value: str = "", realm: str = ""
     ) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def status(as_json: bool = JSON) -> None:
     lines = {
         "node": f"{found['name']}  ({found['node'][:12]}...)",
         "account": f"{found['account'][:12]}...  with {found['devices']} devices",
-        "linked": f"{found['nodes_linked']} other nodes",
+        "linked": f"{found['nodes_linked']} other nodes" + _kin(found["kin_linked"]),
         "listens": listens,
         "center": found["center"],
         "leases": f"{found['leases_granted']} granted here, {found['leases_held']} held by programs here",
@@ -126,6 +126,10 @@ def status(as_json: bool = JSON) -> None:
     }
     for label, text in lines.items():
         output.out.print(f"[bold]{label:>8}[/]  {text}")
+
+
+def _kin(linked: int) -> str:
+    return f", and {linked} of other accounts" if linked else ""
 
 
 def drain(

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
         ("invite", invite),
         ("join", join),
         ("leave", leave),
+        ("remove", remove),
         ("tree", tree),
         ("show", show),
         ("policy", policy),
@@ -165,6 +166,22 @@ def leave(
         output.say_json(left)
     else:
         output.out.print(f"{output.text(left['child'])} is not below {output.text(left['left'])} any more")
+
+
+def remove(
+    realm: str = typer.Argument(metavar="REALM", help="Its path or name.", autocompletion=realms_known),
+    yes: bool = YES,
+    as_json: bool = JSON,
+) -> None:
+    """Put a realm out from below one of yours: for its owner's machines there is no way back without a ticket."""
+    if not yes:
+        sure(f"Put {realm} out?")
+    with Asking(default_home()) as agent, output.waiting("the council agrees"):
+        done = agent.ask("realm_remove", timeout_s=CHARTER_TIMEOUT_S, realm=realm)
+    if as_json:
+        output.say_json(done)
+    else:
+        output.out.print(f"{output.text(done['removed'])} is not below {output.text(done['parent'])} any more")
 
 
 def tree(as_json: bool = JSON) -> None:

@@ -68,11 +68,12 @@ def reign_by(table: Table, now_ns: int, seat: Seat, epoch: Epoch, house: House) 
 
 
 def _charter_changed(table: Table, now_ns: int, seat: Seat, house: House) -> list[Effect]:
-    effects = links.rewelcome(table, now_ns, house)
     reign = table.reigns.get(seat.realm)
-    if reign is not None:
+    if reign is not None:  # children first: who is none any more has no reason to be linked
         for child in sorted(reign.children.children.keys() - seat.charter.children.keys()):
             reign.children.leave(child)
+    effects = links.rewelcome(table, now_ns, house)
+    if reign is not None:
         effects += reigns.rebuild(table, now_ns, reign, house)
         table.soon(now_ns)
     return effects

@@ -20,6 +20,7 @@ from tests.tui.realms import EARTH, row
 from typer.testing import CliRunner
 
 from worldos.cli import main, realm
+from worldos.home import Home
 
 NAMES = ("create", "invite", "join", "leave", "remove", "tree", "show", "policy", "watch")
 
@@ -142,3 +143,10 @@ def test_a_policy_is_shown_and_set(two: tuple[RunningAgent, RunningAgent]) -> No
     assert wos(den.home, "realm", "policy", "lend", "kin").stdout.split() == ["lend", "kin"]
     fails(wos(den.home, "realm", "policy", "lend"), 2, "what should lend be", "wos realm policy lend VALUE")
     fails(wos(den.home, "realm", "policy", "lend", "all"), 3, "lend is one of: own, kin")
+
+
+def test_the_shell_completes_the_names_of_realms(two: tuple[RunningAgent, RunningAgent], folder: Path) -> None:
+    asked = {"_WOS_COMPLETE": "complete_bash", "COMP_WORDS": "wos realm show a", "COMP_CWORD": "3"}
+    assert "acme/office" in wos(two[0].home, **asked).stdout.split()
+    run = wos(Home(folder), **asked)
+    assert (run.stdout + run.stderr).strip() == "", "without an agent there is nothing to offer, and nothing to complain about"

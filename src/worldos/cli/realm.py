@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from worldos.cli import output
 from worldos.cli.person import confirmed, show_ticket, sure
 from worldos.config import default_home
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, WorldError
 from worldos.model.realm import Level
 from worldos.sdk.asking import Asking
 
@@ -54,9 +55,10 @@ def register(app: typer.Typer) -> None:
 
 def realms_known(incomplete: str) -> list[str]:
     """Complete the name of a realm; nothing where no agent runs."""
-    with Asking(default_home()) as agent:
+    with suppress(WorldError), Asking(default_home()) as agent:
         rows = agent.ask("realm_tree")
-    return [row["name"] for row in rows if row["name"].startswith(incomplete)]
+        return [row[key] for key in ("name", "path") for row in rows if row[key].startswith(incomplete)]
+    return []
 
 
 REALM = typer.Argument("", metavar="[REALM]", help="Its name or path.", autocompletion=realms_known, show_default=False)

@@ -7,7 +7,15 @@ import pytest
 from tests.kernel.contacts import contact, cpus
 from tests.kernel.offers import cpu
 
-from worldos.kernel.bid_route import ChildRoute, Route, Target, children_to_ask, may_contain, superior_to_ask
+from worldos.kernel.bid_route import (
+    ChildRoute,
+    Route,
+    Target,
+    children_to_ask,
+    keeping,
+    may_contain,
+    superior_to_ask,
+)
 from worldos.model.ids import NodeId
 from worldos.model.need import Need
 from worldos.model.realm import BidAsk, RealmId
@@ -53,6 +61,15 @@ def test_the_roomiest_of_the_believed_come_first_and_who_cannot_is_not_asked() -
     assert order(ask(), *children) == ["b", "a", "d"]
     (target,) = children_to_ask(ask(), route(child("a")))
     assert target == Target(realm=RealmId("a"), node=NodeId("p-a"), is_child=True, promised=True)
+
+
+def test_who_has_room_and_lends_to_nobody_is_named() -> None:
+    shut = [msgspec.structs.replace(child(name), summary=cpus(4000, lent=False)) for name in ("b", "c")]
+    children = route(child("a"), child("d", 500), *shut)
+    assert keeping(ask(site="far"), children) == ["b", "c"]
+    assert keeping(ask(site="b"), children) == ["c"], "its own account is lent to"
+    assert keeping(ask(site="far", within="acme/c"), children) == ["c"]
+    assert keeping(ask(site="far"), route(child("a"))) == []
 
 
 def test_no_more_are_remembered_than_two_rounds_can_ask() -> None:

@@ -61,6 +61,19 @@ def children_to_ask(ask: BidAsk, route: Route) -> list[Target]:
     return [_target(ask, child) for _, _, child in ranked[: limits.BID_FANOUT * limits.BID_ROUNDS_MAX]]
 
 
+def keeping(ask: BidAsk, route: Route) -> list[str]:
+    """Return the names of children that seem to have room, but lend it to nobody of another account."""
+    names: list[str] = []
+    for child in route.children:
+        if child.realm in {*ask.trail, route.realm, ask.home.site} or not may_contain(
+            ask.within, child.path, deepest=child.summary.depth == 0
+        ):
+            continue
+        if may_fill(child.summary, ask.needs, stranger=False) and not may_fill(child.summary, ask.needs, stranger=True):
+            names.append(child.path.rpartition("/")[2])
+    return sorted(names)
+
+
 def _target(ask: BidAsk, child: ChildRoute) -> Target:
     promised = not ask.within and promises(child.summary, ask.needs, stranger=child.realm != ask.home.site)
     return Target(realm=child.realm, node=child.node, is_child=True, promised=promised)

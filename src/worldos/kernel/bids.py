@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from worldos.errors import BadRequest
-from worldos.kernel.bid_route import Route, Target, children_to_ask, superior_to_ask
+from worldos.kernel.bid_route import Route, Target, children_to_ask, keeping, superior_to_ask
 from worldos.kernel.effects import Send
 from worldos.kernel.question import check_need, is_within
 from worldos.kernel.shortlist import covers, fitting, shortlist
@@ -162,6 +162,8 @@ class Bids(msgspec.Struct, kw_only=True):
             hops=2 * ask.hops,
         )
         self.relays[key] = relay
+        if names := keeping(ask, route):
+            _note(relay, _kept(names))
         if here and (not ask.within or is_within(ask.within, route.path)):
             self._take(relay, here)
         return self._finish(key) if relay.is_covered else self._go_on(now_ns, key)
@@ -365,6 +367,12 @@ def _answer(
 def _note(relay: Relay, note: str) -> None:
     if note not in relay.notes and len(relay.notes) < NOTES_MAX:
         relay.notes.append(note)
+
+
+def _kept(names: list[str]) -> str:
+    """Say who has it and keeps it."""
+    few = f"{names[0]} lends" if len(names) == 1 else f"{len(names)} realms lend"
+    return f"{few} to {'its' if len(names) == 1 else 'their'} own account only (wos realm policy lend kin)"
 
 
 def _explain(relay: Relay) -> str:

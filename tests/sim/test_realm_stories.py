@@ -6,7 +6,7 @@ from random import Random
 
 from worldos.model.limits import SECOND
 from worldos.model.realm import RealmId
-from worldos.sim.councils import all_primaries
+from worldos.sim.councils import all_primaries, reigns_of
 from worldos.sim.founding import Founding
 from worldos.sim.realm_checkers import RealmSafety
 from worldos.sim.realm_progress import why_no_tree
@@ -47,3 +47,28 @@ def test_an_heir_that_waits_for_its_turn_does_not_wake_in_vain() -> None:
     world.sessions.raise_wall({center.number})
     world.run_until(world.now_ns + 10 * SECOND)
     assert world.steps - before < 10_000
+
+
+def one_tree_within(world: World, tree: Tree, bound_ns: int) -> None:
+    end_ns = world.now_ns + bound_ns
+    while (why := why_no_tree(world, tree)) and world.now_ns < end_ns:
+        world.run_until(world.now_ns + SECOND // 10)
+    assert why == ""
+
+
+def test_who_stood_in_for_a_realm_above_resigns_soon_after_the_wall_falls() -> None:
+    """The council outbid the island and told it to its registered children only; the island had not the council as kin."""
+    for number in range(4):
+        world, tree = founded(sites=4, size=2, fan=2, levels=3)
+        wall = world.sessions.raise_wall({machine.number for machine in world.sites[number].machines})
+        world.run_until(world.now_ns + 8 * SECOND)
+        islands = [
+            reign.epoch
+            for reigning in all_primaries(world).values()
+            for machine in reigning
+            for reign in reigns_of(machine).values()
+            if reign.epoch.provisional
+        ]
+        assert islands
+        world.sessions.take_down(wall)
+        one_tree_within(world, tree, 5 * SECOND)

@@ -150,6 +150,8 @@ class RealmSafety:
             if epoch.provisional and mine is not None and not mine.epoch.provisional:
                 continue  # a council outbids an island: it goes on until its next epoch stands
             known = seen.get(realm, NOTHING)
+            if not _concerns(machine, realm):
+                continue
             if rank(epoch) > rank(known) and epoch.number <= known.number + EPOCH_LEAP_MAX and realm in fences:
                 seen[realm] = epoch
             if realm in fences and rank(fences[realm]) < rank(seen.get(realm, NOTHING)):
@@ -216,6 +218,14 @@ def _epochs_claimed(message: PeerMessage) -> list[tuple[RealmId, Epoch]]:
             return [(message.realm, message.epoch)]
         case _:
             return []
+
+
+def _concerns(machine: Machine, realm: RealmId) -> bool:
+    """Tell whether a realm is any business of a node: its site, a council it sits in, or one right above what it leads."""
+    reigns = reigns_of(machine)
+    if realm == RealmId(machine.site.account) or realm in reigns or realm in seats_of(machine):
+        return True
+    return any(realm in reign.superiors.parents for reign in reigns.values())
 
 
 def _of(center: Center) -> tuple[RealmId, Epoch]:

@@ -12,7 +12,7 @@ from worldos.kernel.leases import Leases
 from worldos.model.need import Need
 from worldos.model.realm import RealmId
 from worldos.sim.checkers import Violation
-from worldos.sim.councils import all_primaries, centers_of, charters_of, reigns_of
+from worldos.sim.councils import all_primaries, centers_of, charters_of, council_of, reigns_of
 from worldos.sim.founding import lineage_of, path_of
 from worldos.sim.machine import Machine, Site
 from worldos.sim.tree import TOP, Tree
@@ -90,6 +90,8 @@ def check_charters(world: World) -> None:
         if not machine.up:
             continue
         for realm, charter in charters_of(machine).items():
+            if machine not in council_of(world, realm):
+                continue  # its seat was given away while it was gone
             other, state = charters.setdefault(realm, (machine, encode_state(charter)))
             if encode_state(charter) != state:
                 raise Violation(f"{machine.name} and {other.name} have different charters of {realm[:12]}")

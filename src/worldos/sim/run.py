@@ -17,6 +17,8 @@ import msgspec
 
 from worldos.model.limits import MS, OFFER_REFRESH_NS, SECOND
 from worldos.model.need import Need
+from worldos.model.raft import AppendAnswer, AppendAsk
+from worldos.model.realm import RaftSaid
 from worldos.model.resource import Kind
 from worldos.sim.checkers import Replay, Safety, Violation, check_answers, check_calls, check_empty, check_well
 from worldos.sim.faults import Faults
@@ -31,7 +33,7 @@ PROGRAMS_EVERY_NS: Final = 1500 * MS  # on each machine
 PROGRAMS_AT_ONCE: Final = 4
 UNTOLD: Final = {  # too many, and seldom of interest
     *("Ping", "Ack", "PingRequest", "Nack", "ClockTicked", "PathMeasured"),
-    *("OfferTold", "ResourcesScanned", "KeyLogHave", "PeersTold"),
+    *("OfferTold", "ResourcesScanned", "KeyLogHave", "PeersTold", "Persist", "Persisted"),
 }
 WORD_CHARS: Final = 40
 
@@ -176,7 +178,7 @@ def story(world: World, lines: int = 60) -> tuple[str, ...]:
 def _show(world: World, struct: msgspec.Struct) -> str:
     message = getattr(struct, "message", struct)
     name = type(message).__name__
-    if name in UNTOLD:
+    if name in UNTOLD or (type(message) is RaftSaid and _is_beat(message)):
         return ""
     names = {str(machine.id): machine.name for machine in world.machines}
     fields = msgspec.structs.asdict(message)
@@ -184,6 +186,12 @@ def _show(world: World, struct: msgspec.Struct) -> str:
     words = " ".join(f"{key}={_brief(value, names)}" for key, value in fields.items())
     node = getattr(struct, "node", "") if message is not struct else ""
     return f"{name} {words}" + (f"  (n: {names.get(node, '?')})" if node else "")
+
+
+def _is_beat(said: RaftSaid) -> bool:
+    """Tell whether a leader only shows that it is there, or is answered that."""
+    message = said.message
+    return type(message) is AppendAnswer or (type(message) is AppendAsk and not message.entries)
 
 
 def _brief(value: object, names: Mapping[str, str]) -> str:

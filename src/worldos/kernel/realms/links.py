@@ -20,6 +20,8 @@ def rewelcome(table: Table, now_ns: int, house: House) -> list[Effect]:
         for child, record in seat.charter.children.items():
             wanted[f"child {child}"] = list(record.council)
     for reign in table.reigns.values():
+        if reign.epoch.provisional and reign.realm != table.site:
+            wanted[f"council of {reign.realm}"] = list(reign.center.council)  # who stands in resigns to them
         wanted[f"superiors of {reign.realm}"] = list(reign.superiors.wanted())
         for registered in reign.children.children.values():
             wanted.setdefault(f"child {registered.realm}", list(registered.council))

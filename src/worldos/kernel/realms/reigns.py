@@ -52,8 +52,18 @@ def begin(table: Table, now_ns: int, realm: RealmId, center: Center, house: Hous
     name = "island" if center.epoch.provisional else "center"
     effects: list[Effect] = [Notice(name=name, fields=fields)]
     effects += rebuild(table, now_ns, reign, house)
+    effects += _tell_strays(table, reign, house)
     table.soon(now_ns)
     return effects
+
+
+def _tell_strays(table: Table, reign: Reign, house: House) -> list[Effect]:
+    """Say it also to those who may speak for children and are not registered: one of them may stand in for this center."""
+    seat = table.seats.get(reign.realm)
+    records = seat.charter.children.values() if seat is not None else ()
+    told = set(audience(table, reign, house))
+    strays = sorted({contact.node for record in records for contact in record.council} - told - {table.me})
+    return [Send(node=node, message=CenterTold(center=reign.center)) for node in strays if house.is_linked(node)]
 
 
 def end(table: Table, now_ns: int, realm: RealmId, house: House, successor: Center | None = None) -> list[Effect]:

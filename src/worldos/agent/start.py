@@ -139,7 +139,7 @@ def _started(
 ) -> Started:
     known = keylog.members().get(key.node_id)
     name = settings.name or (known.name if known is not None else device_name(settings))
-    first = len(keylog.members().devices) == 1 and not home.council_folder.is_dir()
+    first = len(keylog.members().devices) == 1  # what its disk has of a council counts more (Realms.recover)
     node = new_node(
         node=NodeId(key.node_id),
         account=keylog.account,

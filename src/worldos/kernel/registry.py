@@ -77,9 +77,7 @@ class Registry(msgspec.Struct, kw_only=True):
             number=self.number,
             resources=resources,
             facts=self.facts,
-            rules=OfferRules(
-                open=not leases.drained, not_on_battery=self.not_on_battery, owners_only=not self.lends
-            ),
+            rules=OfferRules(open=not leases.drained, not_on_battery=self.not_on_battery, owners_only=not self.lends),
             addresses=self.addresses,
         )
 

@@ -47,3 +47,30 @@ def test_an_island_is_outbid_by_the_council_and_a_leap_is_nobodys() -> None:
     told.center_told(node.realms, village.now_ns, peer, island, node)
     village.run(2)
     assert village.believed("home2").epoch == Epoch(6)
+
+
+def test_of_two_councils_of_one_realm_the_larger_stays_and_the_other_gives_up_its_seat() -> None:
+    village = Village(home=4)
+    village.nodes["home3"].realms.founding = True  # recovered on a bare machine: it knows of no other device
+    village.cut(["home3"], ["home0", "home1", "home2"])
+    village.run(25)
+    assert not village.believed("home3").epoch.provisional
+    village.heal()
+    village.run(8)
+    primary = village.primary("home0", "home1", "home2", "home3")
+    assert primary != "home3"
+    config = village.nodes[primary].realms.seats[village.site(primary)].raft.log.config
+    assert len(config.voters) == 3
+    seat = village.nodes["home3"].realms.seats.get(village.site("home3"))
+    assert seat is None or seat.raft.log.config == config
+    assert [name for name, notice in village.notices if notice.name == "council given up"] == ["home3"]
+
+
+def test_an_island_that_was_seen_before_an_election_is_outbid_by_who_is_elected() -> None:
+    village = Village(home=3)
+    village.run(25)
+    for node in village.nodes.values():
+        node.realms.centers.see(node.realms.site, Epoch(9, provisional=True))
+    village.cut(["home0"], ["home1", "home2"])
+    village.run(5)
+    assert village.believed(village.primary("home1", "home2")).epoch == Epoch(10)

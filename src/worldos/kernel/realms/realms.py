@@ -79,6 +79,8 @@ class Realms(Table, kw_only=True):
 
     def recover(self, now_ns: int, realm: RealmId, recovered: Recovered) -> list[Effect]:
         """Take a seat again with what the disk has of it. The shell calls this before the node takes in anything."""
+        if self.founding and realm == self.site and not (recovered.entries or recovered.snapshot):
+            return []  # the only device there ever was, and nothing of its council is left: it founds one
         self.founding = False
         pace = LAN if realm == self.site else WAN
         seat, outcome = Seat.recover(realm, self.me, recovered, self.seed, now_ns, pace)

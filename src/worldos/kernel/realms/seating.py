@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from worldos.kernel.council import Sitter
-from worldos.kernel.effects import Effect, Notice, Unseat
+from worldos.kernel.effects import Effect, Notice, Send, Unseat
 from worldos.kernel.fitness import fitness
 from worldos.kernel.house import House
 from worldos.kernel.raft.pace import LAN, WAN, Pace
@@ -16,6 +16,7 @@ from worldos.kernel.seat import CharterChanged, Outcome, PrimaryBegan, PrimaryEn
 from worldos.model import limits
 from worldos.model.ids import NodeId
 from worldos.model.realm import (
+    CenterTold,
     Epoch,
     Level,
     RaftSaid,
@@ -49,17 +50,24 @@ def sat(table: Table, now_ns: int, seat: Seat, outcome: Outcome, house: House) -
             case Proposed():
                 effects += table.petitions.end(happening.number, happening.why)
             case Unseated():
-                table.seats.pop(seat.realm, None)
-                effects.append(Unseat(realm=seat.realm))
-                effects += links.rewelcome(table, now_ns, house)
+                effects += give_up(table, now_ns, seat.realm, house)
             case _:
                 assert_never(happening)
     table.due_ns = min(table.due_ns, seat.due_ns)
     return effects
 
 
+def give_up(table: Table, now_ns: int, realm: RealmId, house: House) -> list[Effect]:
+    """Have no seat in a council any more."""
+    if table.seats.pop(realm, None) is None:
+        return []
+    return [Unseat(realm=realm), *links.rewelcome(table, now_ns, house)]
+
+
 def reign_by(table: Table, now_ns: int, seat: Seat, epoch: Epoch, house: House) -> list[Effect]:
-    """Begin the reign that a charter gives this node."""
+    """Begin the reign that a charter gives this node; where an island was seen meanwhile, first in an epoch above it."""
+    if table.centers.is_stale(seat.realm, epoch):
+        return outbid(table, now_ns, seat.realm, table.centers.seen[seat.realm], house)
     me = house.contact_of(table.me)
     if me is None:
         return []
@@ -86,7 +94,11 @@ def raft_said(table: Table, now_ns: int, peer: NodeId, message: RaftSaid, house:
         seat = _invited(table, now_ns, peer, message.realm, house)
     if seat is None or not _may_sit(table, peer, message.realm, house):
         return []
-    return sat(table, now_ns, seat, seat.heard(now_ns, peer, message.message), house)
+    effects = sat(table, now_ns, seat, seat.heard(now_ns, peer, message.message), house)
+    reign = table.reigns.get(message.realm)
+    if reign is not None and not reign.epoch.provisional and seat.charter.contact_of(peer) is None:
+        effects.append(Send(node=peer, message=CenterTold(center=reign.center)))  # its seat was given away meanwhile
+    return effects
 
 
 def _may_sit(table: Table, peer: NodeId, realm: RealmId, house: House) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, until
+from tests.agent.agents import RunningAgent, new_home, running, running_pair, until
 
 from worldos.errors import BadRequest, NotAllowed, Refused, Unreachable, WorldError
 from worldos.sdk.asking import Asking
@@ -196,3 +196,15 @@ def test_a_machine_that_nobody_can_reach_invites_nobody(folder: Path) -> None:
         pytest.raises(BadRequest, match="no other machine can reach"),
     ):
         agent.ask("realm_invite")
+
+
+def test_an_account_that_never_had_a_council_gets_one(folder: Path) -> None:
+    with running_pair(folder) as pair:  # both by the recovery words: nobody was ever alone
+        until(lambda: all("standing in" in agent.ask("status")["center"] for agent in pair), "somebody stands in")
+        begun = pair[1].ask("realm_found")
+        until(lambda: "standing in" not in pair[0].ask("status")["center"], "it hears of the council")
+        assert pair[0].ask("status")["center"].startswith("attic for ")
+        assert begun["epoch"] >= 1
+        for agent in pair:
+            with pytest.raises(BadRequest, match="has a council: attic leads it"):
+                agent.ask("realm_found")

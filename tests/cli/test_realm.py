@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from worldos.cli import main, realm
 from worldos.home import Home
 
-NAMES = ("create", "invite", "join", "leave", "remove", "tree", "show", "policy", "watch")
+NAMES = ("create", "found", "invite", "join", "leave", "remove", "tree", "show", "policy", "watch")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,6 +12,7 @@ from worldos.kernel.charter import (
     ChildAdmitted,
     ChildLeft,
     Command,
+    Named,
     ParentAdded,
     ParentLeft,
     PolicySet,
@@ -91,6 +92,10 @@ class Charters:
     async def set_policy(self, realm: RealmId, key: str, value: str) -> None:
         """Change a rule of a realm."""
         await self._propose(realm, PolicySet(key=key, value=value))
+
+    async def name(self, realm: RealmId, name: str, level: Level) -> None:
+        """Say what a realm is called, and how much it holds together."""
+        await self._propose(realm, Named(name=name, level=level))
 
     def own_top(self) -> RealmId:
         """Return the topmost realm that is led from this account: what one means by "my realm"."""

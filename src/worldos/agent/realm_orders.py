@@ -60,6 +60,20 @@ class RealmOrders:
             raise NotAllowed(f"{name} is there, but {below.name} is not below it: {refused}", hint=hint) from refused
         return {"realm": realm, "name": name, "level": wanted.name.lower(), "path": made.path, "below": below.name}
 
+    async def order_realm_found(self, agent: Agent, call: Call) -> dict[str, Any]:
+        """Begin the council of this account's own site, which never had one, or lost it for good."""
+        charters = _charters(agent)
+        site = agent.node.realms.site
+        center = charters.center(site)
+        if not center.epoch.provisional:
+            raise BadRequest(f"{center.name} has a council: {center.primary.name} leads it", hint="wos realm show")
+        if site in agent.node.realms.seats:
+            hint = f"bring back the machines of its council: {', '.join(c.name for c in center.council)}"
+            raise NotAllowed(f"this machine has a seat in the council of {center.name} already", hint=hint)
+        agent.found_realm(site, center.name, center.level)
+        await charters.name(site, center.name, center.level)
+        return {"realm": center.path, "epoch": charters.center(site).epoch.number}
+
     async def order_realm_invite(
         self, agent: Agent, call: Call, realm: str = "", life_s: int = TICKET_LIFE_S
     ) -> dict[str, Any]:

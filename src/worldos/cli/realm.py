@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     )
     for name, command in (
         ("create", create),
+        ("found", found),
         ("invite", invite),
         ("join", join),
         ("leave", leave),
@@ -81,6 +82,22 @@ def create(
         return
     output.out.print(f"[bold]{output.text(made['path'])}[/] is a realm of level {made['level']} now.")
     output.out.print("Let another realm in: [bold]wos realm invite[/]. See it: [bold]wos realm tree[/]")
+
+
+def found(yes: bool = YES, as_json: bool = JSON) -> None:
+    """Begin the council of your own site on this machine, where it never had one, or lost it for good.
+
+    An account from before there were councils has none, nor one that was brought back by its recovery words; its machines
+    stand in for it. Do it on one machine alone.
+    """
+    if not yes:
+        sure("Is the old council, if there was one, lost for good?")
+    with Asking(default_home()) as agent, output.waiting("the council begins"):
+        begun = agent.ask("realm_found", timeout_s=CHARTER_TIMEOUT_S)
+    if as_json:
+        output.say_json(begun)
+    else:
+        output.out.print(f"{output.text(begun['realm'])} has a council from now on (epoch {begun['epoch']})")
 
 
 def invite(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,17 @@ def test_a_seat_is_there_in_the_next_life_and_never_outside_its_folder(tmp_path:
     assert list(found) == [realm]
     assert found[realm].vote == Vote(term=2, voted=NodeId("a"))
     assert not found[realm].damaged
-    assert {path.name for path in tmp_path.iterdir()} == {"council"}
+    assert {path.name for path in tmp_path.iterdir()} == {"council", "council-witness"}
+
+
+def test_a_folder_from_an_old_backup_is_known_as_such(tmp_path: Path) -> None:
+    folder, realm = tmp_path / "council", RealmId("acme")
+    asyncio.run(written(folder, realm))
+    shutil.copytree(folder, tmp_path / "backup")
+    asyncio.run(recovered(folder))
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    assert asyncio.run(recovered(folder))[realm].damaged
 
 
 def test_a_dropped_seat_leaves_nothing(tmp_path: Path) -> None:

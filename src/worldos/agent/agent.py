@@ -130,6 +130,9 @@ class Agent:
         self._orders = orders
         homes.make_folder(self.run_folder)
         for realm, recovered in self.seats.open_all().items():
+            if recovered.damaged:
+                fields: dict[str, str | int] = {"realm": realm, "why": recovered.damaged}
+                self.note(Notice(name="council seat damaged", fields=fields))
             for effect in self.node.realms.recover(clock.now_ns(), realm, recovered):
                 self._carry_out(effect)
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
@@ -221,6 +224,7 @@ class Agent:
             self.seats.append(effect)
         elif isinstance(effect, Mend):
             self.seats.mend(effect.realm)
+            self.note(Notice(name="council seat mended", fields={"realm": effect.realm}))
         else:
             self.seats.drop(effect.realm)
 

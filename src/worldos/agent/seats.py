@@ -1,7 +1,8 @@
 """The council seats of this machine on its disk: a write-ahead log each, opened when the agent starts or a seat is taken.
 
-``council/r-REALM/`` in the home holds a seat's log, ``council/r-REALM.witness`` how far it was once (see wal.py). The name of a
-realm may come from a stranger, so it is quoted before it becomes the name of a folder.
+``council/r-REALM/`` in the home holds a seat's log, ``council-witness/r-REALM`` how far it was once (see wal.py): elsewhere, so
+that who brings ``council`` back from a backup does not bring an old witness along. The name of a realm may come from a stranger,
+so it is quoted before it becomes the name of a folder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from worldos.kernel.stored import Recovered
 from worldos.model.realm import RealmId
 
 PREFIX = "r-"
-WITNESS = ".witness"
+WITNESS = "-witness"
 
 
 class Seats:
@@ -65,7 +66,7 @@ class Seats:
             return
         path = self._path(realm)
         shutil.rmtree(path, ignore_errors=True)
-        path.with_name(path.name + WITNESS).unlink(missing_ok=True)
+        self._witness(path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Write down what is queued, and end."""
@@ -79,14 +80,19 @@ class Seats:
     def _path(self, realm: RealmId) -> Path:
         return self._folder / (PREFIX + quote(realm, safe=""))
 
+    def _witness(self, path: Path) -> Path:
+        return self._folder.with_name(self._folder.name + WITNESS) / path.name
+
     def _open(self, realm: RealmId) -> Wal:
-        make_folder(self._folder)
+        path = self._path(realm)
+        witness = self._witness(path)
+        for folder in (self._folder, witness.parent):
+            make_folder(folder)
         if self._writer is None:
             self._writer = WalWriter(asyncio.get_running_loop())
-        path = self._path(realm)
         log = Wal(
             path,
-            path.with_name(path.name + WITNESS),
+            witness,
             self._writer,
             done=lambda number: self._done(realm, number),
             failed=lambda error: self._failed(realm, str(error)),

@@ -464,6 +464,20 @@ def test_a_log_that_ends_without_this_node_unseats_it() -> None:
     assert told(newcomer(), 3, ALONE, WITH_B, ALONE) == [Unseated(realm=REALM)]
 
 
+def test_an_invitation_that_is_taken_back_before_the_log_comes_leaves_nothing() -> None:
+    seat = newcomer()
+    happenings: list[object] = []
+    for _ in range(20):
+        happenings += seat.tick(seat.due_ns).happenings
+        if happenings:
+            break
+    assert happenings == [Unseated(realm=REALM)]
+    taken = newcomer()
+    assert told(taken, 1, ALONE, WITH_B) == []
+    for _ in range(20):
+        assert taken.tick(taken.due_ns).happenings == []
+
+
 # -- anything may happen --------------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,7 @@ from worldos.model.limits import (
     RAFT_CAUGHT_UP_ENTRIES,
     SEAT_DEAD_NS,
     SEAT_LONE_NS,
+    SEAT_SETTLED_NS,
 )
 from worldos.model.raft import NOBODY, AppendAsk, Config, Entry, RaftMessage, Snapshot
 from worldos.model.realm import COUNCIL_MAX, Center, Contact, Contacts, Epoch, Level, RaftSaid, RealmId, rank
@@ -125,7 +126,8 @@ class Seat(msgspec.Struct, kw_only=True):
     to which round a peer's answers count for nothing. ``seated``: the log has named this node.
     ``last_seats``: who sat when the last life ended, as far as its log says, until the charter has caught up with that;
     ``unsaid`` while the node was not told.
-    ``broken``: the leader sent a charter that cannot be read. ``mended``: the write that ends a repair.
+    ``empty_ns``: until when the log must have come. ``broken``: the leader sent a charter that cannot be read. ``mended``:
+    the write that ends a repair.
     """
 
     realm: RealmId
@@ -149,6 +151,7 @@ class Seat(msgspec.Struct, kw_only=True):
     broken: bool = False
     mended: int = 0
     lone_ns: int = NEVER_NS
+    empty_ns: int = NEVER_NS
 
     # -- how a seat begins ------------------------------------------------------------------------------------------------
 
@@ -186,6 +189,8 @@ class Seat(msgspec.Struct, kw_only=True):
         )
         seat = cls(realm=realm, me=me, raft=raft, charter=blank(realm), due_ns=now_ns, last_seats=_last_seats(raft))
         seat.unsaid = bool(seat.last_seats)
+        if not recovered.damaged and not raft.log.last:
+            seat.empty_ns = now_ns + SEAT_SETTLED_NS
         if recovered.damaged and raft.log.config.voters == (me,):
             seat.lone_ns = now_ns + SEAT_LONE_NS
         return seat, Outcome()
@@ -194,7 +199,15 @@ class Seat(msgspec.Struct, kw_only=True):
     def invited(cls, realm: RealmId, me: Contact, seed: int, now_ns: int, pace: Pace) -> Seat:
         """Take a seat that a council gives this node: empty, until its leader sends the log."""
         raft = Raft.begin(me.node, seed, now_ns, config=None, pace=pace)
-        return cls(realm=realm, me=me.node, raft=raft, charter=blank(realm), due_ns=raft.due_ns)
+        empty_ns = now_ns + SEAT_SETTLED_NS
+        return cls(
+            realm=realm,
+            me=me.node,
+            raft=raft,
+            charter=blank(realm),
+            due_ns=min(raft.due_ns, empty_ns),
+            empty_ns=empty_ns,
+        )
 
     # -- what the node asks -----------------------------------------------------------------------------------------------
 
@@ -221,7 +234,11 @@ class Seat(msgspec.Struct, kw_only=True):
             raft = self.raft
             if raft.mending and raft.leader == NOBODY and raft.log.config.voters == (self.me,):
                 return self._mend_alone(now_ns)
-        return self._carry(now_ns, self.raft.tick(now_ns))
+        stays_empty = now_ns >= self.empty_ns and self._stays_empty(now_ns)
+        outcome = self._carry(now_ns, self.raft.tick(now_ns))
+        if stays_empty:
+            outcome.happenings.append(Unseated(realm=self.realm))
+        return outcome
 
     def heard(self, now_ns: int, peer: NodeId, message: RaftMessage) -> Outcome:
         """Take in what another member said."""
@@ -414,8 +431,7 @@ class Seat(msgspec.Struct, kw_only=True):
             self.told = None
             outcome.happenings.append(PrimaryEnded(realm=self.realm))
         self.due_ns = min(raft.due_ns, end_ns) if primary else raft.due_ns
-        if raft.mending:
-            self.due_ns = min(self.due_ns, self.lone_ns)
+        self.due_ns = min(self.due_ns, self.empty_ns, self.lone_ns if raft.mending else NEVER_NS)
 
     def _lease_end_ns(self) -> int:
         """Return until when a majority of the voters helps nobody to replace this leader."""
@@ -474,6 +490,12 @@ class Seat(msgspec.Struct, kw_only=True):
         except PeerBroke as error:
             return str(error)
         return ONLY_COUNCIL if isinstance(said, EpochBegan | Seated) else ""
+
+    def _stays_empty(self, now_ns: int) -> bool:
+        """Tell whether the invitation was taken back before the log came: such a seat never was one, and had no vote."""
+        raft = self.raft
+        self.empty_ns = NEVER_NS if raft.log.last else now_ns + SEAT_SETTLED_NS
+        return not raft.log.last and raft.leader == NOBODY
 
     def _mend_alone(self, now_ns: int) -> Outcome:
         """Nobody came to mend this lone member: lead with what is left."""

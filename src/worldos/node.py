@@ -407,11 +407,10 @@ class Node(Household, kw_only=True):
             return []
         after = {device.node: device.name for device in self.keylog.members().active}
         effects: list[Effect] = [SaveKeyLog()]
-        told = KeyLogTold(entries=log_entries(self.keylog, taken))
-        involved = before | after.keys()  # who is put out hears of it too, before its links are cut
-        effects.extend(Send(node=n, message=told) for n in sorted(self.paths) if n != source and n in involved)
-        added = sorted(after.keys() - before)
-        effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in added)
+        told = KeyLogTold(entries=log_entries(self.keylog, taken))  # who is put out hears it too, before the cut
+        effects += [Send(node=n, message=told) for n in sorted(self.paths.keys() & {*before, *after} - {source})]
+        new = sorted(after.keys() - before)
+        effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in new)
         for node in sorted(before - after.keys()):
             effects.extend(self._expel(now_ns, node))
         return effects

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worldos.planet import agreement, simulated
+from worldos.planet.simulated import Plan
 
 TOLERANCE = 0.03
 
@@ -24,6 +25,23 @@ def test_a_site_whose_offers_change_sends_what_the_model_says() -> None:
     messages, payload = agreement.modelled(6, changes=1 / agreement.CHANGES_EVERY_S)
     assert agreement.error(messages, seen.messages) == pytest.approx(0, abs=TOLERANCE)
     assert agreement.error(payload, seen.payload) == pytest.approx(0, abs=TOLERANCE)
+
+
+def test_the_centers_of_a_tree_say_what_the_model_says() -> None:
+    plan = Plan(sites=6, size=3, fan=3, levels=3)
+    seen = simulated.watch_tree(plan, 20)
+    messages, payload = agreement.modelled_tree(plan)
+    for cause in agreement.ABOVE:
+        assert messages[cause] == pytest.approx(seen.messages[cause], rel=0.05), cause
+        assert payload[cause] == pytest.approx(seen.payload[cause], rel=0.15), cause
+
+
+def test_what_was_kept_of_trees_agrees_still() -> None:
+    for plan, seen in agreement.load().trees:
+        messages, payload = agreement.modelled_tree(plan)
+        for cause in agreement.ABOVE:
+            assert messages[cause] == pytest.approx(seen.messages[cause], rel=0.05), (plan, cause)
+            assert payload[cause] == pytest.approx(seen.payload[cause], rel=0.15), (plan, cause)
 
 
 def test_what_was_kept_of_larger_sites_agrees_still() -> None:

@@ -34,6 +34,7 @@ def test_places_on_a_logarithmic_axis_are_equal_steps_for_equal_factors() -> Non
 def test_ticks_are_round() -> None:
     assert Axis("x", 0, 37, linear=True).ticks() == [0, 10, 20, 30]
     assert ACROSS.ticks() == [10.0**power for power in range(2, 9)]
+    assert Axis("x", 5, 200).ticks() == [5, 10, 20, 50, 100, 200]
 
 
 def test_a_target_is_a_dashed_line_without_points() -> None:

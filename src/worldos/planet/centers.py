@@ -2,9 +2,9 @@
 
 - council: the leader's beat to each other voter, and the answer (kernel/raft);
 - told: the primary says who it is to its devices, or its children, on every change and every 10 s (kernel/realms.py);
-- registers: every 5 s a realm registers with its superior, which answers with all that it is (kernel/children.py);
+- registers: every 5 s each child registers, and is answered with all that its superior is (kernel/children.py);
 - summaries: what changed by more than a tenth, at most once a second;
-- links: a realm keeps links with the council and the heirs of its superior (kernel/superior.py ``wanted``), and every link is
+- links: a child keeps links with the council and the heirs of its superior (kernel/superior.py ``wanted``), and every link is
   asked for a sign of life once a second from both ends.
 """
 
@@ -29,11 +29,11 @@ from worldos.model.realm import HEIRS_MAX, Level
 from worldos.planet.cities import Floats, Ints
 from worldos.planet.parameters import Parameters
 from worldos.planet.site import Traffic
-from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_PING_BYTES, Sizes
+from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_ASKED_BYTES, Sizes
 from worldos.planet.tree import Planet, Realms
 
 SEATS_FROM: Final = ((7, 5), (3, 3), (1, 1))  # so many members that are mostly on, so many seats
-KNOWN_ABOVE: Final = 5 + HEIRS_MAX  # contacts of a superior with which a realm keeps a link
+SPEAKERS: Final = 8  # contacts with which a realm registers: its council, and who would stand in (kernel/realms)
 AGENT_BYTES: Final = 45_000_000  # an idle agent and its nursery (bench/bench_idle.py, PSS)
 
 
@@ -67,32 +67,37 @@ def seats(members: Ints) -> Ints:
 
 
 def realm_traffic(
-    realms: Realms, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None, alone: bool = False
+    realms: Realms, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None, has_parent: bool = True
 ) -> Traffic:
-    """Return what all nodes together send for each realm of a level; ``alone``: there is nothing above."""
+    """Return what all nodes together send for each realm of a level, its children's registrations included.
+
+    The primary of a realm is the primary of one of its children too, so that child is told and registers without a message.
+    """
     pace = pace or Pace()
-    level = int(realms.level)
     is_site = realms.level is Level.PERSONAL
     real = realms.real.astype(np.float64)
     members = realms.nodes if is_site else realms.children
     voters = seats(members)
     others = (voters - 1) * real
+    audience = np.maximum(members - 1, 0) * real
     traffic = Traffic(messages={}, payload={}, wire={})
     beat = others / (pace.beat_site_s if is_site else pace.beat_above_s)
     _add(traffic, "council", 2 * beat, beat * (sizes.heartbeat + sizes.heartbeat_answer), acks=beat)
-    told = np.maximum(members - 1 if is_site else members, 0) * real / pace.tell_s
-    told_bytes = sizes.center_told[level] - (5 - voters) * sizes.seat
-    _add(traffic, "told", told, told * told_bytes, acks=told)
-    has_parent = real * (0.0 if alone or realms.level is Level.PLANET else 1.0)
-    below = min(level, len(sizes.register) - 1)
-    asked = has_parent / pace.register_s
-    register_bytes = sizes.register[below] + sizes.registered[below]
-    _add(traffic, "registers", 2 * asked, asked * register_bytes, acks=asked)
-    changed = has_parent * load.summary_changes
+    heirs = np.zeros_like(voters) if is_site else np.minimum(realms.children, HEIRS_MAX)
+    parents = sizes.joined_by if has_parent and realms.level is not Level.PLANET else 0
+    center_bytes = sizes.center + (1 + voters + heirs + parents) * sizes.seat
+    told = audience / pace.tell_s
+    _add(traffic, "told", told, told * center_bytes, acks=told)
+    children = np.zeros_like(audience) if is_site else audience
+    asked = children / pace.register_s
+    speakers = np.minimum(realms.nodes / np.maximum(realms.children, 1), SPEAKERS)
+    register_bytes = sizes.register + speakers * sizes.seat + sizes.lines * sizes.line
+    _add(traffic, "registers", 2 * asked, asked * (register_bytes + center_bytes), acks=asked)
+    changed = children * load.summary_changes
     _add(traffic, "summaries", changed, changed * sizes.summary_told, acks=changed)
-    links = has_parent * KNOWN_ABOVE + (0.0 if is_site else 1.0) * others
+    links = children * np.maximum(voters, heirs) + (0.0 if is_site else 0.5) * others
     traffic.messages["links above"] = traffic.payload["links above"] = np.zeros_like(links)
-    traffic.wire["links above"] = links * (4 * LINK_PING_BYTES / pace.link_s)
+    traffic.wire["links above"] = links * (2 * LINK_ASKED_BYTES / pace.link_s)
     return traffic
 
 
@@ -105,8 +110,10 @@ def _add(traffic: Traffic, cause: str, messages: Floats, payload: Floats, *, ack
 
 def above(planet: Planet, sizes: Sizes, *, load: Load = IDLE, pace: Pace | None = None) -> dict[Level, Traffic]:
     """Return what is said for the realms of each level."""
-    alone = len(planet.sites.nodes) == 1
-    return {realms.level: realm_traffic(realms, sizes, load=load, pace=pace, alone=alone) for realms in planet.levels}
+    shared = len(planet.sites.nodes) > 1
+    return {
+        realms.level: realm_traffic(realms, sizes, load=load, pace=pace, has_parent=shared) for realms in planet.levels
+    }
 
 
 class Center(msgspec.Struct, frozen=True, kw_only=True):

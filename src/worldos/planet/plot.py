@@ -69,6 +69,9 @@ class Axis(NamedTuple):
         if self.linear:
             return _round_steps(self.low, self.high)
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        if last - first < 2:
+            fine = (10.0**power * part for power in range(first - 1, last + 1) for part in (1, 2, 5))
+            return [value for value in fine if self.low * 0.999 <= value <= self.high * 1.001]
         every = max(1, math.ceil((last - first) / 9))
         return [10.0**power for power in range(first, last + 1, every)]
 

@@ -89,7 +89,7 @@ def by_site() -> tuple[str, str]:
         [f"{number} nodes", *(float(traffic.wire[cause][row]) for cause in shown), float(traffic.total("wire")[row])]
         for row, number in enumerate(SITES_SHOWN)
     ]
-    many = np.arange(5.0, 201.0, 15.0)
+    many = np.geomspace(5.0, 200.0, 12)
     drawn = site.site_traffic(many, sizes())
     series = [Series(cause, list(zip(many, drawn.wire[cause], strict=True))) for cause in shown]
     series.append(Series("all", list(zip(many, drawn.total("wire"), strict=True))))
@@ -139,6 +139,28 @@ def checked(kept: agreement.Kept) -> str:
     return table(head, rows)
 
 
+def trees(kept: agreement.Kept) -> str:
+    """Return the table of model against simulator for what centers say."""
+    rows: list[list[object]] = []
+    for plan, seen in kept.trees:
+        messages, payload = agreement.modelled_tree(plan)
+        for cause in sorted(agreement.ABOVE):
+            apart = payload[cause] / seen.payload[cause] - 1
+            rows.append(
+                [
+                    f"{plan.nodes:,} nodes, {plan.sites} sites, {plan.levels} levels: {cause}",
+                    seen.messages[cause],
+                    messages[cause],
+                    f"{messages[cause] / seen.messages[cause] - 1:+.1%}",
+                    seen.payload[cause],
+                    payload[cause],
+                    f"{apart:+.1%}",
+                ]
+            )
+    head = ["tree", "messages/s, simulated", "modelled", "error", "payload bytes/s, simulated", "modelled", "error"]
+    return table(head, rows)
+
+
 def center_loads(measured: Parameters) -> tuple[str, str]:
     """Return the table and the picture of what a center takes against its children."""
     rows: list[list[object]] = []
@@ -163,7 +185,7 @@ def center_loads(measured: Parameters) -> tuple[str, str]:
         Axis("share of a core", 1e-4, 10),
         [
             Series("idle", [(n, c.core_share) for n, c in loads if n <= 10_000]),
-            Series("at work: all summaries change, 10 bids/s", [(n, c.core_share) for n, c in worked if n <= 10_000]),
+            Series("at work, 10 bids/s", [(n, c.core_share) for n, c in worked if n <= 10_000]),
             Series("target: 25 %", [(4, TARGET_CORE), (10_000, TARGET_CORE)], dashed=True),
         ],
     )
@@ -277,10 +299,10 @@ def losses(measured: Parameters, scattered: Planet) -> str:
     head = [
         "lost",
         "nodes",
-        "register anew, mean",
+        "neighbours: anew, mean",
         "most at one",
         "all, s",
-        "headless",
+        "firms: headless",
         "anew",
         "most at one",
         "half, s",
@@ -333,7 +355,9 @@ def everything() -> tuple[dict[str, str], dict[str, str]]:
     blocks["causes"] = causes(figures[-1])
     blocks["sites"], pictures["sites"] = by_site()
     blocks["saving"] = saving(planet(MILLION))
-    blocks["checked"] = checked(agreement.load())
+    kept = agreement.load()
+    blocks["checked"] = checked(kept)
+    blocks["trees"] = trees(kept)
     largest = planet(figures[-1].nodes)
     blocks["levels"] = by_level(largest, measured)
     blocks["centers"], pictures["centers"] = center_loads(measured)

@@ -35,6 +35,7 @@ from worldos.trust.keys import DeviceKey
 ADDRESSES: Final = ("192.168.178.23:48123", "[2001:db8:12:3400:9d1c:4f2e:7a8b:1c2d]:48123")
 NAMES: Final = ("earth", "germany", "berlin", "acme", "house-7", "kitchen")
 HEIRS: Final = HEIRS_MAX  # a realm with many children has as many
+JOINED_BY: Final = 5  # contacts of a parent that its ticket named: its council at that time
 SPEAKERS: Final = 8  # kernel/realms.py: a site registers with its council and those that would stand in for it
 RESOURCES: Final = ("CPU", "Memory", "Storage", "Storage", "Network", "Network", "GPU", "Power", "Display")
 
@@ -56,14 +57,14 @@ def realm_id(number: int) -> RealmId:
 
 
 @lru_cache(maxsize=64)
-def contact(number: int) -> Contact:
-    """Return a contact with a real certificate."""
+def contact(number: int, *, simulated: bool = False) -> Contact:
+    """Return a contact with a real certificate; of a machine of the simulator, with its short name and address."""
     return Contact(
         node=node_id(number),
-        name="kitchen-laptop",
+        name="n17" if simulated else "kitchen-laptop",
         site=realm_id(number),
         root_cert=root_certificate(key(number)),
-        addresses=ADDRESSES,
+        addresses=("10.0.0.7:1",) if simulated else ADDRESSES,
     )
 
 
@@ -156,20 +157,19 @@ def parent_record(level: int) -> ParentRecord:
         name="berlin",
         level=Level(level),
         path="earth/germany/berlin",
-        contacts=contacts(20, 5 + HEIRS),
+        contacts=contacts(20, JOINED_BY),
     )
 
 
-def heartbeat() -> RaftSaid:
+def heartbeat(*, index: int = 70_000, term: int = 17) -> RaftSaid:
     """Return a leader's beat."""
-    return RaftSaid(
-        realm=realm_id(1), message=AppendAsk(term=17, prev_index=70_000, prev_term=17, committed=70_000, round=90_000)
-    )
+    ask = AppendAsk(term=term, prev_index=index, prev_term=term, committed=index, round=index)
+    return RaftSaid(realm=realm_id(1), message=ask)
 
 
-def heartbeat_answer() -> RaftSaid:
+def heartbeat_answer(*, index: int = 70_000, term: int = 17) -> RaftSaid:
     """Return the answer to it."""
-    return RaftSaid(realm=realm_id(1), message=AppendAnswer(term=17, index=70_000, round=90_000))
+    return RaftSaid(realm=realm_id(1), message=AppendAnswer(term=term, index=index, round=index))
 
 
 def register(level: int, *, voters: int = SPEAKERS, lines: int = 12) -> Register:

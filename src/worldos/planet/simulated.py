@@ -6,6 +6,7 @@ Where the model is arithmetic, this is running: what both say of one site must a
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 from typing import Final
 
 import msgspec
@@ -14,9 +15,13 @@ from worldos.kernel.effects import Effect, Send
 from worldos.kernel.events import Event
 from worldos.model import wire
 from worldos.model.limits import SECOND
+from worldos.sim.founding import Founding
 from worldos.sim.machine import Machine
+from worldos.sim.realm_progress import why_no_tree
+from worldos.sim.tree import even_tree
 from worldos.sim.world import World
 
+FOUND_S: Final = 120
 SETTLE_S: Final = 45  # all linked, all told, and one full list of each
 CAUSE: Final = {
     "Ping": "probes",
@@ -55,6 +60,20 @@ class Count(msgspec.Struct, kw_only=True):
         """Begin anew."""
         self.messages.clear()
         self.payload.clear()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """An even tree: so many sites of so many nodes, ``fan`` of them under a realm, in so many levels."""
+
+    sites: int
+    size: int
+    fan: int
+    levels: int
+
+    @property
+    def nodes(self) -> int:
+        """Return how many nodes there are in all."""
+        return self.sites * self.size
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +118,23 @@ def watch_return(nodes: int, seconds: int, *, seed: int = 1) -> Observed:
         messages={k: (v - idle.messages.get(k, 0.0)) * seconds for k, v in seen.messages.items()},
         payload={k: (v - idle.payload.get(k, 0.0)) * seconds for k, v in seen.payload.items()},
     )
+
+
+def watch_tree(plan: Plan, seconds: int, *, seed: int = 1) -> Observed:
+    """Run sites under a tree of realms, founded and joined by people, until it is one tree and at rest; then count."""
+    tree = even_tree(plan.sites, plan.size, plan.fan, plan.levels, Random(seed))
+    world = World(seed, tree.sites, with_realms=True, drift=False)
+    world.run_until(world.now_ns + 3 * SECOND)
+    founding = Founding(world, tree)
+    end_ns = world.now_ns + FOUND_S * SECOND
+    while not founding.done or why_no_tree(world, tree):
+        world.run_until(world.now_ns + SECOND // 10)
+        assert world.now_ns < end_ns, "the realms do not come about"
+    world.run_until(world.now_ns + SETTLE_S * SECOND)
+    count = Count()
+    world.watchers.append(count)
+    world.run_until(world.now_ns + seconds * SECOND)
+    return _observed(count, plan.nodes, seconds)
 
 
 def _change(world: World, machine: Machine, percent: int, every_s: int) -> None:

@@ -25,7 +25,7 @@ from worldos.fabric.limits import PROBE_NS
 from worldos.kernel.gossip import TELLINGS_PER_DOUBLING
 from worldos.kernel.membership import GONE_PERIOD_NS, SYNC_PERIOD_NS
 from worldos.model.limits import KEYLOG_COMPARE_NS, OFFER_PERIOD_MIN_NS, OFFER_REFRESH_NS, PROBE_PERIOD_NS, SECOND
-from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_PING_BYTES, Sizes
+from worldos.planet.sizes import ACK_FRAME_BYTES, AROUND_BYTES, LINK_ASKED_BYTES, Sizes
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def site_traffic(nodes: Floats, sizes: Sizes, *, load: Load = IDLE, pace: Pace |
     _oneway(traffic, "key log", some / pace.compare_s, sizes.have)
     asked = others / pace.link_s
     traffic.messages["links"] = traffic.payload["links"] = np.zeros_like(nodes)
-    traffic.wire["links"] = asked * (2 * LINK_PING_BYTES)  # my question and my answer to the other end's
+    traffic.wire["links"] = asked * LINK_ASKED_BYTES  # my question, and my answer to the other end's
     _losses(traffic, load.crashes, nodes, sizes)
     return traffic
 

@@ -21,13 +21,20 @@ TLS_RECORD_BYTES: Final = 22  # RFC 8446: header 5, content type 1, AES-GCM tag 
 TCP_IP_BYTES: Final = 52  # IPv4 20, TCP 20, time stamps 12
 AROUND_BYTES: Final = frame.HEADER_BYTES + TLS_RECORD_BYTES + TCP_IP_BYTES
 LINK_PING_BYTES: Final = AROUND_BYTES + 16  # fabric/link.py: the moment and the highest number sent ride along
-ACK_FRAME_BYTES: Final = AROUND_BYTES  # an acknowledgement that found nothing to ride on
+LINK_ASKED_BYTES: Final = (
+    2 * LINK_PING_BYTES + TCP_IP_BYTES
+)  # asked and answered, and TCP's acknowledgement of the answer
+ACK_FRAME_BYTES: Final = (
+    AROUND_BYTES + TCP_IP_BYTES
+)  # an acknowledgement that found nothing to ride on, and TCP's of it
 NUMBER_OF_A_PING: Final = (1 << 28) + 100_000  # a few hours into the first life
 SOME: Final = 9
+LEVEL: Final = 2  # paths and lineages differ by some bytes a level
+CONTACTS_OF_A_CENTER: Final = 1 + 5 + said.HEIRS + said.JOINED_BY
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """Payload bytes of each kind; ``rumor``, ``suspicion``, ``address``, ``seat``: what one more of them adds."""
+    """Payload bytes of each kind; ``rumor``, ``suspicion``, ``address``, ``seat`` (a contact), ``line``: what one more adds."""
 
     ping: int
     ack: int
@@ -39,14 +46,16 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     peers: int
     heartbeat: int
     heartbeat_answer: int
-    center_told: tuple[int, ...]  # by level of the realm
-    register: tuple[int, ...]  # by level of the realm that registers
-    registered: tuple[int, ...]
+    center: int  # without contacts
+    register: int  # without contacts and lines
+    seat: int
+    line: int
     summary_told: int
     bid_ask: int
     bid_answer: int
     guest_told: int
-    seat: int  # what one more contact adds: a council of three is smaller than one of five
+    lines: int  # of a usual summary
+    joined_by: int  # contacts of a parent that its child remembers
 
 
 def on_wire(payload_bytes: float) -> float:
@@ -62,9 +71,9 @@ def sizes(*, simulated: bool = False) -> Sizes:
     doubt = Rumor(node=peer, status=Status.SUSPECT, incarnation=first_incarnation(1), boot=1, accusers=(me,))
     ping = Ping(number=NUMBER_OF_A_PING, target=peer)
     addresses = ("10.0.0.7:1",) if simulated else said.ADDRESSES
+    young = {"index": 200, "term": 2} if simulated else {}
     offer = said.offer(me, 2 if simulated else len(said.RESOURCES), addresses=addresses)
     one = _bytes(wire.PeersTold(peers=((me, addresses),)))
-    below = range(len(said.NAMES) - 1)
     return Sizes(
         ping=_bytes(ping),
         ack=_bytes(Ack(number=NUMBER_OF_A_PING)),
@@ -74,17 +83,23 @@ def sizes(*, simulated: bool = False) -> Sizes:
         offer=_bytes(wire.OfferTold(offer=offer)),
         address=_bytes(wire.PeersTold(peers=((me, addresses), (peer, addresses)))) - one,
         peers=one,
-        heartbeat=_bytes(said.heartbeat()),
-        heartbeat_answer=_bytes(said.heartbeat_answer()),
-        center_told=tuple(_bytes(said.center_told(level)) for level in range(len(said.NAMES))),
-        register=tuple(_bytes(said.register(level)) for level in below),
-        registered=tuple(_bytes(said.registered(level)) for level in below),
+        heartbeat=_bytes(said.heartbeat(**young)),
+        heartbeat_answer=_bytes(said.heartbeat_answer(**young)),
+        center=_bytes(said.center_told(LEVEL)) - CONTACTS_OF_A_CENTER * _seat(simulated=False),
+        register=_bytes(said.register(LEVEL, lines=0)) - said.SPEAKERS * _seat(simulated=False),
+        seat=_seat(simulated=simulated),
+        line=(_bytes(said.summary_told(SOME)) - _bytes(said.summary_told(0))) // SOME,
         summary_told=_bytes(said.summary_told()),
         bid_ask=_bytes(said.bid_ask()),
         bid_answer=_bytes(said.bid_answer()),
         guest_told=_bytes(said.guest_told()),
-        seat=_bytes(said.center_told(1, voters=5)) - _bytes(said.center_told(1, voters=4)),
+        lines=4 if simulated else 12,
+        joined_by=1 if simulated else said.JOINED_BY,
     )
+
+
+def _seat(*, simulated: bool) -> int:
+    return len(msgspec.msgpack.encode(said.contact(3, simulated=simulated)))
 
 
 def _bytes(message: wire.PeerMessage) -> int:

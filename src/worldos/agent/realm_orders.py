@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from worldos.agent import clock
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from worldos.model.parentage import Parent
 
 TICKET_LIFE_S = 600
-GOOD_BYE_S = 3.0  # a parent that cannot be told is left all the same
 
 
 class RealmOrders:
@@ -151,9 +149,6 @@ class RealmOrders:
             where = realm[:64] or ("one realm alone" if names else "any realm")
             raise BadRequest(f"{child.name} is not below {where}", hint=hint)
         parent = parents[0]
-        with suppress(Refused, TimeoutError):  # it may be gone, which is why one leaves
-            async with asyncio.timeout(GOOD_BYE_S):
-                await charters.let_child_go(parent.realm, child.realm)
         await charters.leave_parent(child.realm, parent.realm)
         return {"child": child.name, "left": parent.name, "realm": parent.realm}
 

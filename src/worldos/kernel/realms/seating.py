@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from worldos.kernel.charter import ChildLeft, encode_command
 from worldos.kernel.council import Sitter
 from worldos.kernel.effects import Effect, Notice, Send, Unseat
 from worldos.kernel.fitness import fitness
@@ -19,6 +20,7 @@ from worldos.model.realm import (
     CenterTold,
     Epoch,
     Level,
+    ProposeAsk,
     RaftSaid,
     RealmId,
 )
@@ -77,13 +79,26 @@ def reign_by(table: Table, now_ns: int, seat: Seat, epoch: Epoch, house: House) 
 
 def _charter_changed(table: Table, now_ns: int, seat: Seat, house: House) -> list[Effect]:
     reign = table.reigns.get(seat.realm)
-    if reign is not None:  # children first: who is none any more has no reason to be linked
+    effects: list[Effect] = []
+    if reign is not None:  # before links are cut: who is no child and no parent any more has no reason to be linked
         for child in sorted(reign.children.children.keys() - seat.charter.children.keys()):
             reign.children.leave(child)
-    effects = links.rewelcome(table, now_ns, house)
+        effects += _good_bye(reign, seat, house)
+    effects += links.rewelcome(table, now_ns, house)
     if reign is not None:
         effects += reigns.rebuild(table, now_ns, reign, house)
         table.soon(now_ns)
+    return effects
+
+
+def _good_bye(reign: Reign, seat: Seat, house: House) -> list[Effect]:
+    """Tell parents that the charter has left; nobody waits for an answer, and one that is out of reach learns it by silence."""
+    effects: list[Effect] = []
+    for realm in sorted(reign.superiors.parents.keys() - seat.charter.parents.keys()):
+        center = reign.superiors.parents[realm].center
+        if center is not None and house.is_linked(center.primary.node):
+            command = encode_command(ChildLeft(realm=seat.realm))
+            effects.append(Send(node=center.primary.node, message=ProposeAsk(realm=realm, number=0, command=command)))
     return effects
 
 

@@ -194,6 +194,13 @@ def test_seats_are_some_and_each_node_has_one() -> None:
     assert acme.contact_of(NodeId("c")) is None
 
 
+def test_a_realm_is_of_those_who_began_it_whoever_sits_later() -> None:
+    acme = Charter(realm=RealmId("new"), name="", level=Level.GROUP)
+    a, b = contact("a"), msgspec.structs.replace(contact("b"), site=RealmId("another"))
+    say(acme, Seated(contacts=(a,)), Seated(contacts=(b, a)), Seated(contacts=(b,)))
+    assert acme.owner == a.site
+
+
 def test_policies_are_words_and_lending_has_two_ways() -> None:
     acme = charter()
     assert acme.lend == "own"

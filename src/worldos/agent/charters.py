@@ -98,13 +98,13 @@ class Charters:
         await self._propose(realm, Named(name=name, level=level))
 
     def own_top(self) -> RealmId:
-        """Return the topmost realm that is led from this account: what one means by "my realm"."""
+        """Return the topmost realm that was begun on this account, whoever leads it now: what one means by "my realm"."""
         realms = self._agent.node.realms
         known = realms.centers.known
         top, seen = realms.site, {realms.site}
         while (center := known.get(top)) is not None:
             above = [known[parent.realm] for parent in center.parents if parent.realm in known]
-            ours = [each.realm for each in above if each.primary.site == realms.site and each.realm not in seen]
+            ours = [each.realm for each in above if each.owner == realms.site and each.realm not in seen]
             if len(ours) != 1:
                 break
             top = ours[0]

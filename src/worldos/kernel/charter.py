@@ -37,6 +37,7 @@ from worldos.model.realm import (
     Number,
     ParentRecord,
     Realm,
+    RealmId,
     Text,
     rank,
 )
@@ -188,6 +189,7 @@ def merge(one: Allotment, other: Allotment) -> Allotment:
 class Charter(msgspec.Struct, kw_only=True):
     """One realm's charter. ``lineages`` has for each parent the realms from the topmost to it, as far as was told.
 
+    ``owner`` is the site on which the realm was begun: whoever leads it, its people call it theirs.
     ``allotments`` are by spender, then by thing.
     """
 
@@ -200,6 +202,7 @@ class Charter(msgspec.Struct, kw_only=True):
     lineages: Annotated[dict[Realm, Lineage], msgspec.Meta(max_length=PARENTS_MAX)] = {}
     children: Annotated[dict[Realm, ChildRecord], msgspec.Meta(max_length=CHARTER_CHILDREN_MAX)] = {}
     seats: Contacts = ()
+    owner: Annotated[RealmId, msgspec.Meta(max_length=64)] = RealmId("")
     policy: Annotated[dict[Text, Value], msgspec.Meta(max_length=CHARTER_POLICIES_MAX)] = {}
     allotments: Annotated[
         dict[Realm, Annotated[dict[Text, Allotment], msgspec.Meta(max_length=CHARTER_ALLOTMENTS_MAX)]],
@@ -282,6 +285,7 @@ class Charter(msgspec.Struct, kw_only=True):
         if len(nodes) != len(said.contacts):
             return "each node has one seat"
         self.seats = said.contacts
+        self.owner = self.owner or said.contacts[0].site  # the first council is its founder
         return ""
 
     def _add_parent(self, said: ParentAdded) -> str:

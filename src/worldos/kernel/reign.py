@@ -47,6 +47,7 @@ def center_by(charter: Charter, me: Contact, epoch: Epoch, old: Center | None) -
         heirs=old.heirs if old is not None else (),
         parents=tuple(charter.parents[realm] for realm in sorted(charter.parents)),
         lend=charter.lend,
+        owner=charter.owner,
     )
 
 

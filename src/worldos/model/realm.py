@@ -92,6 +92,7 @@ class Center(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``heirs`` are contacts of member realms that may keep the realm together where its council cannot be reached, in order.
     ``parents`` are its allowed superiors, told to its own members so that whoever stands in knows them; ``load_permille``
     is how busy the primary is; ``lend`` says to whom its nodes lend: ``own`` account or ``kin`` of the realms above.
+    ``owner`` is the site on which it was begun.
     """
 
     realm: Realm
@@ -106,6 +107,7 @@ class Center(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parents: Annotated[tuple[ParentRecord, ...], msgspec.Meta(max_length=PARENTS_MAX)] = ()
     load_permille: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     lend: Text = "own"
+    owner: Parent = RealmId("")
 
 
 # -- what they say ---------------------------------------------------------------------------------------------------------

@@ -179,10 +179,10 @@ def test_a_primary_that_slept_does_nothing_when_it_wakes(sleep_ns: int) -> None:
         if "a" in pump.primaries:
             assert pump.primaries["a"] == 1
             assert not any(pump.seats[NodeId(n)].is_primary(pump.now_ns) for n in "bc")
-        pump.propose(1000 + len(pump.held), PolicySet(key="stale", value="1"), at="a")
+        pump.propose(1000 + len(pump.held), PolicySet(key="total.stale", value="1"), at="a")
     pump.run(3 * SECOND)
     pump.check()
-    assert pump.primary().charter.policy.get("stale") is None or pump.primary().me == "a"
+    assert pump.primary().charter.policy.get("total.stale") is None or pump.primary().me == "a"
     if sleep_ns > SECOND:
         assert pump.primary().me != "a"
         assert set(pump.answers.values()) == {NOT_PRIMARY}
@@ -296,7 +296,7 @@ def test_proposals_are_answered_while_the_council_changes() -> None:
     pump.run(100 * MS)
     pump.members = list("abcdefg")
     for number in range(200):
-        pump.propose(number, PolicySet(key=f"k{number % 50}", value=str(number)))
+        pump.propose(number, PolicySet(key=f"total.k{number % 50}", value=str(number)))
         pump.run(100 * MS)
     pump.run(SECOND)
     assert pump.answers == dict.fromkeys(range(200), "")
@@ -327,7 +327,7 @@ def test_the_log_is_compacted_and_a_newcomer_and_a_restart_get_the_charter(monke
     pump = Pump()
     pump.run(100 * MS)
     for number in range(50):
-        pump.propose(number, PolicySet(key=f"k{number}", value="1"))
+        pump.propose(number, PolicySet(key=f"total.k{number}", value="1"))
         pump.run(5 * MS)
     assert pump.disks[NodeId("a")].snapshot is not None
     assert len(pump.primary().raft.log.entries) < 30
@@ -501,7 +501,7 @@ def test_whatever_is_cut_stopped_or_killed_one_acts_at_most_and_in_the_end_all_a
             case 5 if pump.down:
                 pump.restart(min(pump.down))
         for node in sorted(pump.primaries.keys() - pump.stopped - pump.down):
-            pump.propose(sent, PolicySet(key="n", value=str(sent)), at=node)
+            pump.propose(sent, PolicySet(key="total.n", value=str(sent)), at=node)
             sent += 1
         for _ in range(dice.below(30)):
             pump.run(100 * MS)

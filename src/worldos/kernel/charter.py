@@ -349,6 +349,8 @@ class Charter(msgspec.Struct, kw_only=True):
     def _set(self, said: PolicySet) -> str:
         if not _KEY.fullmatch(said.key):
             return "a policy is called by a word of a to z, 0 to 9, - and ."
+        if said.key != LEND and not said.key.startswith(TOTAL):
+            return f"there is no policy {said.key}: there are {LEND}, and {TOTAL}WHAT"
         if said.key == LEND and said.value not in ("", *LEND_VALUES):
             return f"{LEND} is one of: {', '.join(LEND_VALUES)}"
         if said.key.startswith(TOTAL):

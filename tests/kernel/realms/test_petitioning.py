@@ -32,7 +32,7 @@ def asked(village: Village, peer: str, realm: RealmId, command: bytes) -> str:
 
 
 def test_a_member_may_change_the_charter_of_its_site_through_the_primary(village: Village) -> None:
-    assert village.propose("home1", village.site("home1"), PolicySet(key="motto", value="x")) == ""
+    assert village.propose("home1", village.site("home1"), PolicySet(key="total.credit", value="7")) == ""
 
 
 def test_who_has_no_seat_may_only_take_its_own_realm_out(village: Village) -> None:

@@ -24,7 +24,8 @@ from typing import Any, cast
 import msgspec
 import uvloop
 
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.errors import WorldError
 from worldos.fabric.channel import Channel
 from worldos.fabric.host import Fabric, Identity

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from worldos.agent.records import SECTOR_BYTES
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.errors import DiskFull, WorldError
 from worldos.kernel.stored import Recovered, Stored
 from worldos.model.raft import Config, Entry, Snapshot, Vote
@@ -125,16 +126,6 @@ def test_what_was_done_is_there_in_the_next_life(tmp_path: Path) -> None:
     assert state(opened(tmp_path)) == states[-1]
 
 
-def test_what_is_put_in_one_turn_of_the_loop_is_done_in_one_word(tmp_path: Path) -> None:
-    seat = Seat(tmp_path)
-    for number in range(1, 101):
-        seat.put(number, entry(number))
-    seat.sync(100)
-    assert len(seat.done) <= 2
-    seat.end()
-    assert [each.index for each in opened(tmp_path).entries] == list(range(1, 101))
-
-
 def test_a_snapshot_stands_for_the_log_up_to_it_and_the_old_file_goes(tmp_path: Path) -> None:
     seat = Seat(tmp_path)
     seat.put(1, *(entry(index) for index in range(1, 50)), vote=Vote(term=1, voted="me"))
@@ -150,35 +141,6 @@ def test_a_snapshot_stands_for_the_log_up_to_it_and_the_old_file_goes(tmp_path: 
     assert found.snapshot == snapshot
     assert found.vote == Vote(term=1, voted="me")
     assert [each.index for each in found.entries] == list(range(41, 51))
-
-
-def test_the_logs_of_many_realms_share_one_writer(tmp_path: Path) -> None:
-    loop = asyncio.new_event_loop()
-    writer = WalWriter(loop)
-    done: dict[int, int] = {}
-    walls = [
-        Wal(
-            tmp_path / str(realm),
-            tmp_path / f"{realm}.witness",
-            writer,
-            done=lambda number, realm=realm: done.__setitem__(realm, number),
-            failed=pytest.fail,
-        )
-        for realm in range(5)
-    ]
-
-    async def write() -> None:
-        for number in range(1, 11):
-            for wal in walls:
-                wal.append(number, None, (entry(number),), None)
-            await asyncio.sleep(0)
-        async with asyncio.timeout(WAIT_S):
-            while set(done.items()) != {(realm, 10) for realm in range(5)}:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-
-    loop.run_until_complete(write())
-    writer.close()
-    loop.close()
 
 
 def test_a_log_cut_at_any_byte_gives_a_first_part_of_it_and_names_what_is_gone(memory: Path) -> None:
@@ -338,7 +300,8 @@ LIFE = """
 import asyncio, os, sys
 from pathlib import Path
 from worldos.agent.records import SECTOR_BYTES
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.model.raft import Config, Entry, Snapshot, Vote
 
 async def main(place):

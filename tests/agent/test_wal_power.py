@@ -20,7 +20,8 @@ from tests.agent.test_wal import ME, Seat, entry, state
 
 from worldos.agent import wal as wals
 from worldos.agent.records import SECTOR_BYTES
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.kernel.stored import Stored
 from worldos.model.raft import Snapshot, Vote
 

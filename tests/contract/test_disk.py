@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.kernel.stored import Recovered
 from worldos.model.raft import Config, Entry, Snapshot, Vote
 from worldos.ports import Disk

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from worldos.agent.home import make_folder
-from worldos.agent.wal import Wal, WalWriter
+from worldos.agent.wal import Wal
+from worldos.agent.wal_writer import WalWriter
 from worldos.errors import WorldError
 from worldos.kernel.effects import Persist
 from worldos.kernel.stored import Recovered

@@ -1,8 +1,7 @@
 """The write-ahead log of a council seat: nothing is said to be kept that a power cut could still take.
 
 A folder a realm, and in it one live file, ``<first round>.wal`` of records (see ``records``). The first record is the *whole*
-state (vote, snapshot, log); each one after it is a *round*: all that was appended since the round before. One thread an agent
-writes the rounds of all realms, one ``fdatasync`` a realm and round, and tells the event loop once for all that is done. A
+state (vote, snapshot, log); each one after it is a *round*: all that was appended since the round before (see ``wal_writer``). A
 snapshot, and each opening, begins a new file; the old one goes when the new one is on the disk, so half a change is none.
 
 The *witness* is 32 bytes outside of the folder: how far the log was once on the disk. A log behind its witness was cut, lost or
@@ -15,17 +14,15 @@ called once, nothing more is acknowledged, and the seat stops; the next opening 
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import mmap
 import os
-import queue
 import shutil
 import struct
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,6 +31,9 @@ from worldos.agent.records import BORDER_BYTES, Record, frame, scan
 from worldos.errors import DiskFull, NotAllowed, WorldError
 from worldos.kernel.stored import Recovered, Stored
 from worldos.model.raft import Entry, Snapshot, Vote
+
+if TYPE_CHECKING:
+    from worldos.agent.wal_writer import WalWriter
 
 AHEAD_BYTES = 256 * 1024  # room zeroed ahead: a sync of bytes inside a file costs 3/4 of one that makes it longer
 ERASE_WAIT_S = 10.0
@@ -246,120 +246,6 @@ class Wal:
             life=max(last_life, witnessed[1]) + 1,
         )
         return recovered, stored
-
-
-class WalWriter:
-    """The thread that writes the logs of all realms of an agent, in rounds."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting: list[_Job] = []  # of this turn of the loop
-        self._done: dict[Wal, int] = {}
-        self._failed: list[tuple[Wal, WorldError]] = []
-        self._told = False
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
-        self._thread.start()
-
-    def put(self, wal: Wal, number: int, body: bytes, *, whole: bool) -> None:
-        """Queue an append; those of one turn of the loop go together."""
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        self._waiting.append(_Job(wal, number, body, whole=whole))
-
-    def forget(self, wal: Wal, *, erase: bool) -> threading.Event:
-        """Close a log after all that was put for it; return what is set when that is done."""
-        self._flush()
-        job = _Job(wal, 0, None, whole=erase)
-        self._queue.put(job)
-        return job.ended
-
-    def close(self) -> None:
-        """Write what is queued, and end."""
-        self._flush()
-        self._queue.put(None)
-        self._thread.join()
-
-    def _flush(self) -> None:
-        for job in self._waiting:
-            self._queue.put(job)
-        self._waiting = []
-
-    def _run(self) -> None:
-        while True:
-            jobs = [self._queue.get()]
-            while not self._queue.empty():
-                jobs.append(self._queue.get_nowait())
-            going_on = jobs[-1] is not None
-            self._write_all([job for job in jobs if job is not None])
-            if not going_on:
-                return
-
-    def _write_all(self, jobs: list[_Job]) -> None:
-        by_wal: dict[Wal, list[_Job]] = {}
-        for job in jobs:
-            by_wal.setdefault(job.wal, []).append(job)
-        for wal, mine in by_wal.items():
-            self._write_one(wal, [job for job in mine if job.body is not None])
-            for job in mine:
-                if job.body is None:
-                    wal.release(erase=job.whole)
-                    job.ended.set()
-
-    def _write_one(self, wal: Wal, jobs: list[_Job]) -> None:
-        if not jobs:
-            return
-        begins = max((at for at, job in enumerate(jobs) if job.whole), default=-1)
-        bodies = [job.body for job in jobs[max(0, begins) :] if job.body is not None]
-        try:
-            sure = wal.write_round(bodies, whole=begins >= 0)
-        except OSError as error:
-            why = DiskFull(f"{wal.folder} cannot be written: {os.strerror(error.errno or errno.EIO)}")
-            self._report(wal, 0, why)
-        except DiskFull as error:
-            self._report(wal, 0, error)
-        else:
-            number = max(job.number for job in jobs)
-            if sure and number:
-                self._report(wal, number, None)
-
-    def _report(self, wal: Wal, number: int, error: WorldError | None) -> None:
-        with self._lock:
-            if error is not None:
-                self._failed.append((wal, error))
-            else:
-                self._done[wal] = number
-            told, self._told = self._told, True
-        if not told:
-            try:
-                self._loop.call_soon_threadsafe(self._tell)
-            except RuntimeError:  # the loop is closed: nobody is left to be told
-                return
-
-    def _tell(self) -> None:
-        with self._lock:
-            done, self._done = self._done, {}
-            failed, self._failed = self._failed, []
-            self._told = False
-        for wal, number in done.items():
-            wal.done(number)
-        for wal, error in failed:
-            wal.failed(error)
-
-
-class _Job:
-    """An append on its way to the disk; without a body: close the log, and erase it if ``whole``."""
-
-    __slots__ = ("body", "ended", "number", "wal", "whole")
-
-    def __init__(self, wal: Wal, number: int, body: bytes | None, *, whole: bool) -> None:
-        self.wal = wal
-        self.number = number
-        self.body = body
-        self.whole = whole
-        if body is None:
-            self.ended = threading.Event()
 
 
 def _joined(bodies: list[bytes]) -> bytes:

@@ -212,7 +212,7 @@ class Fabric:
             if len(self._kin) >= KIN_MAX:
                 raise NotAllowed(f"more than {KIN_MAX} nodes of other accounts")
             self._kin[node] = root_der
-            self._believe()
+            self._credentials.add(root_der)
         self.connect(node, addresses)
 
     def part(self, node: NodeId, reason: str) -> None:

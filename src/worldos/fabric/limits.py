@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from worldos.model import limits
+
 MS: Final = 1_000_000
 SECOND: Final = 1_000 * MS
 KIB: Final = 1024
@@ -67,8 +69,8 @@ DIAL_RETRY_NS_MAX: Final = 5 * SECOND
 DIAL_STAGGER_NS: Final = 100 * MS  # between the addresses of one peer
 REFUSED_NS: Final = 1 * SECOND  # a refused dial and the loss of the last link this close together: it is gone
 ADDRESSES_PER_PEER_MAX: Final = 8
-PEERS_MAX: Final = 1280
-KIN_MAX: Final = 1024  # nodes of other accounts that may link
+KIN_MAX: Final = limits.KIN_MAX  # nodes of other accounts that may link
+PEERS_MAX: Final = KIN_MAX + limits.MEMBERS_MAX
 KIN_TICKS: Final = 4  # those with which nothing is under way are looked after every so many ticks
 
 # -- beacons ---------------------------------------------------------------------------------------
@@ -95,7 +97,6 @@ assert CHANNEL_PENDING_LOW_BYTES < CHANNEL_PENDING_HIGH_BYTES < CHANNEL_PENDING_
 assert ACK_EVERY_BYTES * 4 <= INFLIGHT_BYTES_MAX, "acknowledgements must come before the sender has to stop"
 assert ACK_DELAY_NS * 2 < UNACKED_ASK_NS, "a healthy peer that only listens must not be doubted"
 assert UNACKED_ASK_NS + DOUBT_NS + 2 * TICK_NS < 400 * MS, "a cut costs at most half a second, the relay included"
-assert PEERS_MAX - KIN_MAX >= 256, "those of other accounts never keep those of our own out"
 assert KIN_TICKS * TICK_NS <= PROBE_BUSY_NS
 assert DOUBT_NS < LINK_SILENT_NS_MAX < SESSION_SILENT_NS_MAX
 assert LEAF_RENEW_NS * 2 < LEAF_LIFE_NS

@@ -50,11 +50,14 @@ class Credentials:
             self.client = _context(ssl.PROTOCOL_TLS_CLIENT)
             self._anchors = frozenset()
             self._show()
-        fresh = b"".join(sorted(wanted - self._anchors))
-        if fresh:
-            self.server.load_verify_locations(cadata=fresh)
-            self.client.load_verify_locations(cadata=fresh)
-        self._anchors |= wanted
+        self.add(*sorted(wanted - self._anchors))
+
+    def add(self, *anchors: bytes) -> None:
+        """Believe these roots (DER) too."""
+        if anchors:
+            self.server.load_verify_locations(cadata=b"".join(anchors))
+            self.client.load_verify_locations(cadata=b"".join(anchors))
+            self._anchors |= frozenset(anchors)
 
     def _show(self) -> None:
         _load_leaf((self.server, self.client), *self._leaf)

@@ -17,17 +17,16 @@ from typing import Final
 import msgspec
 
 from worldos.model.limits import MS, SECOND
-from worldos.model.need import Need
 from worldos.model.realm import RealmId
-from worldos.model.resource import Kind
 from worldos.sim import pace
 from worldos.sim.checkers import Safety, Violation
 from worldos.sim.councils import all_primaries
 from worldos.sim.founding import Founding
 from worldos.sim.machine import Machine
-from worldos.sim.programs import Plan, Program
+from worldos.sim.programs import Program
 from worldos.sim.realm_checkers import RealmSafety
 from worldos.sim.realm_progress import can_be_filled, check_charters, why_no_tree
+from worldos.sim.realm_run import more_than_here, probe_for
 from worldos.sim.tree import Tree, even_tree
 from worldos.sim.world import World
 
@@ -170,15 +169,10 @@ class Planet:
         world = self.world
         for _ in range(probes):
             machine = machines[int(world.dice.random() * len(machines))]
-            need = Need(kind=Kind.CPU, amount=8000)
+            need = more_than_here(machine)
             helper = can_be_filled(world, machine, need)
             self.programs += 1
-            program = Program(
-                world,
-                machine,
-                self.programs,
-                Plan(needs=(need,), ttl_ns=5 * SECOND, calls=1, retries=3, service_ns=MS, rest_ns=MS),
-            )
+            program = Program(world, machine, self.programs, probe_for(need))
             program.begin()
             asked_ns = world.now_ns
             while world.now_ns < asked_ns + FILL_NS and not program.granted and not program.refusal:
@@ -189,6 +183,6 @@ class Planet:
                 self.figures.filled_ms.append((world.now_ns - asked_ns) // MS)
             elif helper is not None:
                 raise Violation(
-                    f"{machine.name} got no {need.amount} milli, and {helper.name} has it: {program.refusal or 'no answer'}"
+                    f"{machine.name} got no {need.amount >> 30} GB, and {helper.name} has it: {program.refusal or 'no answer'}"
                 )
             program.finish()

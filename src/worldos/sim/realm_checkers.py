@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worldos.kernel.effects import Effect, Send, Unseat
-from worldos.kernel.events import Event, PeerSaid
+from worldos.kernel.events import ClockTicked, Event, PeerSaid, PeerUnlinked, Persisted
 from worldos.kernel.raft.raft import Raft
 from worldos.model.ids import NodeId
 from worldos.model.limits import EPOCH_LEAP_MAX
@@ -39,6 +39,7 @@ from worldos.model.realm import (
     SummaryTold,
     rank,
 )
+from worldos.model.swim import Ack, Nack, Ping, PingRequest
 from worldos.model.wire import LeaseAsk, LeaseGranted, PeerMessage
 from worldos.sim.checkers import Violation
 from worldos.sim.councils import centers_of, reigns_of, seats_of
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
 
 NOTHING: Final = Epoch(0, provisional=True)
 STEPS_MAX: Final = 10_000  # of all machines, in one moment
+PINGS: Final = frozenset({Ping, Ack, PingRequest, Nack})
+COUNCIL: Final = frozenset({RaftSaid, Persisted, ClockTicked, PeerUnlinked})  # what a seat decides by
 CHANGES: Final = frozenset({RaftSaid, CenterTold, Register, Registered, GuestTold, SummaryTold, LeaseAsk})
+SAID: Final = CHANGES | {LeaseGranted}
 
 
 class RealmSafety:
@@ -74,21 +78,25 @@ class RealmSafety:
             self._moment_ns, self._steps = self.world.now_ns, 0
         elif self._steps > STEPS_MAX:
             raise Violation(f"{machine.name} spins: {STEPS_MAX} steps in one moment, the last a {type(event).__name__}")
+        kind: type = type(event)
         if type(event) is PeerSaid:
-            if type(event.message) in CHANGES:
+            kind = type(event.message)
+            if kind in CHANGES:
                 self._hear(machine, event.message)
             if type(event.message) is LeaseAsk:
                 self._asked(machine, event.message, effects)
         for effect in effects:
-            if type(effect) is Send:
+            if type(effect) is Send and type(effect.message) in SAID:
                 self._said(machine, effect.node, effect.message)
             elif type(effect) is Unseat:  # a seat that is given to it later begins anew
                 self._looked.pop((machine.id, machine.boot, effect.realm), None)
-        if seats_of(machine):
-            self._councils(machine)
-        reigns = reigns_of(machine)
-        if reigns:
-            self._reigns(machine)
+        if kind not in PINGS:
+            assert machine.node is not None
+            realms = machine.node.realms
+            if realms.seats and kind in COUNCIL:
+                self._councils(machine)
+            if realms.reigns:
+                self._reigns(machine)
 
     # -- councils -----------------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,6 @@ def _has_free(machine: Machine, need: Need) -> bool:
     assert machine.node is not None
     table: Leases = machine.node.leases
     return not table.drained and any(
-        resource.endswith("cpu/0") and capacity - table.lent.get(resource, 0) >= need.amount
+        resource.endswith(f"{need.kind.lower()}/0") and capacity - table.lent.get(resource, 0) >= need.amount
         for resource, capacity in table.capacity.items()
     )

@@ -32,7 +32,7 @@ from worldos.sim.realm_faults import RealmFaults, machines_under
 from worldos.sim.realm_progress import can_be_filled, check_charters, why_no_tree
 from worldos.sim.run import PROGRAMS_AT_ONCE, Outcome, story
 from worldos.sim.tree import Tree, tree_by_chance
-from worldos.sim.world import World
+from worldos.sim.world import SIZES, World
 
 FOUND_NS: Final = 60 * SECOND
 HEAL_NS: Final = 30 * SECOND  # as in run.py
@@ -43,6 +43,7 @@ REST_NS: Final = 13 * SECOND
 LOOK_NS: Final = 100 * MS
 PROGRAMS_EVERY_NS: Final = 6 * SECOND  # on each machine
 PROBES: Final = 6
+MOST_BYTES: Final = max(memory for _, memory in SIZES)  # the largest machines have so much
 
 
 class RealmSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +90,8 @@ class RealmRun:
         faults.stop()
         healed_ns = world.now_ns + HEAL_NS
         self._until_one_tree("healed", HEAL_NS)
-        world.run_until(healed_ns)
+        self._until_well(healed_ns)
         check_calls(world, self.programs)
-        check_answers(self.programs)
-        check_well(world)
         self._island(faults)
         self._probe()
         world.run_until(world.now_ns + REST_NS)
@@ -122,6 +121,19 @@ class RealmRun:
             world.run_until(world.now_ns + LOOK_NS)
         self.took_ms[phase] = (world.now_ns - began_ns) // MS
 
+    def _until_well(self, end_ns: int) -> None:
+        """Let every program have its answers, and every site be well."""
+        while True:
+            try:
+                check_answers(self.programs)
+                check_well(self.world)
+            except Violation:
+                if self.world.now_ns >= end_ns:
+                    raise
+                self.world.run_until(self.world.now_ns + SECOND)
+            else:
+                return
+
     def _island(self, faults: RealmFaults) -> None:
         """Cut some sites off; both sides go on."""
         world = self.world
@@ -147,28 +159,26 @@ class RealmRun:
         return [machine.number for site in sites for machine in site.machines]
 
     def _probe(self) -> None:
-        """Let some programs ask, each for what its own machine has not; who can be helped is helped in bounded time."""
+        """Let some programs ask for what their sites have not; who can be helped is helped in bounded time."""
         world = self.world
         for _ in range(PROBES):
             machine = world.machines[int(world.dice.random() * len(world.machines))]
             if not machine.running:
                 continue
-            need = Need(kind=Kind.CPU, amount=(1000, 4000, 8000)[int(world.dice.random() * 3)])
+            need = more_than_here(machine)
             helper = can_be_filled(world, machine, need)
-            program = self._begin(
-                machine, Plan(needs=(need,), ttl_ns=5 * SECOND, calls=1, retries=3, service_ns=MS, rest_ns=MS)
-            )
+            probe = self._begin(machine, probe_for(need))
             asked_ns = world.now_ns
-            while world.now_ns < asked_ns + FILL_NS and not program.granted and not program.refusal:
-                world.run_until(world.now_ns + LOOK_NS)
-            if helper is not None and not program.granted:
-                said = program.refusal or "no answer"
-                raise Violation(f"{machine.name} got no {need.amount} milli, and {helper.name} has it: {said}")
-            if program.granted:
+            while world.now_ns < asked_ns + FILL_NS and not probe.granted and not probe.refusal:
+                world.run_until(world.now_ns + 10 * MS)
+            if helper is not None and not probe.granted:
+                said = probe.refusal or "no answer"
+                raise Violation(f"{machine.name} got no {need.amount >> 30} GB, and {helper.name} has it: {said}")
+            if probe.granted:
                 self.filled_ms.append((world.now_ns - asked_ns) // MS)
             world.run_until(world.now_ns + SECOND)
-            if not program.over:
-                raise Violation(f"{program} does not end though all is well")
+            if not probe.over:
+                raise Violation(f"{probe} does not end though all is well")
 
     # -- programs ---------------------------------------------------------------------------------------------------------
 
@@ -192,6 +202,17 @@ class RealmRun:
         self.safety.programs.append(program)
         program.begin()
         return program
+
+
+def more_than_here(machine: Machine) -> Need:
+    """Return a need for more memory than any machine of a site has, if there is any such anywhere."""
+    most = max(mate.size[1] for mate in machine.site.machines)
+    return Need(kind=Kind.MEMORY, amount=min(most + (1 << 30), MOST_BYTES))
+
+
+def probe_for(need: Need) -> Plan:
+    """Return the plan of a program that asks for this, calls once, and ends."""
+    return Plan(needs=(need,), ttl_ns=5 * SECOND, calls=1, retries=3, service_ns=MS, rest_ns=MS)
 
 
 def run_realm_seed(seed: int, settings: RealmSettings) -> RealmOutcome:

@@ -257,6 +257,28 @@ def test_a_laptop_that_moves_from_the_office_to_home_has_its_center_within_five_
         assert site.superiors.switches == 2
 
 
+def test_a_laptop_whose_links_die_as_it_moves_waits_less_and_one_whose_line_only_broke_stays() -> None:
+    site = Site(a_parent("home"), a_parent("office"))
+    site.ways("home", 30_000)
+    site.ways("office", 300)
+    site.run(20)
+    site.ways("office", 0)
+    site.ways("home", 0)
+    moved_ns = site.now_ns
+    site.ways("office", 30_000)
+    site.ways("home", 300)
+    site.run(3)
+    assert site.superiors.superior() == (HOME, "home1")
+    assert site.switched[-1][0] - moved_ns <= 2 * SECOND
+    site.run(200)
+    for _ in range(20):
+        site.ways("home", 0)
+        site.ways("home", 300)
+        site.run(2)
+    assert site.superiors.superior() == (HOME, "home1")
+    assert len(site.switched) == 2
+
+
 def test_jitter_for_an_hour_changes_nothing() -> None:
     for seed, (home_us, office_us) in enumerate([(20_000, 20_000), (24_000, 20_000), (300, 300), (3000, 2000)]):
         site = Site(a_parent("home"), a_parent("office"))

@@ -50,7 +50,8 @@ class Asking(msgspec.Struct, kw_only=True):
 class Superiors(msgspec.Struct, kw_only=True):
     """The parents of one realm. ``seen`` is the newest epoch of this realm itself that a parent told of.
 
-    ``said`` is the last registration that was sent, ``told`` the last summary. ``due_ns``: ``tick`` is not due before this.
+    ``said`` is the last registration that was sent, ``told`` the last summary. ``cut_ns``: when the link to the superior was lost
+    last. ``due_ns``: ``tick`` is not due before this.
     """
 
     node: NodeId
@@ -67,6 +68,7 @@ class Superiors(msgspec.Struct, kw_only=True):
     said_ns: int = 0
     told_ns: int = 0
     seen: Epoch = Epoch()
+    cut_ns: int = -limits.NEVER_NS
     due_ns: int = 0
 
     # -- what is known --------------------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ class Superiors(msgspec.Struct, kw_only=True):
             self.asking.deadline_ns = self.due_ns = now_ns
         center = self.center()
         if center is not None and center.primary.node == node:
-            self.renew_ns = self.due_ns = now_ns
+            self.renew_ns = self.due_ns = self.cut_ns = now_ns
 
     def path_measured(self, now_ns: int, node: NodeId, rtt_us: int) -> None:
         """The round trip to a node was measured."""
@@ -266,6 +268,10 @@ class Superiors(msgspec.Struct, kw_only=True):
     def _better(self, now_ns: int, active: Parent) -> Parent | None:
         """Return a parent that has been clearly better than the active one for long enough."""
         rtt_us = self._rtt_us(active)
+        is_moved = (
+            now_ns - self.cut_ns < limits.MOVED_WITHIN_NS
+        )  # other links, other ways: what was measured before is void
+        for_ns = limits.MOVED_FOR_NS if is_moved else limits.BETTER_FOR_NS
         chosen: list[Parent] = []
         for parent in self.parents.values():
             other_us = self._rtt_us(parent)
@@ -278,7 +284,7 @@ class Superiors(msgspec.Struct, kw_only=True):
                 parent.better_since_ns = limits.NEVER_NS
                 continue
             parent.better_since_ns = min(parent.better_since_ns, now_ns)
-            if now_ns - parent.better_since_ns >= limits.BETTER_FOR_NS and now_ns >= parent.left_until_ns:
+            if now_ns - parent.better_since_ns >= for_ns and now_ns >= parent.left_until_ns:
                 chosen.append(parent)
         ranked = self._ranked(now_ns, chosen)
         return ranked[0] if ranked else None

@@ -84,6 +84,8 @@ SHED_AWAY_NS: Final = 30 * SECOND  # a parent that was too busy is passed over f
 BETTER_PERMILLE: Final = 300  # another parent is taken when it costs so much less
 BETTER_US: Final = 3 * 1000  # ... and at least this
 BETTER_FOR_NS: Final = 3 * SECOND  # ... for so long without a break
+MOVED_FOR_NS: Final = 1 * SECOND  # ... or for so long, while the link to the active one was lost and made again
+MOVED_WITHIN_NS: Final = 5 * SECOND  # ... within this
 LEFT_MIN_NS: Final = (
     3 * SECOND
 )  # a parent that was left is not chosen again for so long, doubling while it goes back and forth
@@ -142,7 +144,8 @@ assert RAFT_SNAPSHOT_PART_BYTES < MESSAGE_BYTES_MAX - RAFT_CONFIG_BYTES
 assert REGISTER_TTL_NS >= 2 * REGISTER_PERIOD_NS + REGISTER_TIMEOUT_NS, (
     "a lost registration must have time for a second try"
 )
-assert REGISTER_TIMEOUT_NS + BETTER_FOR_NS < 5 * SECOND, "a laptop that moves has a new center within 5 s"
+assert REGISTER_TIMEOUT_NS + BETTER_FOR_NS < 5 * SECOND, "a laptop whose way changes has a new center within 5 s"
+assert 2 * SECOND + MOVED_FOR_NS + REGISTER_TIMEOUT_NS < 5 * SECOND, "... and one whose links die first (fabric: 2 s)"
 
 # -- kin, charter and council ---------------------------------------------------------------------------------------------
 KIN_STANDING_MAX: Final = 3072  # nodes of other accounts that belong here while their reason holds

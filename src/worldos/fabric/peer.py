@@ -155,7 +155,8 @@ class Peer:
     @property
     def at_work(self) -> bool:
         """Whether something is under way with it: every tick counts."""
-        return self.session.inflight_bytes > 0 or self.session.busy
+        session = self.session
+        return session.inflight_bytes > 0 or bool(session.channels)
 
     @property
     def links(self) -> list[Link]:

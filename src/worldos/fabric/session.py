@@ -106,7 +106,7 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether these two nodes work together: a channel is open that is not somebody's relayed link."""
-        return any(not channel.relayed for channel in self.channels.values())
+        return bool(self.channels) and any(not channel.relayed for channel in self.channels.values())
 
     def meet(self, peer_id: int, known: int, ack: int) -> bool:
         """Take the peer's Hello of a link. False: the peer lost its half, so this one is void."""

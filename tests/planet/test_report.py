@@ -20,6 +20,8 @@ def test_the_page_has_a_place_for_each_table_and_shows_each_picture() -> None:
         "sites",
         "saving",
         "checked",
+        "trees",
+        "starts",
         "levels",
         "centers",
         "depths",

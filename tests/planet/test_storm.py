@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from worldos.model.limits import SECOND
 from worldos.planet import parameters, storm
 from worldos.planet.cities import CONTINENTS
+from worldos.planet.simulated import Count
 from worldos.planet.tree import planet
+from worldos.sim.world import World
 
 MEASURED = parameters.load()
 
@@ -41,3 +44,12 @@ def test_strangers_at_a_door_wait_longer_the_more_there_are() -> None:
 
 def test_the_same_seed_gives_the_same_storm() -> None:
     assert storm.door(300, MEASURED, seed=4) == storm.door(300, MEASURED, seed=4)
+
+
+def test_a_site_that_starts_says_as_much_about_addresses_as_the_simulator_counts() -> None:
+    world = World(1, 7, drift=False)
+    count = Count()
+    world.watchers.append(count)
+    world.run_until(world.now_ns + 5 * SECOND)
+    assert count.messages["PeersTold"] == storm.start(7, MEASURED).messages
+    assert storm.start(200, MEASURED).core_s < 10

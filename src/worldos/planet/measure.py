@@ -47,11 +47,15 @@ SITE: Final = 20
 SITE_S: Final = 15
 CHILDREN: Final = 300
 PIPES: Final = 200
+TIMES: Final = 3  # others run on the machine too: the least counts
 
 
 def measure() -> Parameters:
     """Measure everything on this machine."""
-    cpu = {**handling(), **coding(), **securing(), **serving(), **asking(), **shell()}
+    cpu: dict[str, int] = {}
+    for _ in range(TIMES):
+        for what, ns in _once().items():
+            cpu[what] = min(ns, cpu.get(what, ns))
     return Parameters(
         machine=_machine(),
         python=f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
@@ -61,15 +65,19 @@ def measure() -> Parameters:
     )
 
 
+def _once() -> dict[str, int]:
+    return {**handling(), **coding(), **securing(), **serving(), **asking(), **shell()}
+
+
 def handling(seconds: int = SITE_S) -> dict[str, int]:
     """Return the time of ``Node.handle`` by kind of event, in a site of ``SITE`` nodes that starts and then is idle."""
     spans: dict[str, list[int]] = defaultdict(list)
     handle = Node.handle
 
     def timed(node: Node, event: Event) -> list[Effect]:
-        began_ns = time.perf_counter_ns()
+        began_ns = time.thread_time_ns()
         effects = handle(node, event)
-        took_ns = time.perf_counter_ns() - began_ns
+        took_ns = time.thread_time_ns() - began_ns
         spans[type(event.message if isinstance(event, PeerSaid) else event).__name__].append(took_ns)
         return effects
 
@@ -157,8 +165,7 @@ def asking() -> dict[str, int]:
         bids.asked(NOW_NS, peer, msgspec.structs.replace(ask, realm=route.realm), route, None)
 
     few_ns, many_ns = (_time_ns(lambda route=route: pass_on(route), rounds=60, repeat=1) for route in (few, many))  # type: ignore[misc]
-    each_ns = (many_ns - few_ns) // (CHILDREN - 2)
-    return {"weigh a child for a bid": each_ns, "handle BidAsk": max(0, few_ns - 2 * each_ns)}
+    return {"weigh a child for a bid": many_ns // CHILDREN, "handle BidAsk": few_ns}
 
 
 def shell() -> dict[str, int]:
@@ -174,11 +181,11 @@ def shell() -> dict[str, int]:
         server = await asyncio.start_server(echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        began_ns = time.process_time_ns()
+        began_ns = time.thread_time_ns()
         for _ in range(rounds):
             writer.write(bytes(200))
             await reader.read(4096)
-        took_ns = time.process_time_ns() - began_ns
+        took_ns = time.thread_time_ns() - began_ns
         writer.close()
         server.close()
         return took_ns
@@ -216,10 +223,10 @@ def _time_ns(call: Callable[[], object], *, rounds: int = 200, repeat: int = 20)
     call()
     spans = []
     for _ in range(rounds):
-        began_ns = time.perf_counter_ns()
+        began_ns = time.thread_time_ns()
         for _ in range(repeat):
             call()
-        spans.append((time.perf_counter_ns() - began_ns) / repeat)
+        spans.append((time.thread_time_ns() - began_ns) / repeat)
     return _typical(spans)
 
 
@@ -229,7 +236,7 @@ def _typical(spans: Sequence[float]) -> int:
 
 
 def _clock_ns() -> int:
-    return _time_ns(time.perf_counter_ns)
+    return _time_ns(time.thread_time_ns)
 
 
 def _held(make: Callable[[], Any]) -> int:

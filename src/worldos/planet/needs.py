@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from worldos.model.limits import BID_FANOUT
 from worldos.planet.cities import Floats, Ints, distance_km, one_way_ms
 from worldos.planet.parameters import Parameters
 from worldos.planet.tree import Planet
@@ -46,7 +47,10 @@ SPREADS: Final = (
 
 
 class Trips(NamedTuple):
-    """A row per need: the levels it rises, messages one way and in all, and how long until candidates and the lease."""
+    """A row per need: the levels it rises, the messages of the way there, and how long until candidates and the lease.
+
+    ``messages`` are all of them, there and back, if on the way down every center asks as many children as it may at once.
+    """
 
     rise: Ints
     hops: Ints
@@ -64,14 +68,16 @@ def trips(world: Planet, spread: Localities, parameters: Parameters, *, amount: 
     rise = dice.choice(len(spread.rises(len(world.levels))), amount, p=spread.rises(len(world.levels)))
     filling = _somewhere_below(world, chain, rise, dice)
     other = _chain(world, filling)
-    way_ms, steps = _way(world, asking, filling, chain, other, rise)
+    way_ms, up, down = _way(world, asking, filling, chain, other, rise)
     handle_ms = _handling_ms(world, parameters)
-    hops = np.where(rise > 0, 1 + steps, 0)
+    hops = np.where(rise > 0, 1 + up + down, 0)
+    fanned = (BID_FANOUT ** (down + 1) - BID_FANOUT) // (BID_FANOUT - 1)
+    messages = np.where(rise > 0, 2 * (1 + up + fanned), 0)
     matched_ms = np.where(rise > 0, 2 * (LOCAL_MS + way_ms) + 2 * hops * handle_ms, 0.0)
     apart = _between(world, asking, filling)
     direct_ms = np.where(asking == filling, LOCAL_MS, apart)
     dials = np.where(asking == filling, 1, DIAL_TRIPS)
-    return Trips(rise, hops, 2 * hops, matched_ms, matched_ms + 2 * dials * direct_ms)
+    return Trips(rise, hops, messages, matched_ms, matched_ms + 2 * dials * direct_ms)
 
 
 def _chain(world: Planet, sites: Ints) -> list[Ints]:
@@ -105,20 +111,21 @@ def _somewhere_below(world: Planet, chain: list[Ints], rise: Ints, dice: np.rand
 
 def _way(
     world: Planet, asking: Ints, filling: Ints, chain: list[Ints], other: list[Ints], rise: Ints
-) -> tuple[Floats, Ints]:
-    """Return the time one way over all centers between two sites, and over how many steps; levels that are none count none."""
+) -> tuple[Floats, Ints, Ints]:
+    """Return the time one way over all centers between two sites, and the steps up and down; unreal levels count none."""
     way_ms = np.zeros(len(asking))
-    steps = np.zeros(len(asking), np.int64)
+    steps: list[Ints] = []
     for end in (chain, other):
+        steps.append(np.zeros(len(asking), np.int64))
         at = end[0]
         for level in range(1, len(world.levels)):
             realms = world.levels[level]
             passes = (rise >= level) & realms.real[end[level]]
             seat = realms.seat[end[level]]
             way_ms += np.where(passes, _between(world, at, seat), 0.0)
-            steps += passes
+            steps[-1] += passes
             at = np.where(passes, seat, at)
-    return way_ms, steps
+    return way_ms, steps[0], steps[1]
 
 
 def _between(world: Planet, one: Ints, other: Ints) -> Floats:
@@ -145,6 +152,7 @@ class Row(NamedTuple):
     hops_mean: float
     hops_p99: float
     within_target: float
+    messages_mean: float
     matched_ms: tuple[float, float, float]  # median, 90th, 99th of those that leave their site
     leased_ms: tuple[float, float, float]
 
@@ -159,6 +167,7 @@ def row(spread: Localities, each: Trips) -> Row:
         hops_mean=float(each.hops.mean()),
         hops_p99=float(np.percentile(each.hops, 99)),
         within_target=float((each.hops <= HOPS_TARGET).mean()),
+        messages_mean=float(each.messages.mean()),
         matched_ms=_percentiles(matched),
         leased_ms=_percentiles(leased),
     )

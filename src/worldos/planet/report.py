@@ -247,6 +247,7 @@ def travels(world: Planet, scattered: Planet, measured: Parameters) -> tuple[str
                     row.hops_mean,
                     row.hops_p99,
                     f"{row.within_target:.1%}",
+                    row.messages_mean,
                     *row.matched_ms,
                     *row.leased_ms[:2],
                 ]
@@ -260,6 +261,7 @@ def travels(world: Planet, scattered: Planet, measured: Parameters) -> tuple[str
         "hops, mean",
         "99 %",
         "<= 5 hops",
+        "messages at most, mean",
         "matched ms, median",
         "90 %",
         "99 %",
@@ -336,6 +338,13 @@ def doors(measured: Parameters) -> tuple[str, str]:
     return table(["children at once", "half, s", "all, s", "dials refused per child", "core"], rows), picture
 
 
+def starts(measured: Parameters) -> str:
+    """Return the table of sites that start all at once."""
+    runs = [storm.start(nodes, measured) for nodes in SITES_SHOWN]
+    rows: list[list[object]] = [[f"{run.nodes} nodes", run.messages, run.core_s, run.news_s] for run in runs]
+    return table(["site", "messages of all", "processor of each node, s", "news all told after, s"], rows)
+
+
 def measured_table(measured: Parameters) -> str:
     """Return the table of what was measured."""
     rows: list[list[object]] = [[what, ns / 1000] for what, ns in measured.cpu_ns.items()]
@@ -366,5 +375,6 @@ def everything() -> tuple[dict[str, str], dict[str, str]]:
     blocks["needs"], pictures["needs"] = travels(largest, scattered, measured)
     blocks["losses"] = losses(measured, scattered)
     blocks["doors"], pictures["doors"] = doors(measured)
+    blocks["starts"] = starts(measured)
     blocks["measured"] = measured_table(measured)
     return blocks, pictures

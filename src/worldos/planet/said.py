@@ -124,6 +124,7 @@ def summary(lines: int) -> Summary:
                 nodes=8_765,
                 price_uwos=12_000,
                 carbon_g_kwh=231,
+                lent=True,
             )
             for number in range(lines)
         ),

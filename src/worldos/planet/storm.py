@@ -16,8 +16,17 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from worldos.fabric.limits import DIAL_RETRY_NS_MAX, DIAL_RETRY_NS_MIN, HALF_OPEN_MAX, LINK_SILENT_NS_MAX
+from worldos.kernel.gossip import NEWS_PER_MESSAGE_MAX, TELLINGS_PER_DOUBLING
 from worldos.kernel.raft.pace import LAN, WAN
-from worldos.model.limits import AWAY_MAX_NS, AWAY_MIN_NS, ISLAND_AFTER_NS, ISLAND_STEP_NS, RAFT_HINT_NS, SECOND
+from worldos.model.limits import (
+    AWAY_MAX_NS,
+    AWAY_MIN_NS,
+    ISLAND_AFTER_NS,
+    ISLAND_STEP_NS,
+    PROBE_PERIOD_NS,
+    RAFT_HINT_NS,
+    SECOND,
+)
 from worldos.planet.centers import seats
 from worldos.planet.cities import CONTINENTS, Floats, Ints, cities, distance_km, one_way_ms
 from worldos.planet.parameters import Parameters
@@ -216,3 +225,29 @@ def door(children: int, parameters: Parameters, *, seed: int = 1, places: int = 
         refused=refused / children,
         core=worked_s / span_s,
     )
+
+
+class Start(NamedTuple):
+    """What it takes when all nodes of a site start at once, as after a power cut."""
+
+    nodes: int
+    messages: int  # of all nodes together, on where others can be dialled
+    core_s: float  # of each node's processor: handshakes, and these messages
+    news_s: float  # until everybody has told everything that is new to it as often as it must
+
+
+def start(nodes: int, parameters: Parameters) -> Start:
+    """Return what the start of a whole site takes.
+
+    Each node hears of each other at a new address and tells all others (node.py ``_offer_told``): ``n * (n - 1) * (n - 2)``.
+    Of each member every node tells ``3 * log2(nodes)`` times, eight to a message, a ping and an answer each round.
+    """
+    cpu = parameters.cpu_ns
+    others = nodes - 1
+    line_ns = cpu["TLS record, one end"] + cpu["shell, one message"]
+    peers_ns = cpu["encode PeersTold"] + cpu["decode PeersTold"] + cpu["handle PeersTold"] + 2 * line_ns
+    offers_ns = cpu["encode OfferTold"] + cpu["decode OfferTold"] + cpu["handle OfferTold"] + 2 * line_ns
+    each_ns = others * (cpu["handshake, one end"] + offers_ns) + others * max(0, nodes - 2) * peers_ns
+    tellings = TELLINGS_PER_DOUBLING * nodes.bit_length()
+    rounds = nodes * tellings / (2 * NEWS_PER_MESSAGE_MAX)
+    return Start(nodes, nodes * others * max(0, nodes - 2), each_ns / SECOND, rounds * PROBE_PERIOD_NS / SECOND)

@@ -10,6 +10,7 @@ from tests.agent.solo import Solo
 
 from worldos.agent.charters import Charters, next_level
 from worldos.errors import NotAllowed, Refused
+from worldos.model.ids import NodeId
 from worldos.model.parentage import Child
 from worldos.model.realm import Level, RealmId
 
@@ -21,7 +22,7 @@ def put_below(solo: Solo, name: str, level: Level = Level.ENTERPRISE) -> RealmId
     realm = solo.found(name, level)
 
     async def story() -> None:
-        await charters.admit_child(realm, charters.child_record(top))
+        await charters.admit_child(realm, charters.child_record(top), solo.node.node)
         await charters.add_parent(top, charters.parent_record(realm))
 
     asyncio.run(story())
@@ -51,11 +52,11 @@ def test_what_a_charter_refuses_is_raised_with_its_reason() -> None:
     acme = put_below(solo, "acme")
     charters = Charters(solo)
     with pytest.raises(Refused, match="taken"):
-        asyncio.run(charters.admit_child(acme, stranger(solo, "home")))
+        asyncio.run(charters.admit_child(acme, stranger(solo, "home"), solo.node.node))
     with pytest.raises(Refused, match="lend is one of"):
         asyncio.run(charters.set_policy(acme, "lend", "everybody"))
-    asyncio.run(charters.admit_child(acme, stranger(solo)))
-    asyncio.run(charters.admit_child(acme, stranger(solo)))  # again: no error
+    asyncio.run(charters.admit_child(acme, stranger(solo), solo.node.node))
+    asyncio.run(charters.admit_child(acme, stranger(solo), solo.node.node))  # again: no error
     asyncio.run(charters.let_child_go(acme, RealmId("den-id")))
     with pytest.raises(Refused, match="unknown child"):
         asyncio.run(charters.let_child_go(acme, RealmId("den-id")))
@@ -89,3 +90,13 @@ def test_the_level_above_is_the_next_and_planet_is_the_last() -> None:
     assert next_level(Level.HOME) is Level.ENTERPRISE
     with pytest.raises(NotAllowed):
         next_level(Level.PLANET)
+
+
+def test_nobody_takes_the_place_of_a_realm_that_is_admitted_already() -> None:
+    solo = Solo()
+    acme = put_below(solo, "acme")
+    charters = Charters(solo)
+    asyncio.run(charters.admit_child(acme, stranger(solo), solo.node.node))
+    with pytest.raises(NotAllowed, match="does not speak for it") as caught:
+        asyncio.run(charters.admit_child(acme, stranger(solo, "other"), NodeId("z" * 52)))
+    assert "wos realm remove den" in caught.value.hint

@@ -12,7 +12,7 @@ from worldos.agent.doorway import CALLERS_MAX
 from worldos.agent.realm_door import RealmDoor, RealmInvite, join
 from worldos.errors import NotAllowed, Refused, Unreachable, WorldError
 from worldos.fabric.tcp import parse_address
-from worldos.model.ids import AccountId
+from worldos.model.ids import AccountId, NodeId
 from worldos.model.parentage import Child, Parent
 from worldos.model.realm import Contact, Level, RealmId
 from worldos.trust.keys import DeviceKey
@@ -60,8 +60,9 @@ class Site:
     def child_record(self, realm: RealmId) -> Child:
         return Child(realm=realm, name="home", level=Level.HOME, council=(self.contact,))
 
-    async def admit_child(self, realm: RealmId, child: Child) -> None:
+    async def admit_child(self, realm: RealmId, child: Child, node: NodeId) -> None:
         assert realm == ACME
+        assert node in {contact.node for contact in child.council}
         await self._answer()
         self.children[child.realm] = child
 

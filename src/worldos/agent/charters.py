@@ -18,6 +18,7 @@ from worldos.kernel.charter import (
     PolicySet,
     encode_command,
 )
+from worldos.model.ids import NodeId
 from worldos.model.parentage import Child, Parent
 from worldos.model.realm import COUNCIL_MAX, Center, Contact, Level, ParentRecord, RealmId
 from worldos.node import Node
@@ -62,8 +63,13 @@ class Charters:
         center = self._center(realm)
         return Child(realm=realm, name=center.name, level=center.level, council=_speakers(center))
 
-    async def admit_child(self, realm: RealmId, child: Child) -> None:
-        """Have a realm's charter admit a child."""
+    async def admit_child(self, realm: RealmId, child: Child, node: NodeId) -> None:
+        """Have a realm's charter admit a child. One that is there already is replaced by those who speak for it alone."""
+        seat = self._agent.node.realms.seats.get(realm)
+        record = seat.charter.children.get(child.realm) if seat is not None else None
+        if record is not None and all(contact.node != node for contact in record.council):
+            hint = f"if it is the same all the same, put the old one out first: wos realm remove {record.name}"
+            raise NotAllowed(f"{record.name} is here already, and this machine does not speak for it", hint=hint)
         known = self._agent.node.realms.centers.known.get(realm)
         command = ChildAdmitted(
             realm=child.realm,

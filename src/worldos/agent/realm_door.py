@@ -16,7 +16,7 @@ from typing import Protocol
 from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, TICKETS_MAX, Doorway, call, remembered
 from worldos.errors import Refused, Unreachable, WorldError
 from worldos.fabric.tcp import Address
-from worldos.model.ids import AccountId
+from worldos.model.ids import AccountId, NodeId
 from worldos.model.parentage import Child, Parent
 from worldos.model.realm import RealmId
 from worldos.trust.dialogue import Close, Invitation, Send
@@ -52,8 +52,8 @@ class Realms(Protocol):
     def child_record(self, realm: RealmId) -> Child:
         """Say what a realm is to one that it goes below; raise Refused where that is not known here."""
 
-    async def admit_child(self, realm: RealmId, child: Child) -> None:
-        """Have the realm's charter admit a child; raise WorldError with the reason where it does not."""
+    async def admit_child(self, realm: RealmId, child: Child, node: NodeId) -> None:
+        """Have the realm's charter admit a child that ``node`` speaks for; raise WorldError where it does not."""
 
     async def add_parent(self, realm: RealmId, parent: Parent) -> None:
         """Have the realm's charter take a parent; raise WorldError with the reason where it does not."""
@@ -144,7 +144,7 @@ class RealmDoor:
                 writer.write(output.data)
                 await writer.drain()
             elif isinstance(output, Admit) and invite is not None:
-                follow += await self._admit(machine, invite, output.child)
+                follow += await self._admit(machine, invite, output)
             elif isinstance(output, Done) and invite is not None:
                 _settle(invite, output)
             elif isinstance(output, Failed) and invite is not None:
@@ -153,11 +153,11 @@ class RealmDoor:
                 break
         return follow
 
-    async def _admit(self, machine: Inviter, invite: RealmInvite, child: Child) -> list[Output]:
+    async def _admit(self, machine: Inviter, invite: RealmInvite, wanted: Admit) -> list[Output]:
         realm = invite.parent.realm
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._realms.admit_child(realm, child)
+                await self._realms.admit_child(realm, wanted.child, wanted.node)
                 invite.parent = self._realms.parent_record(realm)
         except TimeoutError:
             return machine.refuse("the realm's council does not answer")

@@ -49,7 +49,7 @@ class RealmOrders:
             raise NotAllowed(f"this machine has no seat in the council of {below.name}", hint=hint)
         realm = RealmId(id_of(secrets.token_bytes(32)))
         agent.found_realm(realm, name, wanted)
-        await charters.admit_child(realm, charters.child_record(below.realm))
+        await charters.admit_child(realm, charters.child_record(below.realm), agent.node.node)
         made = charters.parent_record(realm)
         try:
             await charters.add_parent(below.realm, made)

@@ -318,6 +318,9 @@ class Seat:
         return self.nodes.index(node) if node in self.nodes else -1
 
     def status(self) -> dict[str, Any]:
+        """Say how things stand, and how long commits took since this was asked last."""
+        timed_ns = list(self.timed_ns)
+        self.timed_ns.clear()
         return {
             "leader": self.number_of(self.leader),
             "leads": self.raft.is_leader,
@@ -325,7 +328,7 @@ class Seat:
             "applied": self.applied,
             "mending": bool(self.raft.mending),
             "voters": [self.number_of(node) for node in self.raft.log.config.voters],
-            "timed_ns": list(self.timed_ns),
+            "timed_ns": timed_ns,
         }
 
 

@@ -287,12 +287,12 @@ class Tree:
         return program
 
 
-def lay_site(tree: Tree, name: str, number: int, size: int) -> Site:
-    """Make the hosts of a site, its gateway, and the line from there to the router of the lab."""
+def lay_site(tree: Tree, name: str, number: int, size: int, *guests: str) -> Site:
+    """Make the hosts of a site, its gateway, and the line from there to the router of the lab; ``guests`` are hosts too."""
     lab = tree.lab
     site = Site(name, number, [])
     names = [f"{name}{each}" for each in range(1, size + 1)]
-    lab.site(f"lan-{name}", site.subnet, [*names, site.gateway])
+    lab.site(f"lan-{name}", site.subnet, [*names, site.gateway, *guests])
     site.machines = [Machine(lab, each) for each in names]
     site.line = lab.wan(site.gateway, ROUTER, delay_ms=tree._delay_ms)
     site.line_device, far = site.line.devices

@@ -3,7 +3,6 @@
     with Tree() as tree:                          # acme over the sites p (its one node founded acme), a, b, c of three nodes
         tree.site("a").cut()                      # nobody outside hears it, nor it them; all inside is well
         tree.one_tree()                           # wait until all agree on all centers, and every site is registered
-        with Watch(tree) as watch: ...            # what every agent says, several times a second; watch.judge() after it
 
 Every site has a gateway, which no node runs on, and the gateways meet at one router. So a line can be cut without a node being
 told, in both directions or in one. All is done by the real commands, but for what is asked again and again.
@@ -15,26 +14,22 @@ import contextlib
 import json
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.delay import Line
-from tests.e2e.lab import Lab, LabError, Run, until
+from tests.e2e.lab import Lab, LabError, until
 from tests.e2e.realm import COMMAND_S, READY_S, Machine, all_linked, end, no_leases, ticket_of
 
 from worldos.errors import WorldError
-from worldos.sdk.asking import Asking
 
 PROGRAM = Path(__file__).with_name("realms_program.py")
 ROUTER = "router"
 SITES = {"p": 1, "a": 3, "b": 3, "c": 3}
 DELAY_MS = 3.0
-LOOK_S = 0.1
 TREE_S = 40.0
 SECOND = 1_000_000_000
 
@@ -442,96 +437,19 @@ class Program:
         self.run.process.wait(5)
 
 
-# -- watching ----------------------------------------------------------------------------------------------------------------
-
-
-class Seen:
-    """What one agent said at one moment. ``granted``: lease -> (kind, amount); ``rows``: the realms by id."""
-
-    def __init__(self, at_ns: int, machine: Machine, granted: list[Row], rows: list[Row]) -> None:
-        self.at_ns = at_ns
-        self.node = machine.node
-        self.name = machine.name
-        self.granted = {row["lease"]: (row["kind"], row["amount"]) for row in granted}
-        self.rows = {row["realm"]: row for row in rows}
-
-
-class Watch:
-    """Asks every agent of a tree again and again what it has granted and who is the center of what."""
-
-    def __init__(self, tree: Tree, look_s: float = LOOK_S) -> None:
-        self._tree = tree
-        self._look_s = look_s
-        self._stop = threading.Event()
-        self._seen: list[Seen] = []
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._watch, args=(m,), daemon=True) for m in tree.machines]
-        self._capacity: dict[tuple[str, str], int] = {}
-
-    def __enter__(self) -> Watch:
-        for machine in self._tree.machines:
-            for row in machine.tell("resources"):
-                if row["node"] == machine.node and row["kind"] in {"CPU", "Memory"}:
-                    self._capacity[machine.node, row["kind"]] = row["capacity"]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _watch(self, machine: Machine) -> None:
-        while not self._stop.is_set():
-            try:
-                with Asking(machine.home, "watch") as agent:
-                    while not self._stop.wait(self._look_s):
-                        granted = agent.ask("leases", timeout_s=1)["granted"]
-                        rows = agent.ask("realm_tree", timeout_s=1)
-                        with self._lock:
-                            self._seen.append(Seen(time.monotonic_ns(), machine, granted, rows))
-            except (WorldError, OSError):
-                self._stop.wait(self._look_s)
-
-    def seen(self, since_ns: int = 0) -> list[Seen]:
-        """All that was seen after a moment, in order of time."""
-        with self._lock:
-            return sorted((seen for seen in self._seen if seen.at_ns >= since_ns), key=lambda seen: seen.at_ns)
-
-    def first_ns(self, fits: Callable[[Seen], bool], since_ns: int, within_s: float, what: str) -> int:
-        """Wait until something is seen after a moment; return when."""
-        found: list[int] = []
-
-        def some() -> bool:
-            found[:] = [seen.at_ns for seen in self.seen(since_ns) if fits(seen)][:1]
-            return bool(found)
-
-        try:
-            until(some, within_s, what)
-        except LabError as error:
-            raise LabError(f"{error}\n{self._tree.describe()}") from None
-        return found[0]
-
-    def judge(self) -> None:
-        """Nothing was granted twice, and no epoch of a realm had two legitimate centers."""
-        homes: dict[str, set[str]] = defaultdict(set)
-        reigns: dict[tuple[str, int], set[str]] = defaultdict(set)
-        for seen in self.seen():
-            totals: dict[str, int] = defaultdict(int)
-            for lease, (kind, amount) in seen.granted.items():
-                totals[kind] += amount
-                homes[lease].add(seen.node)
-            for kind, total in totals.items():
-                capacity = self._capacity.get((seen.node, kind))
-                assert capacity is None or total <= capacity, f"{seen.name} granted {total} of {capacity} {kind}"
-            for realm, row in seen.rows.items():
-                if row["primary"] and not row["provisional"] and row["epoch"]:
-                    reigns[realm, row["epoch"]].add(row["primary"])
-        twice = {lease: nodes for lease, nodes in homes.items() if len(nodes) > 1}
-        assert not twice, f"one lease of several nodes: {twice}"
-        torn = {reign: primaries for reign, primaries in reigns.items() if len(primaries) > 1}
-        assert not torn, f"several centers in one epoch: {torn}"
+def load(tree: Tree, sites: list[Site]) -> dict[str, Program]:
+    """Start in each site a program that asks the own site, and one that asks the next of these sites; wait for both."""
+    programs: dict[str, Program] = {}
+    for number, site in enumerate(sites):
+        other = sites[(number + 1) % len(sites)]
+        programs[site.name] = tree.program(site.machines[-1], amount=0.5)
+        if other is not site:
+            programs[f"{site.name}>{other.name}"] = tree.program(
+                site.machines[-1], amount=0.5, realm=f"acme/{other.name}"
+            )
+    for program in programs.values():
+        program.granted()
+    return programs
 
 
 def shown_s(times_s: Sequence[float]) -> str:
@@ -547,6 +465,3 @@ def tree_of(sites: dict[str, int] | None = None, **options: Any) -> Iterator[Tre
             site.machines[-1].wos("realm", "policy", "lend", "kin")
         tree.councils(3)
         yield tree
-
-
-__all__ = ["Program", "Run", "Site", "Tree", "Watch", "join_realm", "lay_site", "shown_s", "start_site", "tree_of"]

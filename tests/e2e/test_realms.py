@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 from tests.e2e.lab import until
 from tests.e2e.realm import COMMAND_S, Machine, no_leases, ticket_of
-from tests.e2e.realms import SECOND, Tree, Watch
+from tests.e2e.realms import SECOND, Tree
+from tests.e2e.realms_watch import Watch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.lab import until
-from tests.e2e.realm import Machine
-from tests.e2e.realms import SECOND, Program, Site, Tree, Watch, shown_s, tree_of
+from tests.e2e.realms import SECOND, Program, Tree, load, shown_s, tree_of
+from tests.e2e.realms_watch import Watch, new_primary_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -25,7 +25,6 @@ SLEEP_S = 30.0 if LONG else 8.0
 PRIMARY_S = 5.0  # the aim is 2 (median)
 SERVED_S = 8.0  # the aim is 3
 HEALED_S = 15.0  # the aim is 5
-REIGN_S = 12.0
 
 
 @pytest.fixture(scope="module")
@@ -47,33 +46,6 @@ def watch(tree: Tree) -> Iterator[Watch]:
     with Watch(tree) as watch:
         yield watch
     watch.judge()
-
-
-def load(tree: Tree, sites: list[Site]) -> dict[str, Program]:
-    """Start in each site a program that asks the own site, and one that asks the next of these sites; wait for both."""
-    programs: dict[str, Program] = {}
-    for number, site in enumerate(sites):
-        other = sites[(number + 1) % len(sites)]
-        programs[site.name] = tree.program(site.machines[-1], amount=0.5)
-        if other is not site:
-            programs[f"{site.name}>{other.name}"] = tree.program(
-                site.machines[-1], amount=0.5, realm=f"acme/{other.name}"
-            )
-    for program in programs.values():
-        program.granted()
-    return programs
-
-
-def new_primary_s(watch: Watch, realm: str, viewers: list[Machine], old: str, since_ns: int) -> float:
-    """How long after a moment the first of some nodes saw another legitimate primary of a realm."""
-    nodes = {machine.node for machine in viewers}
-
-    def another(seen: object) -> bool:
-        rows = [row for row in seen.rows.values() if row["name"] == realm and row["primary"]]  # type: ignore[attr-defined]
-        return seen.node in nodes and any(r["primary"] != old and not r["provisional"] for r in rows)  # type: ignore[attr-defined]
-
-    at_ns = watch.first_ns(another, since_ns, REIGN_S, f"another primary of {realm}")
-    return (at_ns - since_ns) / SECOND
 
 
 def served(programs: dict[str, Program], names: list[str], since_ns: int) -> dict[str, float]:

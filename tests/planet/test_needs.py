@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 
+from worldos.kernel.effects import Effect, Send
+from worldos.kernel.events import Event
+from worldos.model.limits import MS, SECOND
+from worldos.model.need import Need
+from worldos.model.realm import BidAnswer
+from worldos.model.resource import Kind
 from worldos.planet import needs, parameters
 from worldos.planet.tree import planet
+from worldos.sim.founding import Founding
+from worldos.sim.machine import Machine
+from worldos.sim.programs import Plan, Program
+from worldos.sim.realm_progress import why_no_tree
+from worldos.sim.tree import even_tree
+from worldos.sim.world import World
 
 MEASURED = parameters.load()
 AMOUNT = 5000
@@ -52,3 +66,40 @@ def test_nearer_needs_are_matched_sooner_and_light_sets_the_pace() -> None:
 def test_shares_of_the_levels_add_up() -> None:
     for spread in needs.SPREADS:
         assert spread.rises(6).sum() == pytest.approx(1)
+
+
+class Answers:
+    """Watches a world for what bids came to."""
+
+    def __init__(self) -> None:
+        self.hops: list[int] = []
+
+    def stepped(self, _machine: Machine, _event: Event, effects: list[Effect]) -> None:
+        for effect in effects:
+            if type(effect) is Send and isinstance(effect.message, BidAnswer) and effect.node == effect.message.home:
+                self.hops.append(effect.message.hops)
+
+
+def test_the_kernel_counts_as_many_hops_to_a_neighbouring_site_as_the_model() -> None:
+    tree = even_tree(3, 3, 3, 2, Random(1))
+    world = World(1, tree.sites, with_realms=True, drift=False)
+    world.run_until(world.now_ns + 3 * SECOND)
+    founding = Founding(world, tree)
+    while not founding.done or why_no_tree(world, tree):
+        world.run_until(world.now_ns + SECOND // 10)
+        assert world.now_ns < 120 * SECOND
+    world.run_until(world.now_ns + 5 * SECOND)
+    most = max(machine.size[0] for machine in world.machines)
+    lacking = [m for m in world.machines if all(o.size[0] < most for o in world.machines if o.site is m.site)]
+    answers = Answers()
+    world.watchers.append(answers)
+    need = Need(kind=Kind.CPU, amount=most)
+    plan = Plan(needs=(need,), ttl_ns=5 * SECOND, calls=1, retries=3, service_ns=MS, rest_ns=MS)
+    programs = [Program(world, machine, number, plan) for number, machine in enumerate(lacking)]
+    for program in programs:
+        program.begin()
+        world.run_until(world.now_ns + 6 * SECOND)
+    assert programs
+    assert all(program.granted for program in programs)
+    rise = 1
+    assert set(answers.hops) == {2 * (1 + 2 * rise)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from worldos.kernel.charter import ChildCouncil, encode_command
 from worldos.kernel.effects import Effect, Send
 from worldos.kernel.house import House
-from worldos.kernel.realms import links, reigns, seating
+from worldos.kernel.realms import links, reigns, seating, told
 from worldos.kernel.realms.table import Table
 from worldos.kernel.reign import Reign
 from worldos.model.ids import NodeId
@@ -65,6 +65,8 @@ def registered(table: Table, now_ns: int, peer: NodeId, message: Registered, hou
     effects = reign.superiors.registered(now_ns, peer, message)
     if center.realm not in table.reigns:
         table.centers.hear(center)
+    elif peer != table.me:  # this node stood in for it, and another reigns
+        effects += told.center_told(table, now_ns, peer, center, house)
     return [*effects, *reigns.rebuild(table, now_ns, reign, house)]
 
 

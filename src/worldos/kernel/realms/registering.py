@@ -27,10 +27,14 @@ def register(table: Table, now_ns: int, peer: NodeId, message: Register, house: 
         why = "this node is not its center"
         refused = RegisterRefused(parent=message.parent, child=message.child, why=why, center=center)
         return [Send(node=peer, message=refused)]
+    known_before = message.child in reign.children.children
     effects = reign.children.registered(
         now_ns, peer, message, reign.center, refusal=_objection(table, reign, peer, message)
     )
     child = reign.children.children.get(message.child)
+    if child is not None and not known_before:  # what it has free is news above, too
+        reign.look_ns = now_ns
+        table.soon(now_ns)
     seat = table.seats.get(message.parent)
     if child is None or child.primary != peer or seat is None or reign.epoch.provisional:
         return effects

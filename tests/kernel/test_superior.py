@@ -224,6 +224,21 @@ def test_a_parent_that_says_who_is_its_center_now_is_asked_at_once() -> None:
     assert site.superiors.superior() == (HOME, "home2"), "an older epoch is fenced out"
 
 
+def test_a_parent_whose_center_changes_while_it_is_asked_is_asked_anew_at_once() -> None:
+    site = Site(a_parent("home"))
+    site.run(2)
+    site.silent |= {NodeId("home1"), NodeId("home2")}
+    site.way("home1", 0)
+    site.run(0.1)
+    assert site.asked()[-1] == "home2"
+    moved = msgspec.structs.replace(a_parent("home", number=2), primary=contact("home3"))
+    site.centers[HOME] = moved
+    site.perform(site.superiors.center_told(site.now_ns, NodeId("home3"), moved))
+    site.run(0.1)
+    assert site.asked()[-1] == "home3"
+    assert site.superiors.superior() == (HOME, "home3")
+
+
 def test_a_stale_primary_that_woke_up_is_no_superior_any_more() -> None:
     site = Site(a_parent("home"))
     site.run(1)

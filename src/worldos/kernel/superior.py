@@ -222,6 +222,9 @@ class Superiors(msgspec.Struct, kw_only=True):
             parent.away_until_ns = min(parent.away_until_ns, now_ns) if not parent.is_busy else parent.away_until_ns
             if parent.realm == self.active:
                 self.renew_ns = now_ns
+            if self.asking is not None and self.asking.parent == parent.realm and self.asking.node != peer:
+                self.asking.node, self.asking.is_sent = peer, False  # whoever is being asked is its center no more
+                self.asking.deadline_ns = now_ns + limits.REGISTER_DIAL_NS
             self.due_ns = now_ns
         return []
 

@@ -53,6 +53,9 @@ def begin(table: Table, now_ns: int, realm: RealmId, center: Center, house: Hous
     effects: list[Effect] = [Notice(name=name, fields=fields)]
     effects += rebuild(table, now_ns, reign, house)
     effects += _tell_strays(table, reign, house)
+    for other in table.reigns.values():
+        if realm in other.superiors.parents:  # a realm of this node's is below this one: it hears of it as others do
+            effects += other.superiors.center_told(now_ns, table.me, reign.center)
     table.soon(now_ns)
     return effects
 

@@ -8,6 +8,7 @@ SHELL := /bin/bash
 SEEDS ?= 1000
 SEED_START ?= 0
 SEEDS_CI ?= 200
+REALM_SEEDS_CI ?= 40
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -30,10 +31,12 @@ check: .venv/ready
 
 test: .venv/ready packages
 	$(RUN) python -m worldos.sim --seeds $(SEEDS_CI)
+	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI)
 	$(RUN) pytest $(if $(CI),--must-run e2e)
 
 sim: .venv/ready
 	$(RUN) python -m worldos.sim --seeds $(SEEDS) --start $(SEED_START)
+	$(RUN) python -m worldos.sim --realms --seeds $(SEEDS) --start $(SEED_START)
 
 e2e: .venv/ready packages
 	$(RUN) pytest -m e2e --must-run e2e

@@ -37,11 +37,13 @@ def test_the_centers_of_a_tree_say_what_the_model_says() -> None:
 
 
 def test_what_was_kept_of_trees_agrees_still() -> None:
-    for plan, seen in agreement.load().trees:
+    kept = agreement.load().trees
+    assert max(plan.nodes for plan, _ in kept) >= 1000
+    for plan, seen in kept:
         messages, payload = agreement.modelled_tree(plan)
         for cause in agreement.ABOVE:
-            assert messages[cause] == pytest.approx(seen.messages[cause], rel=0.05), (plan, cause)
-            assert payload[cause] == pytest.approx(seen.payload[cause], rel=0.15), (plan, cause)
+            assert messages[cause] == pytest.approx(seen.messages[cause], rel=0.15), (plan, cause)
+            assert payload[cause] == pytest.approx(seen.payload[cause], rel=0.25), (plan, cause)
 
 
 def test_what_was_kept_of_larger_sites_agrees_still() -> None:

@@ -25,7 +25,6 @@ TREES: Final = (  # 10^2 and 10^3 nodes
     (Plan(sites=20, size=5, fan=4, levels=3), 60),
     (Plan(sites=10, size=10, fan=5, levels=3), 60),
     (Plan(sites=200, size=5, fan=6, levels=5), 60),
-    (Plan(sites=50, size=20, fan=10, levels=3), 60),
 )
 ABOVE: Final = frozenset({"council", "told", "registers"})
 WITHIN: Final = frozenset({"probes", "offers", "key log"})

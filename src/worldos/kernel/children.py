@@ -174,11 +174,17 @@ class Children(msgspec.Struct, kw_only=True):
         return self.sum
 
     def heirs(self) -> tuple[Contact, ...]:
-        """Return the primaries of the fittest children: who keeps the realm together where its council cannot be reached."""
+        """Return who keeps the realm together where its council cannot be reached: the primaries of the fittest children.
+
+        Where there is room, then also others who speak for them: a cut may leave of a child only these.
+        """
         ranked = sorted(self.children.values(), key=lambda child: (-child.fitness, child.primary))
-        by_node = {child.primary: child.council[0] for child in reversed(ranked)}
-        nodes = dict.fromkeys(child.primary for child in ranked)
-        return tuple(by_node[node] for node in list(nodes)[:HEIRS_MAX])
+        heirs: dict[NodeId, Contact] = {}
+        for place in range(max((len(child.council) for child in ranked), default=0)):
+            for child in ranked:
+                if place < len(child.council) and len(heirs) < HEIRS_MAX:
+                    heirs.setdefault(child.council[place].node, child.council[place])
+        return tuple(heirs.values())
 
     def load_permille(self) -> int:
         """Return how full the table is."""

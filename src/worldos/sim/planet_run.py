@@ -25,7 +25,7 @@ from worldos.sim.founding import Founding
 from worldos.sim.machine import Machine
 from worldos.sim.programs import Program
 from worldos.sim.realm_checkers import RealmSafety
-from worldos.sim.realm_progress import can_be_filled, check_charters, why_no_tree
+from worldos.sim.realm_progress import can_be_filled, check_charters, name_of, parents_of, why_no_tree
 from worldos.sim.realm_run import more_than_here, probe_for
 from worldos.sim.tree import Tree, even_tree
 from worldos.sim.world import World
@@ -116,11 +116,13 @@ class Planet:
         sites = world.sites[: max(1, len(world.sites) // settings.cut_parts)]
         inside = [machine for site in sites for machine in site.machines]
         self._probe(world.machines)
+        before = {realm: reigning[0] for realm, reigning in all_primaries(world).items()}
         wall = world.sessions.raise_wall([machine.number for machine in inside])
         cut_ns = world.now_ns
         outside = [machine for machine in world.machines if machine.number not in wall.inside]
+        sides = (wall.inside, frozenset(machine.number for machine in outside))
         self.figures.stands_in_ms = self._until(
-            lambda: self._why_headless(inside) or self._why_headless(outside), EDGE_NS
+            lambda: self._why_headless(sides[0], before) or self._why_headless(sides[1], before), EDGE_NS
         )
         world.run_until(cut_ns + EDGE_NS)
         self._probe(inside)
@@ -147,21 +149,18 @@ class Planet:
             world.run_until(world.now_ns + LOOK_NS)
         return (world.now_ns - began_ns) // MS
 
-    def _why_headless(self, machines: list[Machine]) -> str:
-        """Return which realm has no primary on this side of the wall, of those that have children on it."""
-        here = {machine.number for machine in machines}
+    def _why_headless(self, here: frozenset[int], before: dict[RealmId, Machine]) -> str:
+        """Return which realm nobody stands for on this side of the wall, of those with a child whose primary is on it.
+
+        Not asked for: realms of which only grandchildren are there. Nobody there knows their center well enough to stand in.
+        """
         found = all_primaries(self.world)
-        sites = {machine.site.number for machine in machines}
-        wanted = [RealmId(self.world.sites[number].account) for number in sorted(sites)]
-        alive: set[int] = set()
-        for number in range(len(self.tree.realms) - 1, -1, -1):
-            plan = self.tree.realms[number]
-            if number in alive or not sites.isdisjoint(plan.sites):
-                wanted.append(plan.realm)
-                alive.add(plan.parent)
-        for realm in wanted:
+        above = parents_of(self.world, self.tree)
+        wanted = {realm for realm, primary in before.items() if primary.number in here}
+        wanted |= {above[realm] for realm in wanted if realm in above}
+        for realm in sorted(wanted):
             if not any(machine.number in here for machine in found.get(realm, ())):
-                return f"nobody stands for {realm[:12]} on this side"
+                return f"nobody stands for {name_of(self.world, self.tree, realm)} on this side"
         return ""
 
     def _probe(self, machines: list[Machine], probes: int = PROBES) -> None:

@@ -35,15 +35,20 @@ def why_no_tree(world: World, tree: Tree) -> str:
     return _why_not_joined(world, tree, primary) or _why_not_known(world, tree, primary)
 
 
-def _why_not_joined(world: World, tree: Tree, primary: dict[RealmId, Machine]) -> str:
-    wanted: dict[RealmId, RealmId] = {}
+def parents_of(world: World, tree: Tree) -> dict[RealmId, RealmId]:
+    """Return the realm right above each, of those that anybody is in."""
+    above: dict[RealmId, RealmId] = {}
     for plan in tree.realms:
         for number in plan.sites:
             if _is_there(world.sites[number]):
-                wanted[RealmId(world.sites[number].account)] = plan.realm
+                above[RealmId(world.sites[number].account)] = plan.realm
         if plan.parent != TOP:
-            wanted[plan.realm] = tree.realms[plan.parent].realm
-    for realm, parent in wanted.items():
+            above[plan.realm] = tree.realms[plan.parent].realm
+    return above
+
+
+def _why_not_joined(world: World, tree: Tree, primary: dict[RealmId, Machine]) -> str:
+    for realm, parent in parents_of(world, tree).items():
         known = reigns_of(primary[parent])[parent].children.children.get(realm)
         names = f"{name_of(world, tree, parent)} and {name_of(world, tree, realm)}"
         if known is None:

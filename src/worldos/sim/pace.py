@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Final
 
-from worldos.kernel import membership
+from worldos.kernel import membership, seat
 from worldos.kernel.raft.pace import Pace
 from worldos.kernel.realms import realms, seating
 from worldos.model import limits
@@ -32,7 +32,7 @@ PERIODS: Final[tuple[tuple[ModuleType, str], ...]] = (
 
 
 PACES: Final[tuple[tuple[ModuleType, str], ...]] = tuple(
-    (module, name) for module in (realms, seating) for name in ("LAN", "WAN")
+    (module, name) for module in (realms, seating, seat) for name in ("LAN", "WAN")
 )
 
 
@@ -69,4 +69,4 @@ def _beat(world: World, paces: dict[Pace, Pace]) -> None:
     """Let every seat that there is go at another pace, from its next beat on."""
     for machine in world.machines:
         for raft in seats_of(machine).values():
-            raft.pace = paces[raft.pace]
+            raft.pace = paces.get(raft.pace, raft.pace)

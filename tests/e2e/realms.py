@@ -342,7 +342,8 @@ def disagreement(rows: dict[str, list[Row]], top: str, sites: dict[str, Site]) -
         said = next(row for machine in site.machines for row in rows.get(machine.name, []) if row["name"] == site.name)
         if site.name not in below or below[site.name]["primary"] != said["primary"]:
             return f"{site.name} is not registered with {top}"
-        above = [row for m in site.machines for row in rows.get(m.name, []) if row["name"] == top and row["primary"]]
+        leads = [rows[m.name] for m in site.machines if any(r["mine"] and r["leads"] for r in rows.get(m.name, []))]
+        above = [row for each in leads for row in each if row["name"] == top]  # others are not told
         if any((row["primary"], row["epoch"]) != (leading[0]["primary"], leading[0]["epoch"]) for row in above):
             return f"{site.name} has another idea of the center of {top}"
     return ""

@@ -79,18 +79,18 @@ def realm_traffic(
     members = realms.nodes if is_site else realms.children
     voters = seats(members)
     others = (voters - 1) * real
-    audience = np.maximum(members - 1, 0) * real
+    speakers = np.minimum(realms.nodes / np.maximum(realms.children, 1), SPEAKERS)
+    heirs = np.zeros_like(voters) if is_site else np.minimum(np.floor(realms.children * speakers), HEIRS_MAX)
+    audience = np.maximum(np.maximum(members, heirs) - 1, 0) * real
     traffic = Traffic(messages={}, payload={}, wire={})
     beat = others / (pace.beat_site_s if is_site else pace.beat_above_s)
     _add(traffic, "council", 2 * beat, beat * (sizes.heartbeat + sizes.heartbeat_answer), acks=beat)
-    heirs = np.zeros_like(voters) if is_site else np.minimum(realms.children, HEIRS_MAX)
     parents = sizes.joined_by if has_parent and realms.level is not Level.PLANET else 0
     center_bytes = sizes.center + (1 + voters + heirs + parents) * sizes.seat
     told = audience / pace.tell_s
     _add(traffic, "told", told, told * center_bytes, acks=told)
-    children = np.zeros_like(audience) if is_site else audience
+    children = np.zeros_like(audience) if is_site else np.maximum(members - 1, 0) * real
     asked = children / pace.register_s
-    speakers = np.minimum(realms.nodes / np.maximum(realms.children, 1), SPEAKERS)
     register_bytes = sizes.register + speakers * sizes.seat + sizes.lines * sizes.line
     _add(traffic, "registers", 2 * asked, asked * (register_bytes + center_bytes), acks=asked)
     changed = children * load.summary_changes

@@ -115,9 +115,13 @@ class Watch:
 def new_primary_s(watch: Watch, realm: str, viewers: list[Machine], old: str, since_ns: int) -> float:
     """How long after a moment the first of some nodes saw another legitimate primary of a realm."""
     nodes = {machine.node for machine in viewers}
+    before = [
+        row for seen in watch.seen() if seen.at_ns <= since_ns for row in seen.rows.values() if row["name"] == realm
+    ]
+    epoch = max((row["epoch"] for row in before if row["primary"] == old), default=0)
 
     def another(seen: Seen) -> bool:
-        rows = [row for row in seen.rows.values() if row["name"] == realm and row["primary"]]
+        rows = [row for row in seen.rows.values() if row["name"] == realm and row["epoch"] > epoch]
         return seen.node in nodes and any(row["primary"] != old and not row["provisional"] for row in rows)
 
     at_ns = watch.first_ns(another, since_ns, REIGN_S, f"another primary of {realm}")

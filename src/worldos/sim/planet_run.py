@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from worldos.model.limits import MS, SECOND
+from worldos.model.need import Need
 from worldos.model.realm import RealmId
 from worldos.sim import pace
 from worldos.sim.checkers import Safety, Violation
@@ -26,7 +27,7 @@ from worldos.sim.machine import Machine
 from worldos.sim.programs import Program
 from worldos.sim.realm_checkers import RealmSafety
 from worldos.sim.realm_progress import can_be_filled, check_charters, name_of, parents_of, why_no_tree
-from worldos.sim.realm_run import more_than_here, probe_for
+from worldos.sim.realm_run import AGAIN_NS, more_than_here, probe_for
 from worldos.sim.tree import Tree, even_tree
 from worldos.sim.world import World
 
@@ -170,12 +171,13 @@ class Planet:
             machine = machines[int(world.dice.random() * len(machines))]
             need = more_than_here(machine)
             helper = can_be_filled(world, machine, need)
-            self.programs += 1
-            program = Program(world, machine, self.programs, probe_for(need))
-            program.begin()
+            program = self._ask(machine, need)
             asked_ns = world.now_ns
-            while world.now_ns < asked_ns + FILL_NS and not program.granted and not program.refusal:
+            while world.now_ns < asked_ns + FILL_NS and not program.granted:
                 world.run_until(world.now_ns + 50 * MS)
+                if program.refusal:
+                    world.run_until(world.now_ns + AGAIN_NS)
+                    program = self._ask(machine, need)
             self.figures.asked += 1
             if program.granted:
                 self.figures.filled += 1
@@ -185,3 +187,9 @@ class Planet:
                     f"{machine.name} got no {need.amount >> 30} GB, and {helper.name} has it: {program.refusal or 'no answer'}"
                 )
             program.finish()
+
+    def _ask(self, machine: Machine, need: Need) -> Program:
+        self.programs += 1
+        program = Program(self.world, machine, self.programs, probe_for(need))
+        program.begin()
+        return program

@@ -62,3 +62,15 @@ def test_a_superior_that_is_below_this_realm_changes_nothing() -> None:
     loop = msgspec.structs.replace(superior(), lineage=(BERLIN, ACME))
     center = center_by(charter(parents=parent()), ME, Epoch(1), None)
     assert below(center, loop) == center
+
+
+def test_where_a_parent_was_found_last_is_told_on_and_outlives_those_of_the_charter() -> None:
+    far = [msgspec.structs.replace(ME, node=NodeId(name)) for name in "uvwxyz"]
+    acme = msgspec.structs.replace(superior(), primary=far[1], council=tuple(far[:2]))
+    center = below(center_by(charter(parents=parent()), ME, Epoch(1), None), acme)
+    assert [contact.node for contact in center.parents[0].contacts] == ["v", "u", "n"]
+    next_one = center_by(charter(parents=parent()), far[5], Epoch(2), center)
+    assert next_one.parents == center.parents, "whoever leads next knows it"
+    many = below(next_one, msgspec.structs.replace(acme, primary=far[5], council=tuple(far)))
+    assert [contact.node for contact in many.parents[0].contacts] == ["z", "u", "v", "w"]
+    assert center_by(charter(), ME, Epoch(3), center).parents == (), "a parent that was left is none"

@@ -10,8 +10,11 @@ import msgspec
 from worldos.kernel.charter import Charter
 from worldos.kernel.children import Children
 from worldos.kernel.superior import Superiors
-from worldos.model.realm import COUNCIL_MAX, Center, Contact, Epoch, RealmId
+from worldos.model.ids import NodeId
+from worldos.model.realm import COUNCIL_MAX, Center, Contact, Epoch, ParentRecord, RealmId
 from worldos.model.summary import Summary
+
+FOUND_MAX = 4  # contacts of a parent that are told on
 
 
 class Reign(msgspec.Struct, kw_only=True):
@@ -45,7 +48,7 @@ def center_by(charter: Charter, me: Contact, epoch: Epoch, old: Center | None) -
         path=path,
         lineage=lineage,
         heirs=old.heirs if old is not None else (),
-        parents=tuple(charter.parents[realm] for realm in sorted(charter.parents)),
+        parents=_parents(charter, old),
         lend=charter.lend,
         owner=charter.owner,
     )
@@ -56,4 +59,23 @@ def below(center: Center, superior: Center | None) -> Center:
     if superior is None or center.realm in superior.lineage:
         return center
     path, lineage = f"{superior.path}/{center.name}", (*superior.lineage, center.realm)
-    return msgspec.structs.replace(center, path=path, lineage=lineage)
+    parents = tuple(
+        _found_at(parent, superior.primary, *superior.council) if parent.realm == superior.realm else parent
+        for parent in center.parents
+    )
+    return msgspec.structs.replace(center, path=path, lineage=lineage, parents=parents)
+
+
+def _parents(charter: Charter, old: Center | None) -> tuple[ParentRecord, ...]:
+    """Return the allowed parents, each where it was found last: who is in the charter may be long gone."""
+    before = {parent.realm: parent.contacts for parent in (old.parents if old is not None else ())}
+    records = [charter.parents[realm] for realm in sorted(charter.parents)]
+    return tuple(_found_at(record, *before[record.realm]) if record.realm in before else record for record in records)
+
+
+def _found_at(parent: ParentRecord, *contacts: Contact) -> ParentRecord:
+    """Return a parent with these contacts first, and few in all: every node of a site is told, so that any can lead it next."""
+    found: dict[NodeId, Contact] = {}
+    for contact in (*contacts, *parent.contacts):
+        found.setdefault(contact.node, contact)
+    return msgspec.structs.replace(parent, contacts=tuple(found.values())[:FOUND_MAX])

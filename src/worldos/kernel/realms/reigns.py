@@ -112,11 +112,14 @@ def rebuild(table: Table, now_ns: int, reign: Reign, house: House) -> list[Effec
 
 
 def _contacts_above(table: Table, center: Center) -> dict[RealmId, tuple[Contact, ...]]:
-    """Return who may know the center of each allowed parent: its council as the charter has it, then its heirs."""
+    """Return who may know the center of each allowed parent: its council as it was last, its heirs, and who is in the charter."""
     above: dict[RealmId, tuple[Contact, ...]] = {}
+    seat = table.seats.get(center.realm)
     for parent in center.parents:
         known = table.centers.known.get(parent.realm)
-        above[parent.realm] = (*parent.contacts, *(known.heirs if known is not None else ()))
+        record = seat.charter.parents.get(parent.realm) if seat is not None else None
+        heirs, named = known.heirs if known is not None else (), record.contacts if record is not None else ()
+        above[parent.realm] = tuple({contact.node: contact for contact in (*parent.contacts, *heirs, *named)}.values())
     return above
 
 

@@ -37,7 +37,7 @@ from worldos.sim.world import SIZES, World
 FOUND_NS: Final = 60 * SECOND
 HEAL_NS: Final = 30 * SECOND  # as in run.py
 ISLAND_NS: Final = 5 * SECOND
-FILL_NS: Final = 5 * SECOND
+FILL_NS: Final = 10 * SECOND  # what was given back a moment ago is known two seconds later at each level
 MERGE_NS: Final = 5 * SECOND
 REST_NS: Final = 13 * SECOND
 LOOK_NS: Final = 100 * MS

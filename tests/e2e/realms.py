@@ -224,10 +224,10 @@ class Tree:
         """Wait until the councils of the top and of each site of three have grown to this size."""
 
         def sizes() -> dict[str, int]:
-            found = {self.top: len(self.top_primary().tell("realm_show", path=self.top)["council"])}
+            found = {self.top: self.top_primary().tell("realm_show", path=self.top)["voters"]}
             for site in self.sites.values():
                 if len(site.machines) >= size:
-                    found[site.name] = len(site.primary().tell("realm_show", path=site.name)["council"])
+                    found[site.name] = site.primary().tell("realm_show", path=site.name)["voters"]
             return found
 
         last: dict[str, int] = {}

@@ -181,7 +181,7 @@ def test_a_primary_that_sleeps_wakes_to_a_newer_epoch_and_obeys(tree: Tree, watc
 
 def test_a_primary_that_is_killed(tree: Tree, watch: Watch) -> None:
     times_s = []
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c") if LONG else ("a", "c"):
         site = tree.site(name)
         old = site.primary()
         others = [machine for machine in site.machines if machine is not old]

@@ -70,6 +70,7 @@ def detail(node: Node, now_ns: int, row: Row) -> Row:
     return {
         **row,
         "council": [contact.name for contact in council],
+        "voters": len(seat.raft.log.config.voters) if seat is not None else 0,  # the others are still learning
         "parents": [parent.path for parent in center.parents] if center is not None else [],
         "children": [] if reign is None else [_of_child(node, now_ns, reign, child) for child in _sorted(reign)],
         "policy": {**policy, **(seat.charter.policy if seat is not None else {})},

@@ -31,7 +31,7 @@ check: .venv/ready
 
 test: .venv/ready packages
 	$(RUN) python -m worldos.sim --seeds $(SEEDS_CI)
-	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI)
+	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI) --seconds 8
 	$(RUN) pytest $(if $(CI),--must-run e2e)
 
 sim: .venv/ready

@@ -53,11 +53,3 @@ def test_the_command_line_runs_realms_and_says_how_long_things_took(capsys: pyte
     said = capsys.readouterr().out
     assert "1 seeds from 2, 8 nodes, 3 levels, 3 s of faults: 0 failed" in said
     assert "one tree after an island" in said
-
-
-def test_a_small_planet_is_cut_and_healed(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--planet", "--nodes", "40", "--levels", "3", "--cut-seconds", "60", "--slower", "20", "--start", "1"]
-    assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "20 times less often" in said
-    assert "merged_ms" in said

@@ -46,7 +46,7 @@ def asked(table: Table, now_ns: int, peer: NodeId, ask: BidAsk, house: House) ->
     if ask.realm == table.site and ask.home.site != table.site:
         here = _candidates(table, now_ns, ask, reign, house)
         effects += _introduce(table, now_ns, ask.home, here, reign)
-    results = table.bids.asked(now_ns, peer, ask, _route(table, now_ns, reign), here)
+    results = table.bids.asked(now_ns, peer, ask, _route(table, now_ns, reign, house), here)
     return effects + came(table, now_ns, results, house)
 
 
@@ -87,11 +87,14 @@ def guest_told(table: Table, now_ns: int, peer: NodeId, message: GuestTold, hous
     return table.kin.welcome(now_ns, message.guest, GUEST, until_ns)
 
 
-def _route(table: Table, now_ns: int, reign: Reign) -> Route:
+def _route(table: Table, now_ns: int, reign: Reign, house: House) -> Route:
+    superior = reign.superiors.superior()
+    if superior is not None and superior[1] != table.me and not house.is_linked(superior[1]):
+        superior = None  # cut off: better no answer now than none until the asker gives up
     return Route(
         realm=reign.realm,
         path=reign.center.path,
-        superior=reign.superiors.superior(),
+        superior=superior,
         children=tuple(
             ChildRoute(
                 realm=child.realm,

@@ -8,7 +8,7 @@ from tests.kernel.realms.village import Village
 
 from worldos.kernel.realms import GUEST, bidding
 from worldos.model.limits import GUEST_NS
-from worldos.model.local import UseGranted
+from worldos.model.local import UseGranted, UseRefused
 from worldos.model.need import Need
 from worldos.model.realm import BidAnswer, BidAsk, Epoch, GuestTold, RealmId
 from worldos.model.wire import LeaseAsk, LeaseRefused
@@ -85,3 +85,9 @@ def test_a_bid_to_a_node_that_is_no_center_is_answered_so(village: Village) -> N
     (answer,) = bidding.asked(node.realms, village.now_ns, village.nodes["home0"].node, ask, node)
     assert isinstance(answer.message, BidAnswer)
     assert "not the center" in answer.message.why
+
+
+def test_a_superior_that_is_cut_off_is_not_waited_for(village: Village) -> None:
+    village.cut(["home0"], ["office0", "office1"])
+    village.run(0.2)
+    assert isinstance(village.use("office1", realm="acme/home", seconds=1), UseRefused)

@@ -151,4 +151,6 @@ def test_the_shell_completes_the_names_of_realms(two: tuple[RunningAgent, Runnin
     asked = {"_WOS_COMPLETE": "complete_bash", "COMP_WORDS": "wos realm show a", "COMP_CWORD": "3"}
     assert "acme/office" in wos(two[0].home, **asked).stdout.split()
     run = wos(Home(folder), **asked)
-    assert (run.stdout + run.stderr).strip() == "", "without an agent there is nothing to offer, and nothing to complain about"
+    assert (run.stdout + run.stderr).strip() == "", (
+        "without an agent there is nothing to offer, and nothing to complain about"
+    )

@@ -264,7 +264,9 @@ def policy(
     for name, text in sorted(now["policy"].items()):
         output.out.print(f"[bold]{name:>9}[/]  {output.text(text)}")
     if (key, value) == ("lend", "kin"):
-        output.out.print("Programs of other accounts may now run here as this user: within limits, but in no sandbox yet.")
+        output.out.print(
+            "Programs of other accounts may now run here as this user: within limits, but in no sandbox yet."
+        )
 
 
 def watch() -> None:

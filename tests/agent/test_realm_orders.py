@@ -99,7 +99,7 @@ def test_a_realm_of_another_account_joins_is_seen_and_leaves(two: Two) -> None:
     with pytest.raises(NotAllowed, match="used already"):
         join(den, invitation.ticket)
 
-    assert [agent.ask("status")["kin_linked"] for agent in two] == [1, 1]
+    until(lambda: [agent.ask("status")["kin_linked"] for agent in two] == [1, 1], "they are linked")
     until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
     until(lambda: "acme/den" in tree(den), "den knows where it is")
     seen = tree(den)

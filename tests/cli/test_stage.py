@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.agent.agents import until
 
 from worldos.agent import home as homes
 from worldos.cli.stage import Actor, Stage, StageFailed
@@ -36,9 +37,9 @@ def test_a_node_lives_sleeps_wakes_and_dies(folder: Path) -> None:
         pid = homes.running_pid(actor.home)
         assert pid is not None
         actor.sleep()
-        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "it sleeps")
         actor.wake()
-        assert psutil.Process(pid).status() != psutil.STATUS_STOPPED
+        until(lambda: psutil.Process(pid).status() != psutil.STATUS_STOPPED, "it is awake")
         actor.kill()
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], 5)
         assert homes.running_pid(actor.home) is None

@@ -96,7 +96,8 @@ class Seats:
 def history_of(files: list[Path]) -> list[Operation]:
     found = []
     for file in files:
-        for line in file.read_text().splitlines() if file.exists() else ():
+        whole, _, _ = (file.read_text() if file.exists() else "").rpartition("\n")  # the last line may be half written
+        for line in whole.splitlines():
             client, key, kind, value, asked_ns, answered_ns, expect, good = json.loads(line)
             answered_ns = answered_ns or NEVER_NS
             found.append(

@@ -26,7 +26,7 @@ from worldos.kernel.events import ClockTicked, Event, PeerSaid, PeerUnlinked, Pe
 from worldos.kernel.raft.raft import Raft
 from worldos.model.ids import NodeId
 from worldos.model.limits import EPOCH_LEAP_MAX
-from worldos.model.raft import AppendAnswer, Entry, VoteAnswer
+from worldos.model.raft import AppendAnswer, Entry, Vote, VoteAnswer
 from worldos.model.realm import (
     Center,
     CenterTold,
@@ -131,7 +131,11 @@ class RealmSafety:
             first = self.votes.setdefault((said.realm, machine.id, message.term), peer)
             if first != peer:
                 raise Violation(f"{machine.name} votes for two in term {message.term} of {said.realm[:12]}")
-            if seat is None or (seat.vote.term, seat.vote.voted) != (message.term, peer):
+            # A vote of a later term on the disk is as good: with it this one cannot be given to another any more.
+            kept = seat is not None and (
+                seat.vote.term > message.term or seat.vote == Vote(term=message.term, voted=peer)
+            )
+            if not kept:
                 raise Violation(f"{machine.name} tells a vote in term {message.term} that is not on its disk")
         elif type(message) is AppendAnswer and not message.refused and not message.mending:
             last = 0 if seat is None else seat.last

@@ -56,7 +56,8 @@ class LaneNeeds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``driver`` is the text ``"module:attribute"`` of a lane object (lane_object.py) that each worker builds with
     ``arguments`` and drives by the six verbs; empty text means that the workers run Python calls. ``memory_bytes``
     bounds a worker's memory, 0 when the lane object keeps its own limit. ``folder``, where not empty, is made before
-    the lane starts and removed with all it holds when the lease ends, however it ends.
+    the lane starts and removed with all it holds when the lease ends, however it ends. ``door``, where not empty, is
+    the socket of a process that stands already and serves every lease of its kind: no workers are started.
     """
 
     driver: str = ""
@@ -65,6 +66,7 @@ class LaneNeeds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int = 0
     environ: dict[str, str] = {}
     folder: str = ""
+    door: str = ""
 
 
 @runtime_checkable

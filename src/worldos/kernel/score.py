@@ -153,7 +153,7 @@ def thousandths(kind: str, amount: int) -> int:
     match kind:
         case Kind.CPU | Kind.GPU:
             return amount
-        case Kind.MEMORY | Kind.STORAGE:
+        case Kind.MEMORY | Kind.STORAGE | Kind.STORE:
             return -(-amount // 1_000_000)
         case Kind.NETWORK:
             return -(-amount // 1_000)
@@ -179,7 +179,7 @@ def _work_us(kind: str, node: Mapping[str, Fact], own: Mapping[str, Fact]) -> in
         case Kind.CPU | Kind.GPU:
             speed = _figure("speed_mips", node, own, SPEED_MIPS_DEFAULT, SPEED_MIPS_MIN, SPEED_MIPS_MAX)
             return REFERENCE_WORK_MI * 1_000_000 // speed
-        case Kind.STORAGE:
+        case Kind.STORAGE | Kind.STORE:
             speed = _figure("write_bytes_s", {}, own, WRITE_BPS_DEFAULT, 100_000, 10**12)
             return REFERENCE_BYTES * 1_000_000 // speed
         case _:

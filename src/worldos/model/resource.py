@@ -1,6 +1,7 @@
 """A resource: anything that can be offered, owned, located, priced, leased and driven by the six verbs.
 
-Amounts are integers in the kind's base unit: CPU and GPU in thousandths of one (milli), Memory and Storage in bytes, Network
+Amounts are integers in the kind's base unit: CPU and GPU in thousandths of one (milli), Memory, Storage (a folder for as long as a
+lease) and Store (room for shares that outlive it) in bytes, Network
 in bits per second, everything else in pieces. Prices are micro-WOSCoin for one whole unit (a core, a GPU, a GB, a Mbit/s, a
 piece) and hour. Source: DESIGN.md sections 1 and 7.
 """
@@ -23,6 +24,7 @@ class Kind(StrEnum):
     CPU = "CPU"
     MEMORY = "Memory"
     STORAGE = "Storage"
+    STORE = "Store"
     NETWORK = "Network"
     GPU = "GPU"
     POWER = "Power"

@@ -66,6 +66,7 @@ _EXAMPLES: Final = {
     Kind.GPU: "1, 0.5, '2 GPUs', '500m'",
     Kind.MEMORY: "'2GB', '512MiB', 4096 (bytes)",
     Kind.STORAGE: "'10GB', '1.5TB', '512MiB', 4096 (bytes)",
+    Kind.STORE: "'10GB', '1.5TB', '512MiB', 4096 (bytes)",
     Kind.NETWORK: "'100Mbps', '1 Gbit/s', 1000000 (bits per second)",
 }
 _NUMBER: Final = re.compile(r"([0-9][0-9_]*)(?:\.([0-9]+))?\s*(.*)", re.ASCII | re.DOTALL)
@@ -100,7 +101,7 @@ def show(kind: str, amount: int) -> str:
             return _show_milli(amount, "core", "cores")
         case Kind.GPU:
             return _show_milli(amount, "GPU", "GPUs")
-        case Kind.MEMORY | Kind.STORAGE:
+        case Kind.MEMORY | Kind.STORAGE | Kind.STORE:
             return show_bytes(amount)
         case Kind.NETWORK:
             return _show_rate(amount)
@@ -138,7 +139,7 @@ def _units_of(kind: str) -> tuple[Mapping[str, int], int]:
             return _CORES, 1000
         case Kind.GPU:
             return _GPUS, 1000
-        case Kind.MEMORY | Kind.STORAGE:
+        case Kind.MEMORY | Kind.STORAGE | Kind.STORE:
             return BYTES, 1
         case Kind.NETWORK:
             return RATES, 1

@@ -26,6 +26,7 @@ _WITH_MEMORY = frozenset({Kind.CPU.value, Kind.GPU.value})
 _HOW_MUCH = {
     Kind.MEMORY.value: "2GB",
     Kind.STORAGE.value: "10GB",
+    Kind.STORE.value: "10GB",
     Kind.NETWORK.value: "100Mbps",
 }
 

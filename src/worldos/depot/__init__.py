@@ -1,0 +1,1 @@
+"""The shares that a node keeps on its disks, and the byte protocol to them."""

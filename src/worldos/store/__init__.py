@@ -1,0 +1,1 @@
+"""Storage as decisions: codes, formats, names, health. Pure: bytes and numbers in, bytes and numbers out."""

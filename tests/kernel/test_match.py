@@ -13,7 +13,7 @@ from worldos.kernel import match
 from worldos.kernel.match import Choice, Refusal, choose, explain, feasible
 from worldos.kernel.question import View, draw, memory_of, node_key
 from worldos.model.ids import AccountId, NodeId
-from worldos.model.need import Need, Objective
+from worldos.model.need import DataAt, Need, Objective
 from worldos.model.offer import Offer
 from worldos.model.where import parse_where
 
@@ -43,6 +43,15 @@ def test_a_faster_or_less_loaded_machine_is_worth_the_way() -> None:
     assert chosen(cpu(), [offer("home"), offer("b", speed_mips=12_000)], LAN) == "b"
     assert chosen(cpu(), [offer("home", load_percent=95), offer("b", load_percent=10)], LAN) == "b"
     assert chosen(cpu(), [offer("home"), offer("b", load_percent=95, speed_mips=10_100)], LAN) == HOME
+
+
+def test_work_goes_to_the_data_when_carrying_it_would_take_longer() -> None:
+    offers = [offer("home"), offer("b"), offer("c", speed_mips=20_000)]
+    assert chosen(cpu(), offers, LAN) == "c"
+    assert chosen(cpu(data=(DataAt(NodeId("b"), 10 * GB),)), offers, LAN) == "b"
+    assert chosen(cpu(data=(DataAt(NodeId("b"), 10_000),)), offers, LAN) == "c"
+    split = (DataAt(NodeId("b"), 9 * GB), DataAt(NodeId("c"), 10 * GB))
+    assert chosen(cpu(data=split), offers, LAN) == "c"
 
 
 def test_a_little_load_at_home_does_not_send_work_away() -> None:

@@ -7,7 +7,7 @@ from tests.kernel.offers import GB, HOME, offer, resource
 
 from worldos.kernel.question import View
 from worldos.model.ids import AccountId
-from worldos.model.need import Need, Objective
+from worldos.model.need import DataAt, Need, Objective
 from worldos.model.offer import Offer, OfferRules
 from worldos.model.resource import ResourceState
 from worldos.model.where import parse_where
@@ -102,6 +102,13 @@ _AMOUNTS = {
 }
 
 
+_DATA = st.lists(
+    st.builds(DataAt, st.sampled_from(NODES), st.sampled_from([0, 10**6, GB, 2**62 - 1])),
+    max_size=3,
+    unique_by=lambda at: at.node,
+).map(tuple)
+
+
 @st.composite
 def _needs(draw: st.DrawFn) -> Need:
     kind = draw(st.sampled_from(["CPU", "CPU", "GPU", "Memory", "Storage", "Camera", "Network"]))
@@ -116,6 +123,7 @@ def _needs(draw: st.DrawFn) -> Need:
         objective=draw(st.sampled_from(list(Objective))),
         budget_uwos_hour=draw(st.sampled_from([0, 0, 1, 300])),
         apart=draw(st.booleans()),
+        data=draw(st.one_of(st.just(()), _DATA)),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from worldos.errors import BadRequest
 from worldos.kernel.match import Choice, Refusal, choose
 from worldos.kernel.question import Question, View, clamp, draw, memory_of, node_key
+from worldos.kernel.spread import choose_spread, is_spread
 from worldos.model.ids import NodeId, ResourceId
 from worldos.model.limits import GANG_PARTS_MAX
 from worldos.model.need import Need
@@ -99,6 +100,8 @@ def choose_gang(needs: Sequence[Need], offers: Collection[Offer], view: View) ->
     """Return a place for every need, in their order, or why they cannot be had together."""
     if not 0 < len(needs) <= GANG_PARTS_MAX:
         raise BadRequest(f"a gang has 1 to {GANG_PARTS_MAX} parts, this has {len(needs)}")
+    if is_spread(needs):
+        return choose_spread(needs, offers, view)
     parts = _parts(needs, offers, view)
     for part in parts:
         if not part.spots:

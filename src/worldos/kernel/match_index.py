@@ -29,7 +29,7 @@ from worldos.kernel import question as q
 from worldos.kernel import score
 from worldos.kernel.columns import Bools, Columns, Ints, Rows, Words
 from worldos.kernel.match import NEAR_MISSES_MAX, Choice, Refusal, choice, explanation
-from worldos.kernel.question import Question, View, memory_of, node_key, way_to
+from worldos.kernel.question import Question, View, memory_of, node_key
 from worldos.model.ids import NodeId, ResourceId
 from worldos.model.need import Need, Objective
 from worldos.model.offer import Offer
@@ -235,7 +235,7 @@ class _Search:
         if order is None or order.is_stale():
             order = table.orders[objective] = _Order(table.columns, objective)
         self.order = order
-        known = sorted({view.home, *view.rtt_us, *view.doubted, *view.flaps})
+        known = sorted({view.home, *view.rtt_us, *view.doubted, *view.flaps, *question.saved_us})
         self.known = index.rows_of(kind, known)
         self.out = index.rows_of(kind, sorted(view.gone | view.passed_over))
         self.account = index.owner_code(view.account)
@@ -247,11 +247,11 @@ class _Search:
     @contextmanager
     def looking(self) -> Iterator[None]:
         """Write the view over the columns while the search runs."""
-        columns, view = self.columns, self.question.view
+        columns = self.columns
         for row in self.known.tolist():
             told = columns.told[row]
             assert told is not None, "a node's rows are in use"
-            columns.rtt_us[row], columns.doubt[row] = way_to(view, told[0].node)
+            columns.rtt_us[row], columns.doubt[row] = self.question.way_to(told[0].node)
         columns.out[self.out] = True
         try:
             yield

@@ -23,7 +23,7 @@ from worldos.errors import BadRequest
 from worldos.kernel import score
 from worldos.model import where
 from worldos.model.ids import AccountId, NodeId, ResourceId
-from worldos.model.limits import NAME_CHARS_MAX
+from worldos.model.limits import DATA_PLACES_MAX, NAME_CHARS_MAX
 from worldos.model.need import Condition, Need
 from worldos.model.offer import Offer
 from worldos.model.resource import Fact, Kind, Resource, ResourceState
@@ -35,6 +35,9 @@ KIND, ALIVE, FRESH, OPEN, OWNER, NEAR, START, BATTERY, SERVICE, WHERE = range(10
 WAY_CHARS_MAX: Final = 256
 WORKERS_MAX: Final = 4096
 _MASK: Final = 2**64 - 1
+
+
+Way = score.Way[int]
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +82,7 @@ class Question:
         self.near_home = need.near == view.home
         self.from_home = need.kind == Kind.NETWORK and bool(need.to) and (not need.near or self.near_home)
         self.weights = score.weights_of(need.objective, near_home=self.near_home)
+        self.saved_us = {at.node: score.fetch_us(at.size_bytes) for at in need.data}
         several = need.kind == Kind.GPU and need.amount > 1000 and need.amount % 1000 == 0
         self.count = need.amount // 1000 if several else 1
         self.each = need.amount // self.count
@@ -160,11 +164,17 @@ class Question:
             score.figures_of(
                 resource.kind, clamp(resource.capacity), clamp(resource.free), offer.facts, resource.facts
             ),
-            way_to(self.view, offer.node),
+            self.way_to(offer.node),
             self.each,
             self.price_hour_uwos(offer, resource, memory),
             score.INTEGERS,
         )
+
+    def way_to(self, node: NodeId) -> Way:
+        """Return how far a node is; what it has of the data need not travel, so it counts as that much nearer."""
+        way = way_to(self.view, node)
+        saved_us = self.saved_us.get(node, 0)
+        return way._replace(rtt_us=way.rtt_us - saved_us // score.TRIPS) if saved_us else way
 
     def price_hour_uwos(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return what an hour of the whole need costs at this resource's price, memory included."""
@@ -224,6 +234,8 @@ def check_need(need: Need) -> None:
     ways = (need.near, need.to, need.realm)
     if any(len(way) > WAY_CHARS_MAX or not way.isprintable() for way in ways):
         raise BadRequest(f"a place or node in a need may have {WAY_CHARS_MAX} printable characters")
+    if len(need.data) > DATA_PLACES_MAX or any(not 0 <= at.size_bytes <= AMOUNT_MAX for at in need.data):
+        raise BadRequest(f"a need may name {DATA_PLACES_MAX} nodes that have its data, and no less than nothing there")
     if not 0 <= need.workers <= WORKERS_MAX or not 0 <= need.budget_uwos_hour <= AMOUNT_MAX:
         raise BadRequest(f"a need may have {WORKERS_MAX} workers, and a budget of zero or more")
     if need.where is not None:
@@ -287,7 +299,7 @@ def is_within(near: str, place: str) -> bool:
     return any(inner[at : at + len(outer)] == outer for at in range(last + 1))
 
 
-def way_to(view: View, node: NodeId) -> score.Way[int]:
+def way_to(view: View, node: NodeId) -> Way:
     """Return how far a node is from home, and what is known against it."""
     default = 0 if node == view.home else score.RTT_US_DEFAULT
     rtt_us = max(0, min(score.RTT_US_MAX, view.rtt_us.get(node, default)))

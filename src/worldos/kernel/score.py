@@ -33,6 +33,8 @@ WRITE_BPS_DEFAULT: Final = 50_000_000
 TRIPS: Final = 4  # round trips to open a lane and get the first result
 RTT_US_DEFAULT: Final = 20_000  # to a node that nobody has measured
 RTT_US_MAX: Final = 10_000_000
+FETCH_BYTES_US: Final = 50  # bytes that travel between nodes in 1 us, until links are measured by what they carry
+FETCH_US_MAX: Final = 10**11
 LOAD_IGNORED_PERCENT: Final = 20  # below this a machine is as good as idle: measured loads jitter
 LOAD_SLOWS: Final = 400  # a fully loaded machine's other cores are (100 - 20) / 400 slower: clocks, caches, memory
 REDO_US: Final = 1_500_000  # until a silent node's calls run elsewhere
@@ -146,6 +148,11 @@ def price_hour_uwos(price_uwos: N, thousandths: int, ops: Operations[N]) -> N:
         return price_uwos * 0
     capped = ops.least(price_uwos, limit // counted + 1)
     return ops.least((capped * counted + 999) // 1000, PRICE_HOUR_MAX_UWOS + 1)
+
+
+def fetch_us(size_bytes: int) -> int:
+    """Return how long so many bytes take from node to node."""
+    return min(FETCH_US_MAX, max(0, size_bytes) // FETCH_BYTES_US)
 
 
 def thousandths(kind: str, amount: int) -> int:

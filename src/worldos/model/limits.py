@@ -21,6 +21,7 @@ LEASE_GRACE_PART: Final = 8  # the node keeps a lease 1/8 longer than the holder
 LEASES_PER_NODE_MAX: Final = 4096
 GANG_HOLD_NS: Final = 3 * SECOND  # a reserved part of a gang returns by itself after this
 GANG_PARTS_MAX: Final = 256
+DATA_PLACES_MAX: Final = 64  # nodes that a need names because its data lies there
 
 # -- asking ---------------------------------------------------------------------------------------------------------------
 ASK_TIMEOUT_NS: Final = 800 * MS  # a node that does not answer an ask in this time is passed over

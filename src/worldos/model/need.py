@@ -51,6 +51,13 @@ class AnyOf(msgspec.Struct, frozen=True, tag="any"):
 Condition = Compare | Not | All | AnyOf
 
 
+class DataAt(msgspec.Struct, frozen=True, array_like=True):
+    """So many of the bytes that the work will read lie on this node already."""
+
+    node: NodeId
+    size_bytes: int
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that is needed, all on one node.
 
@@ -70,6 +77,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workers: int = 0
     apart: bool = False  # as part of a gang: on a node of its own
     realm: str = ""  # only in realms of this path: "acme/berlin"; empty: the nearest that can
+    data: tuple[DataAt, ...] = ()  # what the work reads, where it lies: work goes to the data
 
 
 class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,9 +1,8 @@
 """A resource: anything that can be offered, owned, located, priced, leased and driven by the six verbs.
 
-Amounts are integers in the kind's base unit: CPU and GPU in thousandths of one (milli), Memory, Storage (a folder for as long as a
-lease) and Store (room for shares that outlive it) in bytes, Network
-in bits per second, everything else in pieces. Prices are micro-WOSCoin for one whole unit (a core, a GPU, a GB, a Mbit/s, a
-piece) and hour. Source: DESIGN.md sections 1 and 7.
+Amounts are integers in the kind's base unit: CPU and GPU in thousandths of one (milli), Memory, Storage (a folder that
+goes with its lease) and Store (room for shares that outlive it) in bytes, Network in bits per second, everything else in pieces.
+Prices are micro-WOSCoin for one whole unit (a core, a GPU, a GB, a Mbit/s, a piece) and hour. Source: DESIGN.md sections 1, 7.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ them, so a strange word passes here and is looked up at the agent (see use.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from worldos.errors import BadRequest
 from worldos.model import limits
-from worldos.model.need import Condition, Need, Objective
+from worldos.model.ids import NodeId
+from worldos.model.need import Condition, DataAt, Need, Objective
 from worldos.model.resource import Kind
 from worldos.model.units import parse_amount, parse_bytes, parse_duration_ns
 from worldos.model.where import parse_where
@@ -43,13 +44,15 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
     objective: str = "fastest",
     budget: float | None = None,
     apart: bool = False,
+    data: Mapping[str, int] | None = None,
 ) -> Need:
     """Return the need that these words say.
 
     ``memory`` comes with a CPU or a GPU. ``where`` compares facts of the node and the resource, as in
     ``"arch == 'arm64' and not battery"``. ``near`` is ``"me"``, a node or a place; ``to`` the far end of a Network.
     ``realm`` is a way in the tree of realms: only nodes below it.
-    ``budget`` is in WOSCoin an hour. ``apart`` puts this part of a gang on a node of its own.
+    ``budget`` is in WOSCoin an hour. ``apart`` puts this part of a gang on a node of its own. ``data`` says how many
+    bytes of what the work reads lie on which node (``Files.data_at``): work goes to the data.
     """
     known = kind_named(kind)
     if memory is not None and known not in _WITH_MEMORY:
@@ -69,7 +72,15 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
         objective=_objective(objective),
         budget_uwos_hour=_budget(budget),
         apart=apart,
+        data=_data(data),
     )
+
+
+def _data(data: Mapping[str, int] | None) -> tuple[DataAt, ...]:
+    if data is None:
+        return ()
+    most = sorted(data.items(), key=lambda at: (-at[1], at[0]))[: limits.DATA_PLACES_MAX]
+    return tuple(DataAt(NodeId(node), size) for node, size in most)
 
 
 def kind_named(kind: object) -> str:

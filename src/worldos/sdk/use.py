@@ -12,7 +12,7 @@ from worldos.errors import BadRequest
 from worldos.sdk.embedded import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worldos.model.need import Condition
     from worldos.sdk.compute import Cpu, Gpu
@@ -43,6 +43,7 @@ class Words(TypedDict, total=False):
     objective: str
     budget: float | None
     apart: bool
+    data: Mapping[str, int] | None
     initializer: Callable[..., Any] | None
     initargs: tuple[Any, ...]
 

@@ -57,3 +57,33 @@ FEATURE_CODE_BYTES_MAX: Final = 1024
 
 assert FEATURE_KIB <= FEATURE_KIB_MAX
 assert FEATURE_PASSES <= FEATURE_PASSES_MAX
+
+# -- health: what is kept, who keeps it, who is there ---------------------------------------------------------------------
+SECOND_NS: Final = 1_000_000_000
+HOUR_NS: Final = 3600 * SECOND_NS
+DAY_NS: Final = 24 * HOUR_NS
+LOSSES_MIN: Final = 3  # any three devices may die at once
+SUSPECT_NS: Final = 1 * SECOND_NS  # the first clock: from here on a silent device is asked last
+PAUSE_NS_MIN: Final = 60 * SECOND_NS  # a shorter silence is not an absence: nothing is learnt of it
+LOST_STEADY_NS_MIN: Final = 1 * HOUR_NS  # the second clock, for devices that are always on ...
+LOST_NS_MIN: Final = 3 * DAY_NS  # ... and for those that come and go
+LOST_UNKNOWN_NS: Final = 14 * DAY_NS  # for a device of which too little is known
+LOST_NS_MAX: Final = 60 * DAY_NS  # no habit makes a device wait longer before it is given up
+ABSENCES_KNOWN_MIN: Final = 64  # absences from which on a device's own habit counts
+STEADY_PPM_MIN: Final = 980_000  # on line so much of the time: always on
+STEADY_NS_MIN: Final = 14 * DAY_NS  # and watched for so long
+WATCH_GAP_NS_MAX: Final = 1 * DAY_NS  # one gap in the watching counts this much at most: own sleep, a clock that jumps
+WAKE_GRACE_NS: Final = 1 * HOUR_NS  # who just woke judges nobody yet
+WATCH_PERIOD_NS_MAX: Final = 300 * SECOND_NS  # a longer pause between two looks is own sleep
+NODES_WATCHED_MAX: Final = 4096
+TURN_NS: Final = 600 * SECOND_NS  # what the first carer has not done by then the next one does as well
+TRIM_NS: Final = 30 * DAY_NS  # a copy too many is thrown away this late
+REPAIRS_MAX: Final = 64  # in one plan
+RENDEZVOUS_NODES_MAX: Final = 64  # above so many depots only the first of the order are asked
+
+assert SUSPECT_NS < PAUSE_NS_MIN < LOST_STEADY_NS_MIN < LOST_NS_MIN < LOST_UNKNOWN_NS < LOST_NS_MAX
+assert WATCH_PERIOD_NS_MAX < WAKE_GRACE_NS <= LOST_STEADY_NS_MIN < WATCH_GAP_NS_MAX < LOST_NS_MIN
+
+# -- audits ---------------------------------------------------------------------------------------------------------------
+CHALLENGES_MAX: Final = 4096  # in one round of one store
+CHALLENGES_EXPOSE: Final = 460  # these many find a store that lacks one share in a hundred, 99 times of 100

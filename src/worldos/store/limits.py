@@ -87,3 +87,12 @@ assert WATCH_PERIOD_NS_MAX < WAKE_GRACE_NS <= LOST_STEADY_NS_MIN < WATCH_GAP_NS_
 # -- audits ---------------------------------------------------------------------------------------------------------------
 CHALLENGES_MAX: Final = 4096  # in one round of one store
 CHALLENGES_EXPOSE: Final = 460  # these many find a store that lacks one share in a hundred, 99 times of 100
+
+# -- packs of a depot -----------------------------------------------------------------------------------------------------
+PACK_BYTES: Final = 1 * GIB  # a pack that has grown to this takes no more frames
+PACK_NUMBER_MAX: Final = (1 << 32) - 1
+PACK_BODY_BYTES_MAX: Final = 16 * MIB
+PACK_META_BYTES_MAX: Final = 1024
+PACK_IDS_MAX: Final = 4096  # ids in one frame that drops or restores
+
+assert ENTRY_BODY_BYTES_MAX < PACK_BODY_BYTES_MAX <= PACK_BYTES

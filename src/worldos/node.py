@@ -162,8 +162,6 @@ class Node(Household, kw_only=True):
         return self._heard(event.now_ns, event.node, event.message)
 
     def _heard(self, now_ns: int, peer: NodeId, message: PeerMessage) -> list[Effect]:
-        if isinstance(message, RealmMessage):
-            return self.realms.heard(now_ns, peer, message, self)
         match message:
             case Ping() | Ack() | PingRequest() | Nack():
                 return self._swim(now_ns, self.membership.heard(now_ns, peer, message))
@@ -185,7 +183,7 @@ class Node(Household, kw_only=True):
             case PeersTold():
                 return self._peers_told(message)
             case _:
-                assert_never(message)
+                return self.realms.heard(now_ns, peer, message, self)
 
     def _lease_asked(self, now_ns: int, peer: NodeId, message: LeaseAsk | LeaseConfirm | LeaseRelease) -> list[Effect]:
         self.dirty = True
@@ -391,7 +389,7 @@ class Node(Household, kw_only=True):
                     effects.append(Forget(node=node, why="it left"))
             case _:
                 assert_never(status)
-        effects.extend(self.realms.member_changed(now_ns, self))
+        self.realms.member_changed(now_ns)
         if status is not Status.ALIVE:
             effects.extend(self.uses.node_lost(now_ns, node, losses.offers_without(self, node), self.view(now_ns)))
         return effects

@@ -7,7 +7,7 @@ import pytest
 
 from worldos.errors import PeerBroke
 from worldos.model import wire
-from worldos.model.realm import CANDIDATES_MAX, HOPS_MAX, CenterAsk, Epoch, RealmId, SummaryTold, rank
+from worldos.model.realm import CANDIDATES_MAX, HOPS_MAX, Epoch, ProposeAsk, RealmId, SummaryTold, rank
 from worldos.model.summary import LINES_MAX, Line, Summary
 
 
@@ -19,8 +19,8 @@ def test_the_larger_number_is_newer_and_of_equals_the_legitimate() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        CenterAsk(realm=RealmId("")),
-        CenterAsk(realm=RealmId("r" * 65)),
+        ProposeAsk(realm=RealmId(""), number=1, command=b""),
+        ProposeAsk(realm=RealmId("r" * 65), number=1, command=b""),
         SummaryTold(child=RealmId("c"), epoch=Epoch(-1), summary=Summary()),
         SummaryTold(
             child=RealmId("c"),

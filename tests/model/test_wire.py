@@ -26,7 +26,6 @@ from worldos.model.realm import (
     BidAsk,
     Candidate,
     Center,
-    CenterAsk,
     CenterTold,
     Contact,
     Epoch,
@@ -130,7 +129,6 @@ EXAMPLES: tuple[wire.PeerMessage, ...] = (
     wire.PeersTold(peers=((B, ("10.0.0.2:4711",)),)),
     RaftSaid(realm=SITE, message=VoteAnswer(term=3, granted=True)),
     CenterTold(center=CENTER),
-    CenterAsk(realm=ABOVE),
     Register(
         parent=ABOVE,
         child=SITE,

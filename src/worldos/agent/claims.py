@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, TICKETS_MAX, Doorway, call, remembered
+from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, Invite, TicketDoor, call
 from worldos.errors import BadRequest, Unreachable
 from worldos.fabric.tcp import Address
 from worldos.model.ids import AccountId
@@ -33,7 +33,6 @@ from worldos.trust.pairing import (
     ShowCode,
     Ticket,
     error_of,
-    new_ticket,
 )
 
 Decide = Callable[[ShowCode], Awaitable[bool]]
@@ -50,51 +49,28 @@ class Owner(Protocol):
         """Say where the other devices were last seen."""
 
 
-class Invite:
+class DeviceInvite(Invite[Admitted]):
     """One open invitation: who is told of a caller, and how it ends."""
 
     def __init__(self, invitation: Invitation, decide: Decide) -> None:
-        self.invitation = invitation
+        super().__init__(invitation)
         self.decide = decide
-        self.ended: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
 
 
-class ClaimDoor:
+class ClaimDoor(TicketDoor[DeviceInvite]):
     """The listening side. Open while there are tickets to honour or to explain."""
 
     def __init__(self, owner: Owner, key: DeviceKey, name: str, keylog: KeyLog, listen: Address) -> None:
+        super().__init__(key, listen, self._talk)
         self._owner = owner
-        self._key = key
         self._name = name
         self._keylog = keylog
-        self._invites: list[Invite] = []
-        self._doorway = Doorway(listen, self._talk, lambda: [invite.invitation.ticket for invite in self._invites])
 
-    async def invite(self, account: AccountId, life_s: int, decide: Decide) -> Invite:
+    async def invite(self, account: AccountId, life_s: int, decide: Decide) -> DeviceInvite:
         """Make a ticket and open the door for it."""
-        now_s = int(time.time())
-        self._invites = [i for i in self._invites if remembered(i.invitation.ticket, now_s)][-TICKETS_MAX + 1 :]
-        ticket = new_ticket(
-            addresses=await self._doorway.open(life_s),
-            secret=secrets.token_bytes(16),
-            inviter=self._key.node_id,
-            account=account,
-            expires_s=now_s + life_s,
-        )
-        invite = Invite(Invitation(ticket=ticket), decide)
+        invite = DeviceInvite(await self._open(account, life_s), decide)
         self._invites.append(invite)
         return invite
-
-    def withdraw(self, invite: Invite) -> None:
-        """Take a ticket back before its time."""
-        if invite in self._invites:
-            self._invites.remove(invite)
-        invite.ended.cancel()
-        self._doorway.close_if_idle()
-
-    def close(self) -> None:
-        """Close the door."""
-        self._doorway.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         machine = Inviter(
@@ -106,14 +82,14 @@ class ClaimDoor:
             now_s=int(time.time()),
             seed=secrets.token_bytes(32),
         )
-        invite: Invite | None = None
+        invite: DeviceInvite | None = None
         try:
             while not machine.ended:
                 async with asyncio.timeout(FIRST_WORDS_S if invite is None else None):
                     data = await reader.read(READ_BYTES)
                 outputs = machine.receive(data) if data else machine.closed()
                 if invite is None:
-                    invite = next((i for i in self._invites if i.invitation is machine.invitation), None)
+                    invite = self._invite_of(machine.invitation)
                 while outputs:
                     outputs = await self._act(machine, outputs, writer, invite)
         finally:
@@ -122,7 +98,7 @@ class ClaimDoor:
                 invite.ended.set_exception(Unreachable(str(Failure.CUT), hint=hint))
 
     async def _act(
-        self, machine: Inviter, outputs: list[Output], writer: asyncio.StreamWriter, invite: Invite | None
+        self, machine: Inviter, outputs: list[Output], writer: asyncio.StreamWriter, invite: DeviceInvite | None
     ) -> list[Output]:
         """Do what the machine says, in order; return what its person's answer leads to."""
         follow: list[Output] = []

@@ -6,14 +6,22 @@ Few may stand in it at one time; who says nothing is put out by whoever talks to
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 from worldos.agent.addresses import reachable_addresses
 from worldos.errors import Unreachable
 from worldos.fabric.tcp import Address, parse_address
-from worldos.trust.ticket import Ticket
+from worldos.model.ids import AccountId
+from worldos.trust.dialogue import Invitation
+from worldos.trust.keys import DeviceKey
+from worldos.trust.ticket import SECRET_BYTES as TICKET_SECRET_BYTES
+from worldos.trust.ticket import Guest, Ticket, new_ticket
+
+E = TypeVar("E")
 
 TICKETS_MAX = 16
 CALLERS_MAX = 8
@@ -65,6 +73,54 @@ class Doorway:
         finally:
             self._callers -= 1
             writer.close()
+
+
+class Invite(Generic[E]):
+    """One open invitation, and how it ends."""
+
+    def __init__(self, invitation: Invitation) -> None:
+        self.invitation = invitation
+        self.ended: asyncio.Future[E] = asyncio.get_running_loop().create_future()
+
+
+Kept = TypeVar("Kept", bound=Invite[Any])
+
+
+class TicketDoor(Generic[Kept]):
+    """Tickets and the doorway for those who bring them; what is said there is the matter of each kind of door."""
+
+    def __init__(self, key: DeviceKey, listen: Address, talk: Talk) -> None:
+        self._key = key
+        self._invites: list[Kept] = []
+        self._doorway = Doorway(listen, talk, lambda: [invite.invitation.ticket for invite in self._invites])
+
+    def withdraw(self, invite: Kept) -> None:
+        """Take a ticket back before its time."""
+        if invite in self._invites:
+            self._invites.remove(invite)
+        invite.ended.cancel()
+        self._doorway.close_if_idle()
+
+    def close(self) -> None:
+        """Close the door."""
+        self._doorway.close()
+
+    async def _open(self, account: AccountId, life_s: int, guest: Guest = Guest.DEVICE) -> Invitation:
+        """Make a ticket, and open the door for it."""
+        now_s = int(time.time())
+        self._invites = [i for i in self._invites if remembered(i.invitation.ticket, now_s)][-TICKETS_MAX + 1 :]
+        ticket = new_ticket(
+            addresses=await self._doorway.open(life_s),
+            secret=secrets.token_bytes(TICKET_SECRET_BYTES),
+            inviter=self._key.node_id,
+            account=account,
+            expires_s=now_s + life_s,
+            guest=guest,
+        )
+        return Invitation(ticket=ticket)
+
+    def _invite_of(self, invitation: Invitation | None) -> Kept | None:
+        return next((invite for invite in self._invites if invite.invitation is invitation), None)
 
 
 def remembered(ticket: Ticket, now_s: float) -> bool:

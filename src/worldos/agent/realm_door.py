@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, TICKETS_MAX, Doorway, call, remembered
+from worldos.agent.doorway import FIRST_WORDS_S, READ_BYTES, Invite, TicketDoor, call
 from worldos.errors import Refused, Unreachable, WorldError
 from worldos.fabric.tcp import Address
 from worldos.model.ids import AccountId, NodeId
@@ -34,7 +34,7 @@ from worldos.trust.enrolment import (
     error_of,
 )
 from worldos.trust.keys import DeviceKey
-from worldos.trust.ticket import Guest, Ticket, new_ticket
+from worldos.trust.ticket import Guest, Ticket
 
 THINK_S = 660.0  # a person may look at what it would join for the life of a ticket, and a little more
 ANSWER_S = 60.0  # a charter needs a majority of its council
@@ -59,53 +59,29 @@ class Realms(Protocol):
         """Have the realm's charter take a parent; raise WorldError with the reason where it does not."""
 
 
-class RealmInvite:
+class RealmInvite(Invite[Done]):
     """One open invitation: for which realm, who is told of what came to nothing, and how it ends."""
 
     def __init__(self, invitation: Invitation, parent: Parent, said: Callable[[str], None]) -> None:
-        self.invitation = invitation
+        super().__init__(invitation)
         self.parent = parent
         self.said = said
-        self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
 
 
-class RealmDoor:
+class RealmDoor(TicketDoor[RealmInvite]):
     """The listening side. Open while there are tickets to honour or to explain."""
 
     def __init__(self, realms: Realms, key: DeviceKey, account: AccountId, listen: Address) -> None:
+        super().__init__(key, listen, self._talk)
         self._realms = realms
-        self._key = key
         self._account = account
-        self._invites: list[RealmInvite] = []
-        self._doorway = Doorway(listen, self._talk, lambda: [invite.invitation.ticket for invite in self._invites])
 
     async def invite(self, realm: RealmId, life_s: int, said: Callable[[str], None]) -> RealmInvite:
         """Make a ticket for one child of a realm and open the door for it."""
         parent = self._realms.parent_record(realm)
-        now_s = int(time.time())
-        self._invites = [i for i in self._invites if remembered(i.invitation.ticket, now_s)][-TICKETS_MAX + 1 :]
-        ticket = new_ticket(
-            addresses=await self._doorway.open(life_s),
-            secret=secrets.token_bytes(16),
-            inviter=self._key.node_id,
-            account=self._account,
-            expires_s=now_s + life_s,
-            guest=Guest.REALM,
-        )
-        invite = RealmInvite(Invitation(ticket=ticket), parent, said)
+        invite = RealmInvite(await self._open(self._account, life_s, Guest.REALM), parent, said)
         self._invites.append(invite)
         return invite
-
-    def withdraw(self, invite: RealmInvite) -> None:
-        """Take a ticket back before its time."""
-        if invite in self._invites:
-            self._invites.remove(invite)
-        invite.ended.cancel()
-        self._doorway.close_if_idle()
-
-    def close(self) -> None:
-        """Close the door."""
-        self._doorway.close()
 
     # -- inside -----------------------------------------------------------------------------------------------------------
 
@@ -128,16 +104,13 @@ class RealmDoor:
                 while outputs:
                     outputs = await self._act(machine, outputs, writer)
         finally:
-            invite, child = self._invite_of(machine), machine.admitted_child
+            invite, child = self._invite_of(machine.invitation), machine.admitted_child
             if invite is not None and child is not None:  # else it has said itself how it went
                 _settle(invite, Done(parent=invite.parent, child=child, why="it hung up before it said so"))
 
-    def _invite_of(self, machine: Inviter) -> RealmInvite | None:
-        return next((invite for invite in self._invites if invite.invitation is machine.invitation), None)
-
     async def _act(self, machine: Inviter, outputs: list[Output], writer: asyncio.StreamWriter) -> list[Output]:
         """Do what the machine says, in order; return what the charter's answer leads to."""
-        invite = self._invite_of(machine)
+        invite = self._invite_of(machine.invitation)
         follow: list[Output] = []
         for output in outputs:
             if isinstance(output, Send):

@@ -28,7 +28,6 @@ class Reign(msgspec.Struct, kw_only=True):
     told_ns: int = 0
     look_ns: int = 0
     summary: Summary = Summary()
-    summary_told_ns: int = 0
 
 
 def center_by(charter: Charter, me: Contact, epoch: Epoch, old: Center | None) -> Center:

@@ -126,12 +126,6 @@ class CenterTold(msgspec.Struct, frozen=True, kw_only=True, tag="center"):
     center: Center
 
 
-class CenterAsk(msgspec.Struct, frozen=True, kw_only=True, tag="center?"):
-    """Say who is the center of this realm, as you know it."""
-
-    realm: Realm
-
-
 class Register(msgspec.Struct, frozen=True, kw_only=True, tag="register"):
     """My realm ``child`` is below yours: this is who stands for it, and what it has free. Repeated, it renews.
 
@@ -245,7 +239,6 @@ class ProposeAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="proposed"):
 RealmMessage: TypeAlias = (
     RaftSaid
     | CenterTold
-    | CenterAsk
     | Register
     | Registered
     | RegisterRefused
@@ -256,8 +249,3 @@ RealmMessage: TypeAlias = (
     | ProposeAsk
     | ProposeAnswer
 )
-
-
-def contact_key(contact: Contact) -> NodeId:
-    """Return what orders contacts."""
-    return contact.node

@@ -14,7 +14,6 @@ center of its site, and that center knows the way from the top.
 
 from __future__ import annotations
 
-import traceback
 from random import Random
 from typing import Final
 
@@ -25,12 +24,13 @@ from worldos.model.need import Need
 from worldos.model.resource import Kind
 from worldos.sim.checkers import Safety, Violation, check_answers, check_calls, check_empty, check_well
 from worldos.sim.founding import Founding
+from worldos.sim.load import Load
 from worldos.sim.machine import Machine
-from worldos.sim.programs import Plan, Program, plan_by_chance
+from worldos.sim.programs import Plan, Program
 from worldos.sim.realm_checkers import RealmSafety
 from worldos.sim.realm_faults import RealmFaults, machines_under
 from worldos.sim.realm_progress import can_be_filled, check_charters, why_no_tree
-from worldos.sim.run import PROGRAMS_AT_ONCE, Outcome, story
+from worldos.sim.run import Outcome, failure_of, story
 from worldos.sim.tree import Tree, tree_by_chance
 from worldos.sim.world import SIZES, World
 
@@ -74,20 +74,23 @@ class RealmRun:
         self.safety = Safety(self.world)
         self.realms = RealmSafety(self.world)
         self.world.watchers += [self.safety, self.realms]
-        self.programs: list[Program] = []
+        self.load = Load(self.world, self.safety, PROGRAMS_EVERY_NS)
         self.took_ms: dict[str, int] = {}
         self.filled_ms: list[int] = []
-        self._busy = True
-        self._loaded = 0
+
+    @property
+    def programs(self) -> list[Program]:
+        """All programs that ever began."""
+        return self.load.programs
 
     def run(self) -> None:
         """Run all phases; Violation says what did not hold."""
         world = self.world
         self._found()
-        self._load_newcomers()
+        self.load.begin()
         faults = RealmFaults(world, self.tree)
         world.run_until(world.now_ns + self.settings.seconds * SECOND)
-        self._busy = False
+        self.load.stop()
         faults.stop()
         healed_ns = world.now_ns + HEAL_NS
         self._until_one_tree("healed", HEAL_NS)
@@ -168,7 +171,7 @@ class RealmRun:
                 continue
             need = more_than_here(machine)
             helper = can_be_filled(world, machine, need)
-            probe = self._begin(machine, probe_for(need))
+            probe = self.load.start(machine, probe_for(need))
             asked_ns = world.now_ns
             while world.now_ns < asked_ns + FILL_NS and not probe.granted:
                 world.run_until(world.now_ns + 10 * MS)
@@ -176,7 +179,7 @@ class RealmRun:
                     probe.refusal
                 ):  # summaries are up to a second old at each level: what was given back just now is not known yet
                     world.run_until(world.now_ns + AGAIN_NS)
-                    probe = self._begin(machine, probe_for(need))
+                    probe = self.load.start(machine, probe_for(need))
             if helper is not None and not probe.granted:
                 said = probe.refusal or "no answer"
                 raise Violation(f"{machine.name} got no {need.amount >> 30} GB, and {helper.name} has it: {said}")
@@ -185,29 +188,6 @@ class RealmRun:
             world.run_until(world.now_ns + SECOND)
             if not probe.over:
                 raise Violation(f"{probe} does not end though all is well")
-
-    # -- programs ---------------------------------------------------------------------------------------------------------
-
-    def _load(self, machine: Machine) -> None:
-        if not self._busy:
-            return
-        here = [program for program in self.programs if program.home is machine and not program.over]
-        if machine.running and len(here) < PROGRAMS_AT_ONCE:
-            self._begin(machine, plan_by_chance(self.world.dice))
-        self._load_newcomers()
-        self.world.later(int(self.world.dice.expovariate(1.0) * PROGRAMS_EVERY_NS), self._load, machine)
-
-    def _load_newcomers(self) -> None:
-        for machine in self.world.machines[self._loaded :]:
-            self.world.later(int(self.world.dice.random() * PROGRAMS_EVERY_NS), self._load, machine)
-        self._loaded = len(self.world.machines)
-
-    def _begin(self, machine: Machine, plan: Plan) -> Program:
-        program = Program(self.world, machine, len(self.programs), plan)
-        self.programs.append(program)
-        self.safety.programs.append(program)
-        program.begin()
-        return program
 
 
 def more_than_here(machine: Machine) -> Need:
@@ -224,14 +204,7 @@ def probe_for(need: Need) -> Plan:
 def run_realm_seed(seed: int, settings: RealmSettings) -> RealmOutcome:
     """Run one seed to its end, or to the first thing that does not hold."""
     run = RealmRun(seed, settings)
-    failure = ""
-    try:
-        run.run()
-    except Violation as violation:
-        failure = str(violation)
-    except Exception as error:  # noqa: BLE001 - whatever a node raises under faults is a finding, with its seed
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        failure = f"{type(error).__name__}: {error} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+    failure = failure_of(run.run)
     world = run.world
     return RealmOutcome(
         seed=seed,

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -22,15 +22,14 @@ from worldos.model.realm import RaftSaid
 from worldos.model.resource import Kind
 from worldos.sim.checkers import Replay, Safety, Violation, check_answers, check_calls, check_empty, check_well
 from worldos.sim.faults import Faults
-from worldos.sim.machine import Machine
-from worldos.sim.programs import Plan, Program, plan_by_chance
+from worldos.sim.load import Load
+from worldos.sim.programs import Plan, Program
 from worldos.sim.world import World
 
 HEAL_NS: Final = 30 * SECOND  # suspicion 8 s, a ttl of 10 s, patience 6 s; a lost offer is told again within 20 s
 PROBE_NS: Final = 3 * SECOND
 REST_NS: Final = 13 * SECOND  # the longest ttl and its grace, at the slowest clock
 PROGRAMS_EVERY_NS: Final = 1500 * MS  # on each machine
-PROGRAMS_AT_ONCE: Final = 4
 UNTOLD: Final = {  # too many, and seldom of interest
     *("Ping", "Ack", "PingRequest", "Nack", "ClockTicked", "PathMeasured"),
     *("OfferTold", "ResourcesScanned", "KeyLogHave", "PeersTold", "Persist", "Persisted"),
@@ -72,20 +71,23 @@ class Run:
         self.world = World(seed, nodes, harsh=settings.harsh, in_bytes=seed % 8 == 0)
         self.safety = Safety(self.world)
         self.world.watchers.append(self.safety)
-        self.programs: list[Program] = []
+        self.load = Load(self.world, self.safety, PROGRAMS_EVERY_NS)
         self.replay: Replay | None = None
-        self._busy = True
-        self._loaded = 0
+
+    @property
+    def programs(self) -> list[Program]:
+        """All programs that ever began."""
+        return self.load.programs
 
     def run(self) -> None:
         """Run all phases; Violation says what did not hold."""
         world, dice = self.world, self.world.dice
         begin_ns = world.now_ns
-        self._load_newcomers()
+        self.load.begin()
         faults = Faults(world, harsh=self.settings.harsh)
         world.later(int(dice.random() * self.settings.seconds * SECOND), self._record)
         world.run_until(begin_ns + self.settings.seconds * SECOND)
-        self._busy = False
+        self.load.stop()
         faults.stop()
         world.run_until(world.now_ns + HEAL_NS)
         check_calls(world, self.programs)
@@ -98,38 +100,16 @@ class Run:
         if self.replay is not None:
             self.replay.check()
 
-    def _load(self, machine: Machine) -> None:
-        if not self._busy:
-            return
-        here = [program for program in self.programs if program.home is machine and not program.over]
-        if machine.running and len(here) < PROGRAMS_AT_ONCE:
-            self._begin(machine, plan_by_chance(self.world.dice))
-        self._load_newcomers()
-        self.world.later(int(self.world.dice.expovariate(1.0) * PROGRAMS_EVERY_NS), self._load, machine)
-
-    def _load_newcomers(self) -> None:
-        """Let programs begin on machines that are new in the world."""
-        for machine in self.world.machines[self._loaded :]:
-            self.world.later(int(self.world.dice.random() * PROGRAMS_EVERY_NS), self._load, machine)
-        self._loaded = len(self.world.machines)
-
-    def _begin(self, machine: Machine, plan: Plan) -> Program:
-        program = Program(self.world, machine, len(self.programs), plan)
-        self.programs.append(program)
-        self.safety.programs.append(program)
-        program.begin()
-        return program
-
     def _record(self) -> None:
         running = [machine for machine in self.world.machines if machine.running]
-        if self._busy and running:
+        if self.load.busy and running:
             self.replay = Replay(running[int(self.world.dice.random() * len(running))])
             self.world.watchers.append(self.replay)
 
     def _probe(self) -> None:
         world = self.world
         for machine in world.alive():
-            probe = self._begin(machine, PROBE)
+            probe = self.load.start(machine, PROBE)
             world.run_until(world.now_ns + PROBE_NS)
             if not probe.granted:
                 raise Violation(f"{machine.name} got nothing though all is free: {probe.refusal or 'no answer'}")
@@ -140,15 +120,7 @@ class Run:
 def run_seed(seed: int, settings: Settings) -> Outcome:
     """Run one seed to its end, or to the first thing that does not hold."""
     run = Run(seed, settings)
-    failure = ""
-    try:
-        run.run()
-        check_calls(run.world, run.programs)
-    except Violation as violation:
-        failure = str(violation)
-    except Exception as error:  # noqa: BLE001 - whatever a node raises under faults is a finding, with its seed
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        failure = f"{type(error).__name__}: {error} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+    failure = failure_of(run.run) or failure_of(lambda: check_calls(run.world, run.programs))
     world = run.world
     return Outcome(
         seed=seed,
@@ -158,6 +130,18 @@ def run_seed(seed: int, settings: Settings) -> Outcome:
         failure=failure,
         trace=() if not failure else story(world),
     )
+
+
+def failure_of(run: Callable[[], None]) -> str:
+    """Run, and say in a sentence what did not hold; nothing when all did."""
+    try:
+        run()
+    except Violation as violation:
+        return str(violation)
+    except Exception as error:  # noqa: BLE001 - whatever a node raises under faults is a finding, with its seed
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+    return ""
 
 
 def story(world: World, lines: int = 60) -> tuple[str, ...]:

@@ -34,7 +34,6 @@ from worldos.model.need import Need
 from worldos.model.realm import (
     BidAnswer,
     BidAsk,
-    CenterAsk,
     CenterTold,
     GuestTold,
     Level,
@@ -113,15 +112,14 @@ class Realms(Table, kw_only=True):
             reign.children.unlinked(now_ns, peer)
             reign.superiors.unlinked(now_ns, peer)
         effects += bidding.came(self, now_ns, self.bids.unlinked(now_ns, peer), house)
-        return effects + self.member_changed(now_ns, house)
+        self.member_changed(now_ns)
+        return effects
 
-    def member_changed(self, now_ns: int, house: House) -> list[Effect]:
+    def member_changed(self, now_ns: int) -> None:
         """A member of the site is in doubt, gone or back: look for the center at the next moment."""
-        del house
         if not self.off:
             self.look_ns = now_ns
             self.soon(now_ns)
-        return []
 
     def path_measured(self, now_ns: int, node: NodeId, rtt_us: int) -> None:
         """The way to a node was measured."""
@@ -139,9 +137,6 @@ class Realms(Table, kw_only=True):
                 return seating.raft_said(self, now_ns, peer, message, house)
             case CenterTold():
                 return told.center_told(self, now_ns, peer, message.center, house)
-            case CenterAsk():
-                reign = self.reigns.get(message.realm)
-                return [] if reign is None else [Send(node=peer, message=CenterTold(center=reign.center))]
             case Register():
                 return registering.register(self, now_ns, peer, message, house)
             case Registered():

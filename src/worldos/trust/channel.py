@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -123,6 +125,40 @@ class Transcript:
 
     def _mac(self, open_part: bytes) -> bytes:
         return hmac.digest(self._mac_key, self._said + framed(open_part), "sha256")
+
+
+class Keys(NamedTuple):
+    """What both sides have once both shares are shown: a key a direction, and the six digits that people compare."""
+
+    joiner: bytes
+    inviter: bytes
+    code: str
+
+
+def hear_share(transcript: Transcript, share: Share, commitment: bytes, payload: bytes) -> Keys:
+    """Take in the share that the joiner had committed to; PeerBroke if it is another."""
+    heard = transcript.hear(payload)
+    if heard is None or heard[0] != REVEAL or commitment_of(heard[1]) != commitment:
+        raise PeerBroke("the joiner did not show the share that it had committed to")
+    if len(heard[1]) != SHARE_BYTES:
+        raise PeerBroke("the joiner's share has another size")
+    return Keys(*transcript.keys(share.agree(heard[1])))
+
+
+def hear_answer(
+    transcript: Transcript, share: Share, payload: bytes, spent: Collection[str]
+) -> tuple[bytes, Keys] | str:
+    """Take in the inviter's share: the payload that shows ours, and the keys; or which of ``spent`` the ticket is."""
+    heard = transcript.hear(payload)
+    if heard is None:
+        raise PeerBroke("the machine that answered does not have this ticket")
+    kind, body = heard
+    if kind == SPENT and (why := body.decode("ascii", "replace")) in spent:
+        return why
+    if kind != ANSWER or len(body) != SHARE_BYTES:
+        raise PeerBroke("the inviter's answer is none")
+    shown = transcript.say(REVEAL, share.shown)
+    return shown, Keys(*transcript.keys(share.agree(body)))
 
 
 class Sealed:

@@ -31,16 +31,15 @@ from worldos.model.realm import Contacts, NodeName, Realm, RealmId, Sentence
 from worldos.trust.channel import (
     ANSWER,
     COMMIT,
-    REVEAL,
-    SHARE_BYTES,
     SPENT,
     Frames,
     Sealed,
     Share,
     Transcript,
-    commitment_of,
     derive,
     framed,
+    hear_answer,
+    hear_share,
 )
 from worldos.trust.dialogue import Close, Invitation, Send
 from worldos.trust.entries import check_name
@@ -68,6 +67,8 @@ class Setback(enum.StrEnum):
     BROKE = "the other machine broke the protocol"
     CUT = "the connection ended before it was done"
 
+
+_SPENT = frozenset({Setback.TICKET_USED.name, Setback.TICKET_EXPIRED.name})
 
 HINTS = {
     Setback.TICKET_USED: _MAKE_NEW,
@@ -287,14 +288,9 @@ class Inviter(_Side):
     def _on_open(self, frame: bytes) -> list[Output]:
         if self._transcript is None:
             return self._on_commitment(frame)
-        heard = self._transcript.hear(frame)
-        if heard is None or heard[0] != REVEAL or commitment_of(heard[1]) != self._commitment:
-            raise PeerBroke("the joiner did not show the share that it had committed to")
-        if len(heard[1]) != SHARE_BYTES:
-            raise PeerBroke("the joiner's share has another size")
         assert self._parent is not None
-        joiner_key, inviter_key, _ = self._transcript.keys(self._share.agree(heard[1]))
-        self._seal(send=inviter_key, receive=joiner_key)
+        keys = hear_share(self._transcript, self._share, self._commitment, frame)
+        self._seal(send=keys.inviter, receive=keys.joiner)
         return self._tell(Offered(hello=self._hello(_INVITER, self._transcript), parent=self._parent))
 
     def _on_commitment(self, frame: bytes) -> list[Output]:
@@ -387,18 +383,12 @@ class Joiner(_Side):
         return super().closed()
 
     def _on_open(self, frame: bytes) -> list[Output]:
-        heard = self._transcript.hear(frame)
-        if heard is None:
-            raise PeerBroke("the machine that answered does not have this ticket")
-        kind, body = heard
-        if kind == SPENT and body in (Setback.TICKET_USED.name.encode(), Setback.TICKET_EXPIRED.name.encode()):
-            return self._fail(Setback[body.decode()])
-        if kind != ANSWER or len(body) != SHARE_BYTES:
-            raise PeerBroke("the inviter's answer is none")
-        reveal = Send(data=framed(self._transcript.say(REVEAL, self._share.shown)))
-        joiner_key, inviter_key, _ = self._transcript.keys(self._share.agree(body))
-        self._seal(send=joiner_key, receive=inviter_key)
-        return [reveal]
+        answer = hear_answer(self._transcript, self._share, frame, _SPENT)
+        if isinstance(answer, str):
+            return self._fail(Setback[answer])
+        shown, keys = answer
+        self._seal(send=keys.joiner, receive=keys.inviter)
+        return [Send(data=framed(shown))]
 
     def _on_message(self, message: Message) -> list[Output]:
         if isinstance(message, Offered) and self._parent is None:

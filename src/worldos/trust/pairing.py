@@ -26,15 +26,14 @@ from worldos.model.ids import AccountId
 from worldos.trust.channel import (
     ANSWER,
     COMMIT,
-    REVEAL,
-    SHARE_BYTES,
     SPENT,
     Frames,
     Sealed,
     Share,
     Transcript,
-    commitment_of,
     framed,
+    hear_answer,
+    hear_share,
 )
 from worldos.trust.dialogue import (
     HINTS,
@@ -85,6 +84,7 @@ JOINER_FRAME_BYTES_MAX = 24 * 1024 * 1024
 PEERS_MAX = 256
 _DOMAIN = "pairing"
 _INVITER, _JOINER = "inviter", "joiner"
+_SPENT = frozenset({Failure.TICKET_USED.name, Failure.TICKET_EXPIRED.name})
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -217,13 +217,9 @@ class Inviter(_Side):
     def _on_open(self, frame: bytes) -> list[Output]:
         if self._transcript is None:
             return self._on_commitment(frame)
-        heard = self._transcript.hear(frame)
-        if heard is None or heard[0] != REVEAL or commitment_of(heard[1]) != self._commitment:
-            raise PeerBroke("the joiner did not show the share that it had committed to")
-        if len(heard[1]) != SHARE_BYTES:
-            raise PeerBroke("the joiner's share has another size")
-        joiner_key, inviter_key, self._code = self._transcript.keys(self._share.agree(heard[1]))
-        self._in, self._out = Sealed(joiner_key), Sealed(inviter_key)
+        keys = hear_share(self._transcript, self._share, self._commitment, frame)
+        self._code = keys.code
+        self._in, self._out = Sealed(keys.joiner), Sealed(keys.inviter)
         self._frames.size_max = INVITER_FRAME_BYTES_MAX
         return self._tell(self._hello(_INVITER, self._transcript, self.log.account))
 
@@ -300,19 +296,14 @@ class Joiner(_Side):
         return super().closed()
 
     def _on_open(self, frame: bytes) -> list[Output]:
-        heard = self._transcript.hear(frame)
-        if heard is None:
-            raise PeerBroke("the machine that answered does not have this ticket")
-        kind, body = heard
-        if kind == SPENT and body in (Failure.TICKET_USED.name.encode(), Failure.TICKET_EXPIRED.name.encode()):
-            return self._fail(Failure[body.decode()])
-        if kind != ANSWER or len(body) != SHARE_BYTES:
-            raise PeerBroke("the inviter's answer is none")
-        reveal = Send(data=framed(self._transcript.say(REVEAL, self._share.shown)))
-        joiner_key, inviter_key, self._code = self._transcript.keys(self._share.agree(body))
-        self._out, self._in = Sealed(joiner_key), Sealed(inviter_key)
+        answer = hear_answer(self._transcript, self._share, frame, _SPENT)
+        if isinstance(answer, str):
+            return self._fail(Failure[answer])
+        shown, keys = answer
+        self._code = keys.code
+        self._out, self._in = Sealed(keys.joiner), Sealed(keys.inviter)
         self._frames.size_max = JOINER_FRAME_BYTES_MAX
-        return [reveal, *self._tell(self._hello(_JOINER, self._transcript, ""))]
+        return [Send(data=framed(shown)), *self._tell(self._hello(_JOINER, self._transcript, ""))]
 
     def _on_message(self, message: Message) -> list[Output]:
         if isinstance(message, Hello):

@@ -64,7 +64,8 @@ HOUR_NS: Final = 3600 * SECOND_NS
 DAY_NS: Final = 24 * HOUR_NS
 LOSSES_MIN: Final = 3  # any three devices may die at once
 SUSPECT_NS: Final = 1 * SECOND_NS  # the first clock: from here on a silent device is asked last
-PAUSE_NS_MIN: Final = 60 * SECOND_NS  # a shorter silence is not an absence: nothing is learnt of it
+PAUSE_NS_MIN: Final = 60 * SECOND_NS  # a shorter silence counts as time on line
+ABSENCE_NS_MIN: Final = 1 * HOUR_NS  # and one shorter than this says nothing of a device's habits
 LOST_STEADY_NS_MIN: Final = 1 * HOUR_NS  # the second clock, for devices that are always on ...
 LOST_NS_MIN: Final = 3 * DAY_NS  # ... and for those that come and go
 LOST_UNKNOWN_NS: Final = 14 * DAY_NS  # for a device of which too little is known
@@ -96,3 +97,16 @@ PACK_META_BYTES_MAX: Final = 1024
 PACK_IDS_MAX: Final = 4096  # ids in one frame that drops or restores
 
 assert ENTRY_BODY_BYTES_MAX < PACK_BODY_BYTES_MAX <= PACK_BYTES
+
+# -- names and the directory ----------------------------------------------------------------------------------------------
+NAME_PART_BYTES_MAX: Final = 255
+NAME_BYTES_MAX: Final = 4096
+NAME_DEPTH_MAX: Final = 64
+OPS_MAX: Final = 1 << 16  # in one change
+DIRECTORY_DEVICES_MAX: Final = 1024  # that ever wrote in one directory
+CHANGES_WAITING_MAX: Final = 1 << 20  # that wait for others which they had seen
+HISTORY_NS: Final = 30 * DAY_NS  # what was removed can be had back for so long
+FORGET_STEP_NS: Final = 2 * DAY_NS  # one look at the clock counts this much at most: own sleep, a clock that jumps
+
+assert NAME_PART_BYTES_MAX < NAME_BYTES_MAX
+assert FORGET_STEP_NS < HISTORY_NS

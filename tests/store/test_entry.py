@@ -188,7 +188,7 @@ def test_what_shrinks_is_packed_and_what_does_not_is_left() -> None:
 def test_what_does_not_fit_is_refused_with_its_size() -> None:
     noise = AESGCM(SEAL).encrypt(NONCE, bytes(ENTRY_BODY_BYTES_MAX), None)
     for data in (noise, bytes(BODY_PLAIN_BYTES_MAX + 1)):
-        with pytest.raises(BadRequest, match="at most|the most"):
+        with pytest.raises(BadRequest, match=r"at most|the most"):
             seal_body(SEAL, data, NONCE)
 
 

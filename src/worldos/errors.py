@@ -39,6 +39,10 @@ class BadRequest(WorldError):
     exit_code = 2
 
 
+class NotThere(BadRequest):
+    """No file or folder has this name."""
+
+
 class Refused(WorldError):
     """The request was understood, and the answer is no."""
 

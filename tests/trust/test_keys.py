@@ -2,11 +2,21 @@ import base64
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worldos.errors import BadSignature, PeerBroke
-from worldos.trust.keys import DeviceKey, bytes_of, id_of, node_id_of, public_of, verify, verify_certificate
+from worldos.trust.keys import (
+    DeviceKey,
+    bytes_of,
+    exchange_public,
+    id_of,
+    node_id_of,
+    public_of,
+    verify,
+    verify_certificate,
+)
 
 KEY = DeviceKey.from_seed(bytes(range(32)))
 P = 2**255 - 19
@@ -111,3 +121,20 @@ def test_a_seed_of_another_length_is_our_own_mistake() -> None:
 @given(st.binary(min_size=32, max_size=32))
 def test_ids_are_plain_base32(digest: bytes) -> None:
     assert id_of(digest) == base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+def test_a_device_and_whoever_seals_to_it_agree_on_one_secret(seed: bytes, ephemeral: bytes) -> None:
+    key = DeviceKey.from_seed(seed)
+    other = X25519PrivateKey.from_private_bytes(ephemeral)
+    shared = other.exchange(X25519PublicKey.from_public_bytes(exchange_public(key.public)))
+    assert key.agree(other.public_key().public_bytes_raw()) == shared
+
+
+@pytest.mark.parametrize("shown", [*LOW_ORDER, b"", bytes(31), bytes(33)])
+def test_a_degenerate_key_is_agreed_with_by_nobody(shown: bytes) -> None:
+    with pytest.raises(PeerBroke):
+        exchange_public(shown)
+    if len(shown) != 32 or shown in {bytes(32), (1).to_bytes(32, "little")}:
+        with pytest.raises(PeerBroke):
+            KEY.agree(shown)

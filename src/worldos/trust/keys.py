@@ -4,15 +4,26 @@ A node's id *is* its Ed25519 public key: 52 characters of lower-case base32, so 
 A signature is made over ``b"worldos/" + domain + b"\0" + message``: what was signed for one purpose can never be
 shown for another. Certificates are the one exception, since X.509 says which bytes are signed; those start with a DER
 SEQUENCE (0x30) and so can never be mistaken for the others. The verifier is libsodium: it refuses low-order keys and
-second encodings of one signature, where OpenSSL accepts one forged signature for every message. Source: RFC 8032.
+second encodings of one signature, where OpenSSL accepts one forged signature for every message.
+
+A secret can be sealed *to* a key as well: its X25519 form, which anybody makes of the public key, agrees on one with
+an ephemeral key. One key pair for both is safe (E. Thormarker, "On using the same key pair for Ed25519 and an X25519
+based KEM", 2021), and what is agreed on is always hashed with its purpose. Source: RFC 8032, RFC 7748.
 """
 
 from __future__ import annotations
 
 import functools
 
-from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
-from nacl.exceptions import BadSignatureError
+from nacl.bindings import (
+    crypto_scalarmult,
+    crypto_sign,
+    crypto_sign_ed25519_pk_to_curve25519,
+    crypto_sign_ed25519_sk_to_curve25519,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
+from nacl.exceptions import BadSignatureError, CryptoError
 
 from worldos.errors import BadSignature, PeerBroke
 from worldos.model.ids import NodeId
@@ -59,6 +70,16 @@ class DeviceKey:
             raise ValueError("the to-be-signed part of a certificate is a DER SEQUENCE")
         return self._sign(tbs)
 
+    def agree(self, shown: bytes) -> bytes:
+        """Return the 32 bytes shared with who holds the X25519 key ``shown``; PeerBroke if that is a degenerate one."""
+        if len(shown) != PUBLIC_BYTES:  # libsodium's wrapper would read past the end
+            raise PeerBroke(f"a key for sealing has {PUBLIC_BYTES} bytes, not {len(shown)}")
+        try:
+            secret: bytes = crypto_scalarmult(crypto_sign_ed25519_sk_to_curve25519(self._secret), shown)
+        except (CryptoError, RuntimeError) as cause:
+            raise PeerBroke("a key for sealing is no key, or a degenerate one") from cause
+        return secret
+
     def _sign(self, message: bytes) -> bytes:
         signed: bytes = crypto_sign(message, self._secret)
         return signed[:SIGNATURE_BYTES]
@@ -66,6 +87,17 @@ class DeviceKey:
     def __repr__(self) -> str:
         """Show the id only: a key in a log or a traceback must not leak."""
         return f"DeviceKey({self.node_id})"
+
+
+def exchange_public(public: bytes) -> bytes:
+    """Return the X25519 form of an Ed25519 public key: what to seal to. PeerBroke for what is not such a key."""
+    if len(public) != PUBLIC_BYTES:
+        raise PeerBroke(f"a public key has {PUBLIC_BYTES} bytes, not {len(public)}")
+    try:
+        shown: bytes = crypto_sign_ed25519_pk_to_curve25519(public)
+    except (CryptoError, RuntimeError) as cause:
+        raise PeerBroke("a key to seal to is no key, or a degenerate one") from cause
+    return shown
 
 
 def verify(public: bytes, domain: str, message: bytes, signature: bytes) -> None:

@@ -110,3 +110,9 @@ FORGET_STEP_NS: Final = 2 * DAY_NS  # one look at the clock counts this much at 
 
 assert NAME_PART_BYTES_MAX < NAME_BYTES_MAX
 assert FORGET_STEP_NS < HISTORY_NS
+
+# -- copies near the user -------------------------------------------------------------------------------------------------
+CACHE_ENTRIES_MAX: Final = 1 << 20
+SKETCH_WIDTH_MAX: Final = 1 << 22
+HEAT_HALF_LIFE_NS: Final = 7 * DAY_NS
+HEAT_FILES_MAX: Final = 1 << 16  # files that somebody's heat is known of

@@ -29,7 +29,7 @@ SLOW = (
     *("agent/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
     *("lanes/test_command.py", "lanes/test_host.py", "lanes/test_shm.py"),
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
-    *("sim/", "trust/test_standing.py"),
+    *("sim/", "store/test_every_share_set.py", "trust/test_standing.py"),
 )
 QUICK_ALL_THE_SAME = "sdk/test_use.py"
 

@@ -174,7 +174,7 @@ def read_meta(data: Buffer, kind: type[Meta]) -> Meta:
     """Read a meta."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise CorruptFile(f"the meta of a frame cannot be read: {cause}") from None
 
 

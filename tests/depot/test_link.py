@@ -74,9 +74,12 @@ def test_answers_find_their_questions_in_any_order(depot, link):
 
 def test_every_call_says_what_it_means_and_reads_its_answer(depot, link):
     entry = sign_entry(DeviceKey.from_seed(bytes(32)), ID, 1, b"x")
-    owned = (wire.Owned(owner="a", kind="share", size_bytes=1),)
-    told = wire.UsageTold(id=0, capacity_bytes=2, free_bytes=1, owned=owned)
-    cared, head = wire.Cared(locator=ID, verify=ID, owner="a"), wire.LogHead(log=ID, seq=3)
+    owned = (wire.Owned(owner="a", kind="share", size_bytes=1, count=1),)
+    told = wire.UsageTold(id=0, capacity_bytes=2, free_bytes=1, disk_bytes=3, trash_bytes=4, damaged=5, owned=owned)
+    cared, head = (
+        wire.Cared(locator=ID, verify=ID, owner="a"),
+        wire.LogHead(log=ID, seq=3, whole=3, digest=ID, register=False),
+    )
     calls = (
         (link.put_share(ID, b"abc", owner="a", digests=ID), wire.PutShare, wire.Done(id=0, count=1), None),
         (link.drop([ID]), wire.Drop, wire.Done(id=0, count=1), 1),

@@ -15,6 +15,7 @@ from worldos.trust.keys import DeviceKey
 ID = bytes(range(32))
 KEY = DeviceKey.from_seed(bytes(32))
 ENTRY = sign_entry(KEY, ID, 1, b"body")
+OWNED = wire.Owned(owner="a", kind="share", size_bytes=1, count=1)
 REQUESTS = (
     wire.Who(node="n", account="a", rights="guest", lease="l", lease_bytes=7),
     wire.PutShare(id=1, share=ID, owner="a", kind="cache", digests=ID * 2),
@@ -29,7 +30,6 @@ REQUESTS = (
     wire.Care(id=10, locator=ID, verify=ID, owner="a"),
     wire.Cares(id=11),
     wire.Forget(id=12, locator=ID),
-    wire.Audit(id=13, share=ID, nonce=ID, leaf=3),
     wire.Usage(id=14),
 )
 REPLIES = (
@@ -37,10 +37,9 @@ REPLIES = (
     wire.Got(id=2, digests=ID),
     wire.Held(id=3, sizes=(-1, 5)),
     wire.Entries(id=4, entries=(ENTRY,)),
-    wire.HeadList(id=5, heads=(wire.LogHead(log=ID, seq=4),)),
+    wire.HeadList(id=5, heads=(wire.LogHead(log=ID, seq=4, whole=3, digest=b"", register=True),)),
     wire.CareList(id=6, cares=(wire.Cared(locator=ID, verify=ID, owner="a"),)),
-    wire.Proof(id=7, digests=ID, mac=ID),
-    wire.UsageTold(id=8, capacity_bytes=1, free_bytes=0, owned=(wire.Owned(owner="a", kind="share", size_bytes=1),)),
+    wire.UsageTold(id=8, capacity_bytes=1, free_bytes=0, disk_bytes=3, trash_bytes=4, damaged=5, owned=(OWNED,)),
     wire.Refused(id=9, error="OverQuota", message="full", hint="wait"),
 )
 
@@ -98,7 +97,6 @@ def test_lengths_that_no_frame_has_are_refused(lengths):
         ["have", 1 << 63, [ID]],
         ["put", 1, ID, "a", "other", b""],
         ["get", 1, ID, 0, -2],
-        ["audit", 1, ID, b"short", 0],
         ["who", 1, "n", "a", "root"],
         ["nothing", 1],
     ],

@@ -26,12 +26,11 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from worldos.depot.limits import ENTRIES_BYTES_MAX, LIST_LIMIT_MAX, PAYLOAD_BYTES_MAX, RTT_PART, WAITING_BYTES_MAX
-from worldos.depot.stream import IOV_MAX, Buffer, Inlet
+from worldos.depot.stream import IOV_MAX, Buffer, Inlet, time_limits
 from worldos.depot.wire import (
     AnyReply,
     AnyRequest,
     Append,
-    Audit,
     Care,
     Cared,
     CareList,
@@ -48,7 +47,6 @@ from worldos.depot.wire import (
     Held,
     Last,
     LogHead,
-    Proof,
     PutShare,
     ReadLog,
     Refused,
@@ -76,14 +74,6 @@ class Fetched(NamedTuple):
 
     digests: bytes
     data: memoryview
-
-
-class Proved(NamedTuple):
-    """A leaf, the digests of all leaves, and the leaf's keyed hash."""
-
-    digests: bytes
-    mac: bytes
-    leaf: bytes
 
 
 class _Pending(NamedTuple):
@@ -118,9 +108,9 @@ class StoreLink:
         """Connect to a depot's socket; with ``who`` to that of this machine, without to one that an agent laid."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(OPEN_TIMEOUT_S)
+            time_limits(sock, receive_s=0, send_s=OPEN_TIMEOUT_S)  # a busy door makes who knocks wait
             sock.connect(str(path))
-            sock.settimeout(None)
+            time_limits(sock, receive_s=0, send_s=0)
         except OSError as cause:
             sock.close()
             raise Unreachable(f"no depot answers at {path}") from cause
@@ -170,16 +160,6 @@ class StoreLink:
     def restore(self, shares: Sequence[bytes]) -> Future[int]:
         """Take shares out of the trash; tells how many there were."""
         return self._ask(Restore(id=self._number(), shares=tuple(shares)), lambda reply, _: _is(Done, reply).count)
-
-    def audit(self, share: bytes, nonce: bytes, leaf: int) -> Future[Proved]:
-        """Have the depot prove that it has a leaf of a share."""
-        request = Audit(id=self._number(), share=share, nonce=nonce, leaf=leaf)
-
-        def read(reply: AnyReply, data: memoryview) -> Proved:
-            proof = _is(Proof, reply)
-            return Proved(proof.digests, proof.mac, bytes(data))
-
-        return self._ask(request, read)
 
     # -- logs --------------------------------------------------------------------------------------------------------
 
@@ -266,9 +246,8 @@ class StoreLink:
         into: memoryview | None = None,
         length: int = -1,
     ) -> Future[T]:
-        assert not isinstance(request, Who)
         future: Future[T] = Future()
-        plain = not payload.nbytes and not isinstance(request, GetShare | Audit | Append)
+        plain = not payload.nbytes and not isinstance(request, GetShare | Append)
         begun_ns = time.monotonic_ns() if plain else 0
         with self._lock:
             if self._broken is not None:
@@ -326,8 +305,7 @@ class StoreLink:
             except BlockingIOError:
                 return False
             except OSError:
-                self._break(Unreachable(f"the depot at {self._path} is gone"))
-                return True
+                return True  # it hung up, and said why: the reading thread hears it. Nothing is written any more
             with self._change:
                 self._sent(sent)
 

@@ -19,6 +19,7 @@ from worldos.errors import PeerBroke, Unreachable
 Buffer = bytes | bytearray | memoryview
 
 IOV_MAX: Final = 256
+MILLION: Final = 1_000_000
 _TIMEVAL: Final = struct.Struct("ll")
 
 
@@ -26,10 +27,10 @@ class Idle(Exception):
     """No frame began within the time that the socket waits."""
 
 
-def time_limits(sock: socket.socket, *, receive_s: int, send_s: int) -> None:
-    """Have blocking calls of a socket end after so long without a byte."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(receive_s, 0))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(send_s, 0))
+def time_limits(sock: socket.socket, *, receive_s: float, send_s: float) -> None:
+    """Have blocking calls of a socket end after so long without a byte (0: never)."""
+    for option, limit_s in ((socket.SO_RCVTIMEO, receive_s), (socket.SO_SNDTIMEO, send_s)):
+        sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(int(limit_s * MILLION), MILLION)))
 
 
 class Inlet:

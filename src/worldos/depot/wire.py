@@ -152,14 +152,6 @@ class Forget(Request, frozen=True, kw_only=True, array_like=True, tag="forget"):
     locator: Id
 
 
-class Audit(Request, frozen=True, kw_only=True, array_like=True, tag="audit"):
-    """Prove that you have this leaf of this share."""
-
-    share: Id
-    nonce: Id
-    leaf: Annotated[int, msgspec.Meta(ge=0, le=PAYLOAD_BYTES_MAX)]
-
-
 class Usage(Request, frozen=True, kw_only=True, array_like=True, tag="usage"):
     """Say what is kept here, and for whom."""
 
@@ -198,10 +190,13 @@ class Entries(Reply, frozen=True, kw_only=True, array_like=True, tag="entries"):
 
 
 class LogHead(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How far a log goes here."""
+    """How far a log goes here. ``whole``: entries 1 to this are all here. Equal ``digest``: the same entries."""
 
     log: Id
     seq: Number
+    whole: Number
+    digest: Mark
+    register: bool
 
 
 class HeadList(Reply, frozen=True, kw_only=True, array_like=True, tag="headlist"):
@@ -224,19 +219,13 @@ class CareList(Reply, frozen=True, kw_only=True, array_like=True, tag="carelist"
     cares: Annotated[tuple[Cared, ...], msgspec.Meta(max_length=LIST_LIMIT_MAX)]
 
 
-class Proof(Reply, frozen=True, kw_only=True, array_like=True, tag="proof"):
-    """A leaf (the payload), the digests of all leaves of its share, and the leaf's keyed hash under the nonce."""
-
-    digests: Digests
-    mac: Id
-
-
 class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What one account has here."""
 
     owner: Name
     kind: Name
     size_bytes: Number
+    count: Number
 
 
 class UsageTold(Reply, frozen=True, kw_only=True, array_like=True, tag="usagetold"):
@@ -244,6 +233,9 @@ class UsageTold(Reply, frozen=True, kw_only=True, array_like=True, tag="usagetol
 
     capacity_bytes: Number
     free_bytes: Number
+    disk_bytes: Number
+    trash_bytes: Number
+    damaged: Number
     owned: tuple[Owned, ...]
 
 
@@ -256,30 +248,17 @@ class Refused(Reply, frozen=True, kw_only=True, array_like=True, tag="refused"):
 
 
 AnyRequest = (
-    Who
-    | PutShare
-    | GetShare
-    | Have
-    | Drop
-    | Restore
-    | Append
-    | ReadLog
-    | Last
-    | Heads
-    | Care
-    | Cares
-    | Forget
-    | Audit
-    | Usage
+    PutShare | GetShare | Have | Drop | Restore | Append | ReadLog | Last | Heads | Care | Cares | Forget | Usage
 )
-AnyReply = Done | Got | Held | Entries | HeadList | CareList | Proof | UsageTold | Refused
+Said = Who | AnyRequest
+AnyReply = Done | Got | Held | Entries | HeadList | CareList | UsageTold | Refused
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_requests: Final = msgspec.msgpack.Decoder(AnyRequest)
+_requests: Final = msgspec.msgpack.Decoder(Said)
 _replies: Final = msgspec.msgpack.Decoder(AnyReply)
 
 
-def frame_head(head: AnyRequest | AnyReply, payload_bytes: int = 0) -> bytes:
+def frame_head(head: Said | AnyReply, payload_bytes: int = 0) -> bytes:
     """Return all of a frame that comes before its payload."""
     body = _encoder.encode(head)
     assert len(body) <= HEAD_BYTES_MAX
@@ -294,11 +273,11 @@ def read_lengths(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple
     return head, payload
 
 
-def read_request(head: bytes | bytearray | memoryview) -> AnyRequest:
+def read_request(head: bytes | bytearray | memoryview) -> Said:
     """Check what a program asks of a depot."""
     try:
-        request: AnyRequest = _requests.decode(head)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        request: Said = _requests.decode(head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise PeerBroke(f"that is no request: {cause}"[:TEXT_CHARS_MAX]) from None
     return request
 
@@ -307,7 +286,7 @@ def read_reply(head: bytes | bytearray | memoryview) -> AnyReply:
     """Check what a depot answers."""
     try:
         reply: AnyReply = _replies.decode(head)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise PeerBroke(f"that is no answer: {cause}"[:TEXT_CHARS_MAX]) from None
     return reply
 

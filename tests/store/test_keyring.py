@@ -66,10 +66,10 @@ def test_the_bytes_of_a_keyring_are_those_of_the_specification() -> None:
     assert keyring.directory_key(ROOT).hex()[:16] == "d550a93d1c5af0a2"
     assert keyring.chunk_key(ROOT).hex()[:16] == "4a6bb56957693325"
     assert msgspec.msgpack.encode(ring_of(ROOT, LAPTOP)).hex() == (
-        "81a5726f6f74739193c42010c00a4281dca1e2a8a1cee10d7105c91a1d9438863382c3c174716166d40599019193a36b6579"
+        "81a5726f6f74739195c42010c00a4281dca1e2a8a1cee10d7105c91a1d9438863382c3c174716166d40599019193a36b6579"
         "c4208a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5cc450fd3384e132ad02a56c78f45547ee"
         "40038dc79002b90d29ed90e08eee762ae715147c5da7d485239e4163427d44270c0de7667b14472b40276d9cd35bfade3527"
-        "61f9dc75e3ab27b90f79a92db86ed176"
+        "61f9dc75e3ab27b90f79a92db86ed1760000"
     )
 
 
@@ -162,7 +162,7 @@ def test_the_key_of_a_feature_code_is_argon2id() -> None:
 
 
 def test_a_wrap_cannot_make_a_machine_spend_without_end() -> None:
-    greedy = FeatureWrap(salt=bytes(32), kib=FEATURE_KIB_MAX + 1, passes=1, lanes=1, box=bytes(48))
+    greedy = FeatureWrap(number=0, salt=bytes(32), kib=FEATURE_KIB_MAX + 1, passes=1, lanes=1, box=bytes(48))
     ring = Keyring(roots=(keyring.Root(id=bytes(32), generation=1, wraps=(greedy,)),))
     with pytest.raises(PeerBroke):
         decode_keyring(encode_keyring(ring, ACCOUNT, NONCE), ACCOUNT)
@@ -175,7 +175,11 @@ GUARDIANS = [DeviceKey.from_seed(bytes([number]) * 32) for number in range(50, 5
 
 def guarded() -> Keyring:
     chance = random.Random(1).randbytes(guardian_chance_bytes(3, 5))
-    return with_wraps(Keyring(), ROOT, wrap_for_guardians(ROOT, tuple(key.public for key in GUARDIANS), 3, chance))
+    return with_wraps(
+        Keyring(),
+        ROOT,
+        wrap_for_guardians(ROOT, {key.public: f"friend {place}" for place, key in enumerate(GUARDIANS)}, 3, chance),
+    )
 
 
 def test_any_three_of_five_guardians_give_the_root_back() -> None:
@@ -209,11 +213,31 @@ def test_a_part_opens_for_its_guardian_alone() -> None:
     assert all(isinstance(kept, GuardianWrap) for kept in ring.roots[0].wraps)
 
 
-def test_a_guardian_is_named_once() -> None:
-    with pytest.raises(BadRequest, match="twice"):
-        wrap_for_guardians(ROOT, (LAPTOP.public, LAPTOP.public), 2, bytes(guardian_chance_bytes(2, 2)))
+def test_a_split_wants_its_chance_and_all_of_it() -> None:
     with pytest.raises(ValueError, match="random bytes"):
-        wrap_for_guardians(ROOT, (LAPTOP.public, PHONE.public), 2, bytes(32))
+        wrap_for_guardians(ROOT, {LAPTOP.public: "a", PHONE.public: "b"}, 2, bytes(32))
+
+
+def test_other_guardians_take_the_place_of_those_before_wherever_both_are_known() -> None:
+    chance = bytes(guardian_chance_bytes(2, 2))
+    names = {LAPTOP.public: "Ada", PHONE.public: "Bo"}
+    old = with_wraps(Keyring(), ROOT, wrap_for_guardians(ROOT, names, 2, chance, number=1), guardians=1)
+    new = with_wraps(old, ROOT, wrap_for_guardians(ROOT, {PHONE.public: "Bo"}, 1, bytes(64), number=2), guardians=2)
+    none = with_wraps(new, ROOT, [], guardians=3)
+    assert len(guarded_by(old, LAPTOP.public)) == 1
+    assert guarded_by(united(new, old), LAPTOP.public) == []
+    assert [wrap.name for _, wrap in guarded_by(united(old, new), PHONE.public)] == ["Bo"]
+    assert guarded_by(united(old, none, new), PHONE.public) == []
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_new_feature_code_takes_the_place_of_the_old_one() -> None:
+    old = with_wraps(Keyring(), ROOT, [wrap_for_feature(ROOT, "old", b"s" * 32, number=1)], feature=1)
+    new = with_wraps(old, ROOT, [wrap_for_feature(ROOT, "new", b"t" * 32, number=2)], feature=2)
+    for ring in (united(old, new), united(new, old)):
+        assert open_by_feature(ring, "new") == {id_of_root(ROOT): ROOT}
+        with pytest.raises(BadRequest, match="does not open"):
+            open_by_feature(ring, "old")
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ Source: RFC 9106 (Argon2); docs/reference/formats/keyring.md.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -27,6 +27,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from worldos.errors import BadRequest, Damaged, PeerBroke
+from worldos.model.limits import NAME_CHARS_MAX
 from worldos.store.boxes import BOX_OVERHEAD_BYTES, open_with_key, seal_to_key
 from worldos.store.entry import open_body, seal_body
 from worldos.store.guardians import Number, Part, chance_bytes, join, split
@@ -50,6 +51,9 @@ _NO_NONCE = bytes(12)  # each key is used once
 Box = Annotated[bytes, msgspec.Meta(min_length=16, max_length=BOX_OVERHEAD_BYTES + _PART_BYTES_MAX)]
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
 class KeyWrap(msgspec.Struct, frozen=True, kw_only=True, tag="key", array_like=True):
     """A root sealed to an Ed25519 key: a device's, or that of the account's 24 words."""
 
@@ -60,6 +64,7 @@ class KeyWrap(msgspec.Struct, frozen=True, kw_only=True, tag="key", array_like=T
 class FeatureWrap(msgspec.Struct, frozen=True, kw_only=True, tag="feature", array_like=True):
     """A root sealed under what Argon2id makes of the feature code; its cost in KiB, passes and lanes."""
 
+    number: Count
     salt: Bytes32
     kib: Annotated[int, msgspec.Meta(ge=8 * _FEATURE_LANES_MAX, le=FEATURE_KIB_MAX)]
     passes: Annotated[int, msgspec.Meta(ge=1, le=FEATURE_PASSES_MAX)]
@@ -68,8 +73,11 @@ class FeatureWrap(msgspec.Struct, frozen=True, kw_only=True, tag="feature", arra
 
 
 class GuardianWrap(msgspec.Struct, frozen=True, kw_only=True, tag="guardian", array_like=True):
-    """One part of a root, sealed to a guardian's key; parts of one ``split`` belong together."""
+    """One part of a root, sealed to a guardian's key; parts of one ``split`` belong together. ``at_ns`` is for people."""
 
+    number: Count
+    name: Annotated[str, msgspec.Meta(max_length=NAME_CHARS_MAX)]
+    at_ns: int
     split: Bytes32
     need: Number
     to: Bytes32
@@ -80,11 +88,16 @@ Wrap = KeyWrap | FeatureWrap | GuardianWrap
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One root by its id, with its wraps in the order of their bytes."""
+    """One root by its id, with its wraps in the order of their bytes.
+
+    Feature codes are numbered, and so are choices of guardians: those before ``feature`` and ``guardians`` were given up.
+    """
 
     id: Bytes32
-    generation: Annotated[int, msgspec.Meta(ge=1, lt=1 << 32)]
-    wraps: Annotated[tuple[Wrap, ...], msgspec.Meta(max_length=WRAPS_MAX)]
+    generation: Count
+    wraps: Annotated[tuple[Wrap, ...], msgspec.Meta(max_length=WRAPS_MAX)] = ()
+    feature: Count = 0
+    guardians: Count = 0
 
 
 class Keyring(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +108,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def newest(self) -> Root | None:
         """The root that new things are written under."""
-        return min(self.roots, key=lambda root: (-root.generation, root.id), default=None)
+        return min(self.roots, key=_rank, default=None)
 
     def get(self, root_id: bytes) -> Root | None:
         """Return the root of this id."""
@@ -133,20 +146,21 @@ def keyring_log(account: str, public: bytes) -> bytes:
 
 def united(*rings: Keyring) -> Keyring:
     """Merge keyrings, in whatever order to the same result; above the bounds the first in order stay."""
-    generations: dict[bytes, int] = {}
-    wraps: dict[bytes, dict[bytes, Wrap]] = {}
+    found: dict[bytes, list[Root]] = {}
     for ring in rings:
         for root in ring.roots:
-            generations[root.id] = max(root.generation, generations.get(root.id, 0))
-            wraps.setdefault(root.id, {}).update((_encode(wrap), wrap) for wrap in root.wraps)
-    kept = sorted(wraps, key=lambda root_id: (-generations[root_id], root_id))[:ROOTS_MAX]
-    return Keyring(roots=tuple(_root(root_id, generations[root_id], wraps[root_id]) for root_id in sorted(kept)))
+            found.setdefault(root.id, []).append(root)
+    roots = [_joined(same) for _, same in sorted(found.items())]
+    kept = sorted(roots, key=_rank)[:ROOTS_MAX]
+    return Keyring(roots=tuple(sorted(kept, key=lambda root: root.id)))
 
 
-def with_wraps(ring: Keyring, root: bytes, wraps: Iterable[Wrap], *, generation: int = 1) -> Keyring:
-    """Add wraps of a root, known or new, to a keyring."""
-    ordered = tuple(sorted(wraps, key=_encode))
-    return united(ring, Keyring(roots=(Root(id=id_of_root(root), generation=generation, wraps=ordered),)))
+def with_wraps(
+    ring: Keyring, root: bytes, wraps: Iterable[Wrap], *, generation: int = 0, feature: int = 0, guardians: int = 0
+) -> Keyring:
+    """Add wraps of a root, known or new, to a keyring; give up feature codes and guardians before these numbers."""
+    added = Root(id=id_of_root(root), generation=generation, wraps=tuple(wraps), feature=feature, guardians=guardians)
+    return united(ring, Keyring(roots=(added,)))
 
 
 def lacking(root: Root, publics: Iterable[bytes]) -> list[bytes]:
@@ -155,8 +169,26 @@ def lacking(root: Root, publics: Iterable[bytes]) -> list[bytes]:
     return sorted(set(publics) - wrapped)
 
 
-def _root(root_id: bytes, generation: int, wraps: dict[bytes, Wrap]) -> Root:
-    return Root(id=root_id, generation=generation, wraps=tuple(wraps[key] for key in sorted(wraps)[:WRAPS_MAX]))
+def _rank(root: Root) -> tuple[int, bytes]:
+    return -root.generation, root.id
+
+
+def _joined(same: list[Root]) -> Root:
+    feature, guarded = max(root.feature for root in same), max(root.guardians for root in same)
+    wraps = {_encode(wrap): wrap for root in same for wrap in root.wraps if _counts(wrap, feature, guarded)}
+    return Root(
+        id=same[0].id,
+        generation=max(root.generation for root in same),
+        wraps=tuple(wraps[key] for key in sorted(wraps)[:WRAPS_MAX]),
+        feature=feature,
+        guardians=guarded,
+    )
+
+
+def _counts(wrap: Wrap, feature: int, guarded: int) -> bool:
+    if isinstance(wrap, FeatureWrap):
+        return wrap.number >= feature
+    return wrap.number >= guarded if isinstance(wrap, GuardianWrap) else True
 
 
 # -- for keys -------------------------------------------------------------------------------------------------------------
@@ -182,9 +214,11 @@ def open_by_key(ring: Keyring, key: DeviceKey) -> dict[bytes, bytes]:
 # -- for a feature code ---------------------------------------------------------------------------------------------------
 
 
-def wrap_for_feature(root: bytes, code: str, salt: bytes) -> FeatureWrap:
+def wrap_for_feature(root: bytes, code: str, salt: bytes, *, number: int = 0) -> FeatureWrap:
     """Wrap a root under a feature code; ``salt`` is 32 fresh random bytes. Takes about 0.4 s and 256 MiB."""
-    blank = FeatureWrap(salt=salt, kib=FEATURE_KIB, passes=FEATURE_PASSES, lanes=FEATURE_LANES, box=bytes(16))
+    blank = FeatureWrap(
+        number=number, salt=salt, kib=FEATURE_KIB, passes=FEATURE_PASSES, lanes=FEATURE_LANES, box=bytes(16)
+    )
     box = AESGCM(_feature_key(blank, code)).encrypt(_NO_NONCE, root, _about(id_of_root(root), b"feature"))
     return msgspec.structs.replace(blank, box=box)
 
@@ -240,10 +274,11 @@ def guardian_chance_bytes(need: int, count: int) -> int:
     return chance_bytes(SECRET_BYTES, need) + (count + 1) * 32
 
 
-def wrap_for_guardians(root: bytes, publics: tuple[bytes, ...], need: int, chance: bytes) -> tuple[GuardianWrap, ...]:
-    """Split a root among guardians, of whom any ``need`` can give it back; sealed to their devices' keys."""
-    if len(set(publics)) != len(publics):
-        raise BadRequest("a guardian is named twice")
+def wrap_for_guardians(
+    root: bytes, names: Mapping[bytes, str], need: int, chance: bytes, *, number: int = 0, at_ns: int = 0
+) -> tuple[GuardianWrap, ...]:
+    """Split a root among guardians (public key -> name), of whom any ``need`` can give it back."""
+    publics = sorted(names)
     used = chance_bytes(SECRET_BYTES, need)
     parts = split(root, need, len(publics), chance[:used])
     if len(chance) != guardian_chance_bytes(need, len(publics)):
@@ -252,7 +287,15 @@ def wrap_for_guardians(root: bytes, publics: tuple[bytes, ...], need: int, chanc
     name = ephemerals.pop()
     about = _about(id_of_root(root), b"guardian" + name)
     return tuple(
-        GuardianWrap(split=name, need=need, to=public, box=seal_to_key(public, _encode(part), ephemeral, about=about))
+        GuardianWrap(
+            number=number,
+            name=names[public],
+            at_ns=at_ns,
+            split=name,
+            need=need,
+            to=public,
+            box=seal_to_key(public, _encode(part), ephemeral, about=about),
+        )
         for part, public, ephemeral in zip(parts, publics, ephemerals, strict=True)
     )
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
 from tests.store.writers import DEVICES, NAMES, Writers, file_of, picture, versions
+
 from worldos.errors import BadRequest, NotThere, OverQuota
 from worldos.store import directory as directory_module
 from worldos.store.directory import Directory
@@ -155,9 +155,13 @@ def test_a_change_waits_for_what_its_author_had_seen(two: Two) -> None:
     two.remove(1, "note")
     late = Directory()
     assert late.apply(PHONE, 1, two.writers.logs[PHONE][0])
-    assert picture(late) == [] and late.missing() == {LAPTOP: 1} and late.heads() == {}
+    assert picture(late) == []
+    assert late.missing() == {LAPTOP: 1}
+    assert late.heads() == {}
     assert late.apply(LAPTOP, 1, two.writers.logs[LAPTOP][0])
-    assert picture(late) == [] and late.missing() == {} and late.heads() == {LAPTOP: 1, PHONE: 1}
+    assert picture(late) == []
+    assert late.missing() == {}
+    assert late.heads() == {LAPTOP: 1, PHONE: 1}
     assert not late.apply(LAPTOP, 1, two.writers.logs[LAPTOP][0])
 
 
@@ -245,7 +249,8 @@ def test_a_hundred_thousand_files_in_one_folder_are_listed_in_order() -> None:
         moved = tuple(Put(path=op.path + "abc"[seq], file=op.file) for op in ops)
         directory.apply(LAPTOP, seq, Change(at_ns=1, after=seq - 1, ops=moved))
     listed = directory.list("big")
-    assert len(listed) == 100_000 and [row.path for row in listed[:3]] == ["big/000000b", "big/000000c", "big/000001b"]
+    assert len(listed) == 100_000
+    assert [row.path for row in listed[:3]] == ["big/000000b", "big/000000c", "big/000001b"]
     assert listed == sorted(listed, key=lambda row: row.path)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worldos.errors import BadRequest, Damaged, PeerBroke
 from worldos.store import keyring
-from worldos.store.entry import seal_body
+from worldos.store.entry import seal_body, sign_entry
 from worldos.store.keyring import (
     FeatureWrap,
     GuardianWrap,
@@ -238,6 +238,20 @@ def test_a_new_feature_code_takes_the_place_of_the_old_one() -> None:
         assert open_by_feature(ring, "new") == {id_of_root(ROOT): ROOT}
         with pytest.raises(BadRequest, match="does not open"):
             open_by_feature(ring, "old")
+
+
+def test_a_machine_with_nothing_but_the_words_finds_the_root_and_the_devices() -> None:
+    left = keyring.Bequest(ring=ring_of(ROOT, LAPTOP, WORDS), keylog=((b"entry", b"signature"),))
+    log = keyring.bequest_logs(ACCOUNT)[keyring.bequest_slot(id_of_root(ROOT))]
+    body = keyring.encode_bequest(left, ACCOUNT)
+    assert body == keyring.encode_bequest(left, ACCOUNT)
+    entry = sign_entry(keyring.bequest_signer(ROOT), log, 1, body, register=True)
+    found = keyring.decode_bequest(entry.body, ACCOUNT)
+    assert found == left
+    assert open_by_key(found.ring, WORDS) == {id_of_root(ROOT): ROOT}
+    for garbage in (body[:-1], b"", encode_keyring(left.ring, ACCOUNT, NONCE)):
+        with pytest.raises((Damaged, PeerBroke)):
+            keyring.decode_bequest(garbage, ACCOUNT)
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------------------

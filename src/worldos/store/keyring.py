@@ -29,10 +29,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from worldos.errors import BadRequest, Damaged, PeerBroke
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.store.boxes import BOX_OVERHEAD_BYTES, open_with_key, seal_to_key
-from worldos.store.entry import open_body, seal_body
+from worldos.store.entry import NONCE_BYTES, open_body, seal_body
 from worldos.store.guardians import Number, Part, chance_bytes, join, split
 from worldos.store.keys import SECRET_BYTES, Bytes32, derive
 from worldos.store.limits import (
+    BEQUEST_SLOTS,
     FEATURE_CODE_BYTES_MAX,
     FEATURE_KIB,
     FEATURE_KIB_MAX,
@@ -42,7 +43,9 @@ from worldos.store.limits import (
     ROOTS_MAX,
     WRAPS_MAX,
 )
-from worldos.trust.keys import DeviceKey, bytes_of
+from worldos.trust.entries import ENTRY_BYTES_MAX
+from worldos.trust.keylog import ENTRIES_MAX as KEYLOG_ENTRIES_MAX
+from worldos.trust.keys import SIGNATURE_BYTES, DeviceKey, bytes_of
 
 _FEATURE_LANES_MAX = 16
 _PART_BYTES_MAX = 64
@@ -114,6 +117,11 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
         """Return the root of this id."""
         return next((root for root in self.roots if root.id == root_id), None)
 
+
+LogPair = tuple[
+    Annotated[bytes, msgspec.Meta(max_length=ENTRY_BYTES_MAX)],
+    Annotated[bytes, msgspec.Meta(max_length=SIGNATURE_BYTES)],
+]  # an entry of the key log: body and signature
 
 _T = TypeVar("_T")
 _encode = msgspec.msgpack.Encoder().encode
@@ -318,6 +326,47 @@ def root_of_parts(parts: Iterable[Part], root_id: bytes) -> bytes:
     if not _is_root(root, root_id):
         raise Damaged("the parts of the guardians do not make the root: one of them is not what was given out")
     return root
+
+
+# -- for a machine that has nothing but the 24 words ---------------------------------------------------------------------
+
+
+class Bequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the account's devices leave: the keyring, and the key log, whose devices' logs make the directory."""
+
+    ring: Keyring
+    keylog: Annotated[tuple[LogPair, ...], msgspec.Meta(max_length=KEYLOG_ENTRIES_MAX)] = ()
+
+
+def bequest_logs(account: str) -> tuple[bytes, ...]:
+    """Return the registers where a bequest may lie: they are found by the account's id alone."""
+    return tuple(derive(bytes_of(account), "bequest", bytes([slot])) for slot in range(BEQUEST_SLOTS))
+
+
+def bequest_slot(root_id: bytes) -> int:
+    """Return which of them is written under this root: two roots made apart rarely meet in one."""
+    return root_id[0] % BEQUEST_SLOTS
+
+
+def bequest_signer(root: bytes) -> DeviceKey:
+    """Return the key that signs it: every device that has the root has it. What it says needs no signature to be right."""
+    return DeviceKey.from_seed(derive(root, "bequest"))
+
+
+def encode_bequest(bequest: Bequest, account: str) -> bytes:
+    """Write the body of a bequest. Equal ones have equal bytes, so that devices do not overwrite each other for nothing."""
+    plain = _encode(bequest)
+    key = _seal_key(account)
+    return seal_body(key, plain, derive(key, "bequest nonce", plain)[:NONCE_BYTES], about=b"bequest")
+
+
+def decode_bequest(body: bytes, account: str) -> Bequest:
+    """Read a bequest; errors as ``decode_keyring``. The entries of its key log are still to be checked."""
+    bequest = decoded(_read_bequest, open_body(_seal_key(account), body, about=b"bequest"))
+    return msgspec.structs.replace(bequest, ring=united(bequest.ring))
+
+
+_read_bequest = msgspec.msgpack.Decoder(Bequest)
 
 
 # -- on disk and between devices ------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ assert SEGMENT_BYTES[0] > FILE_INLINE_BYTES_MAX
 ROOTS_MAX: Final = 64  # roots that one account may have had
 WRAPS_MAX: Final = 1024  # wraps of one root: devices, words, codes, guardians
 GUARDIANS_MAX: Final = 64
+BEQUEST_SLOTS: Final = 8  # registers where what is left for a bare machine may lie
 FEATURE_KIB: Final = 256 * KIB  # Argon2id of a feature code: 256 MiB, counted in KiB as Argon2 does ...
 FEATURE_PASSES: Final = 3
 FEATURE_LANES: Final = 4
@@ -64,7 +65,7 @@ HOUR_NS: Final = 3600 * SECOND_NS
 DAY_NS: Final = 24 * HOUR_NS
 LOSSES_MIN: Final = 3  # any three devices may die at once
 SUSPECT_NS: Final = 1 * SECOND_NS  # the first clock: from here on a silent device is asked last
-PAUSE_NS_MIN: Final = 60 * SECOND_NS  # a shorter silence counts as time on line
+PAUSE_NS_MIN: Final = 300 * SECOND_NS  # a shorter silence counts as time on line
 ABSENCE_NS_MIN: Final = 1 * HOUR_NS  # and one shorter than this says nothing of a device's habits
 LOST_STEADY_NS_MIN: Final = 1 * HOUR_NS  # the second clock, for devices that are always on ...
 LOST_NS_MIN: Final = 3 * DAY_NS  # ... and for those that come and go

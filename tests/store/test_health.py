@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from worldos.store.erasure import Code
 from worldos.store.health import Health, Reason, is_turn, lazy_at, plan, plan_one, standing, surplus
@@ -82,11 +83,23 @@ def test_what_an_unknown_sleeper_may_hold_is_not_called_a_debt() -> None:
 
 
 def test_without_enough_shares_here_or_a_free_device_it_waits() -> None:
-    assert plan_one(health(lost="a", asleep="bcd"), SPARE) is None
+    assert plan_one(health(lost="a", asleep="bcdef"), SPARE) is None
     assert plan_one(health(lost="a"), ()) is None
     assert plan_one(health(lost="a"), ("b", "c")) is None, "a second share on one device survives nothing more"
     assert plan_one(health(lost="abcd"), SPARE) is None, "two of three are left: it is gone"
     assert standing(health(lost="abcd")).survives == -1
+
+
+def test_devices_that_are_never_on_together_are_met_one_after_the_other() -> None:
+    repair = plan_one(health(lost="a", asleep="bcd"), SPARE)
+    assert repair is not None
+    assert (repair.indices, [index for index, _ in repair.sources]) == ((), [4, 5])
+    met = replace(health(lost="a", asleep="cdef"), gathered=frozenset([4, 5]))
+    repair = plan_one(met, SPARE)
+    assert repair is not None
+    assert (repair.indices, [index for index, _ in repair.sources]) == ((0,), [1])
+    waits = replace(health(lost="a", asleep="bcdf"), gathered=frozenset([4]))
+    assert plan_one(waits, SPARE) is None, "it has been fetched already"
 
 
 def test_a_returning_device_brings_its_share_back() -> None:
@@ -135,7 +148,7 @@ def test_a_repair_never_touches_what_is_kept_and_never_doubles_a_device(
     assert all(not case.kept(index) for index in repair.indices)
     assert len(repair.indices) <= len(repair.targets)
     assert not set(repair.targets) & {node for index in range(6) for node in case.kept(index)}
-    assert len(repair.sources) >= HOME.k
+    assert len(repair.sources) >= HOME.k or not repair.indices
     assert all(nodes and not set(nodes) & (case.asleep | case.lost) for _, nodes in repair.sources)
 
 

@@ -152,6 +152,19 @@ def test_the_owners_word_holds_until_the_device_is_heard() -> None:
     assert days.status is Status.HERE
 
 
+def test_another_watchers_word_halves_the_patience_until_the_device_is_heard() -> None:
+    days = Days()
+    days.run(24, on=True)
+    days.presence.doubt("device")
+    days.run(6 * 24, on=False)
+    assert days.status is Status.SUSPECT
+    days.run(25, on=False)
+    assert days.status is Status.LOST
+    days.run(1, on=True)
+    days.run(8 * 24, on=False)
+    assert days.status is Status.SUSPECT
+
+
 def test_what_was_learnt_survives_a_restart_and_the_time_between_counts() -> None:
     days = Days()
     days.run(15 * 24, on=True)

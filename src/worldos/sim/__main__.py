@@ -12,6 +12,9 @@ import time
 from worldos.sim.planet_run import Planet, PlanetSettings
 from worldos.sim.realm_run import RealmOutcome, RealmSettings, run_realm_seed
 from worldos.sim.run import Outcome, Settings, run_seed
+from worldos.sim.storage_year import YearSettings, run_year
+from worldos.store.erasure import Code
+from worldos.store.limits import HOUR_NS
 
 FAILURES_SHOWN = 5
 
@@ -21,6 +24,8 @@ def main(words: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
     if options.planet:
         return _run_planet(options)
+    if options.storage_year:
+        return _run_storage_year(options)
     if options.realms:
         return _run_realms(options)
     settings = Settings(nodes=options.nodes, seconds=options.seconds, harsh=options.harsh)
@@ -109,6 +114,26 @@ def _run_planet(options: argparse.Namespace) -> int:
     return 1 if figures.failure else 0
 
 
+def _run_storage_year(options: argparse.Namespace) -> int:
+    failed = 0
+    for code, devices in ((Code(3, 6), 9), (Code(4, 12), 16)):
+        settings = YearSettings(code=code, devices=options.nodes or devices)
+        for seed in range(options.start, options.start + options.seeds):
+            year = run_year(seed, settings)
+            waits_ns = sorted(year.waits_ns)
+            middle_h, worst_h = (waits_ns[len(waits_ns) // 2] / HOUR_NS, waits_ns[-1] / HOUR_NS) if waits_ns else (0, 0)
+            _say(
+                f"{code} on {settings.devices} laptops, {settings.objects} objects, {settings.days} days, seed {seed}: "
+                f"{year.deaths} died with {year.shares_lost} shares, {year.repaired} made again, "
+                f"{year.false_per_object_year:.3f} false repairs for each object and year, {year.objects_lost} lost; "
+                f"repaired {middle_h:.1f} h after the declaration (median; worst {worst_h:.1f} h)"
+            )
+            for complaint in year.complaints():
+                failed += 1
+                _say(f"  FAILED: {complaint}")
+    return 1 if failed else 0
+
+
 def _tell_failure(outcome: Outcome, again: str, *, full: bool) -> None:
     _say(f"\nseed {outcome.seed} FAILED: {outcome.failure}")
     _say(f"  replay: python -m worldos.sim --seeds 1 --start {outcome.seed} {again}")
@@ -133,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--planet", action="store_true", help="one large world, a part of it cut off for long, and healed"
+    )
+    parser.add_argument(
+        "--storage-year", action="store_true", help="a year of laptops that come, go and die, and what is kept on them"
     )
     parser.add_argument("--cut", choices=["third", "half", "tenth"], default="third", help="which part of the planet")
     parser.add_argument("--cut-seconds", type=int, default=3600, help="for how long, in simulated seconds")

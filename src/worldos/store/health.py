@@ -47,6 +47,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     asleep: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     domains: Mapping[str, str] = {}
+    gathered: frozenset[int] = frozenset()  # shares that the carer itself has fetched so far, to repair with
     unknown: int = 0  # sleeping devices that may hold shares of this segment, nobody here knows which
 
     def here(self, index: int) -> tuple[str, ...]:
@@ -60,7 +61,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares to be made of a segment: read k of ``sources``, write ``indices`` to as many of the ``targets``."""
+    """Shares to be made of a segment: read k of ``sources``, write ``indices`` to as many of the ``targets``.
+
+    Where fewer than k are here nothing can be made yet: ``indices`` is empty, and the carer fetches what there is and keeps
+    it until devices that are never on together have all been met.
+    """
 
     segment: bytes
     code: Code
@@ -118,9 +123,13 @@ def plan_one(health: Health, devices: Collection[str]) -> Repair | None:
     if not debts and not _due(code, alive=code.n - len(missing), lost=len(lost)):
         return None
     sources = tuple((index, nodes) for index in range(code.n) if (nodes := health.here(index)))
+    if code.n - len(missing) < code.k:
+        return None  # gone, unless a lost device comes back
+    if len({index for index, _ in sources} | health.gathered) < code.k:
+        return _gather(health, sources)
     targets = _targets(health, devices)
     indices = tuple(sorted(debts + lost))[: len(targets)]
-    if len(sources) < code.k or not indices:
+    if not indices:
         return None
     return Repair(
         segment=health.segment,
@@ -129,6 +138,21 @@ def plan_one(health: Health, devices: Collection[str]) -> Repair | None:
         indices=indices,
         sources=sources,
         targets=targets,
+        survives=_survives(health),
+    )
+
+
+def _gather(health: Health, sources: tuple[tuple[int, tuple[str, ...]], ...]) -> Repair | None:
+    fresh = tuple((index, nodes) for index, nodes in sources if index not in health.gathered)
+    if not fresh:
+        return None
+    return Repair(
+        segment=health.segment,
+        code=health.code,
+        reason=Reason.LOST,
+        indices=(),
+        sources=fresh,
+        targets=(),
         survives=_survives(health),
     )
 

@@ -75,6 +75,7 @@ class Device(msgspec.Struct, kw_only=True):
     off_ns: int = 0
     absences: list[int] = msgspec.field(default_factory=lambda: [0] * BUCKETS)
     given_up: bool = False
+    doubted: bool = False  # another watcher declared it lost
 
 
 class Presence:
@@ -111,13 +112,14 @@ class Presence:
 
     def seen(self, node: str, now_ns: int) -> None:
         """Take in a sign of life of ``node`` that cannot be old news. Above the bound a new device is not watched."""
-        self.watch(now_ns)
+        if now_ns != self._looked_ns:
+            self.watch(now_ns)
         self._heard_ns = now_ns
         device = self._devices.get(node)
         if device is not None:
             self._learn(device)
             device.heard_ns = self._clock_ns
-            device.given_up = False
+            device.given_up = device.doubted = False
         elif len(self._devices) < NODES_WATCHED_MAX:
             self._devices[node] = Device(heard_ns=self._clock_ns)
 
@@ -143,6 +145,14 @@ class Presence:
         device = self._devices.setdefault(node, Device(heard_ns=self._clock_ns))
         device.given_up = True
 
+    def doubt(self, node: str) -> None:
+        """Take in that another watcher of the account, who may know it better, declared this device lost.
+
+        Half the patience is then enough: who met it less often agrees sooner, and who heard it lately does not.
+        """
+        if device := self._devices.get(node):
+            device.doubted = True
+
     def forget(self, node: str) -> None:
         """Watch this device no longer: it left the account."""
         self._devices.pop(node, None)
@@ -159,7 +169,7 @@ class Presence:
         if silence_ns <= SUSPECT_NS:
             return Status.HERE
         awake_ns = self._clock_ns - self._woke_ns
-        if awake_ns >= WAKE_GRACE_NS and silence_ns > patience_ns(device):
+        if awake_ns >= WAKE_GRACE_NS and silence_ns > patience_ns(device) // (2 if device.doubted else 1):
             return Status.LOST
         return Status.SUSPECT
 

@@ -1,0 +1,65 @@
+"""Every bound of files, with its unit, and how the bounds must relate (asserted at import)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+# -- asking stores ----------------------------------------------------------------------------------------------------------
+LOOK_EVERY_S: Final = 1.0  # the agent is asked which stores there are no more often than this
+REOPEN_AFTER_S: Final = 0.5  # a link that broke is opened again after this
+HEDGE_MIN_S: Final = 0.03  # who has not answered after this, and most have, does not keep us waiting
+FEW_SHARES_S: Final = (
+    0.03  # ... and is given this much more, again and again up to ANSWER_S, where nobody else is left to ask
+)
+ANSWER_S: Final = 10.0  # nobody is waited for longer than this, when there is nobody else
+LAGGARD_S: Final = 0.15  # a share that the others have stored for so long is given up: it becomes a debt
+
+# -- writing ----------------------------------------------------------------------------------------------------------------
+READ_BYTES: Final = 8 * MIB  # read from a file at a time
+READ_BUFFERS: Final = 4
+SEGMENTS_IN_FLIGHT: Final = 3
+FLIGHT_BYTES_MAX: Final = 112 * MIB  # of segments and their parity in one upload
+UPLOADS_MAX: Final = 8  # at once in one program; more wait for their turn
+SEGMENT_BYTES_FEW: Final = 4 * MIB  # the largest segment where k < 3: a share must fit into a frame
+STORES_WIDTH_MAX: Final = (
+    64  # above this only the first stores of a segment's rendezvous order are asked for its shares
+)
+DURABLE_MARGIN: Final = 1  # acknowledged at k + 1 devices
+LEASE_BYTES_MIN: Final = 64 * MIB  # room asked for at each store, for the puts of a session to come
+MANIFEST_DEVICES_MORE: Final = 1  # a manifest lies on k + 1 devices, like what it describes, before it counts
+CLOSE_PATIENCE_S: Final = 10.0  # what still moves when a session ends is waited for so long
+REREADS_MAX: Final = 2  # a file that changes while it is read is begun anew so often
+
+# -- folders ----------------------------------------------------------------------------------------------------------------
+PACKED_BYTES_MAX: Final = 1 * MIB  # smaller files of a folder share sealed files
+PACK_BYTES: Final = 64 * MIB  # ... of about this size
+PACK_FILES_MAX: Final = 4096
+
+# -- reading ----------------------------------------------------------------------------------------------------------------
+SEGMENTS_AHEAD: Final = 2
+MANIFESTS_KEPT: Final = 256
+ROOMS_KEPT: Final = 6  # buffers of one size for segments that are being read
+HOLDERS_AHEAD: Final = 64  # segments of which one question asks who has them
+
+
+# -- the directory ----------------------------------------------------------------------------------------------------------
+OPS_PER_ENTRY_MAX: Final = 4096
+OPS_BYTES_MAX: Final = 2 * MIB
+ENTRY_DEVICES: Final = 2  # an entry of a log lies on so many devices, or on all there are, before it counts as kept
+DEVICES_EVERY_S: Final = 2.0  # the agent is asked which devices the account has no more often than this
+DIRECTORY_LOOK_S: Final = 0.3  # what was read of the directory is as good as new for so long
+SNAPSHOT_AFTER_OPS: Final = 256  # the copy of the directory in the home is written anew after so many changes
+
+# -- the keyring ------------------------------------------------------------------------------------------------------------
+ROOT_WAIT_S: Final = 10.0  # a device without a root waits for one so long before it says so
+FIRST_ROOT_S: Final = 3.0  # ... and for other devices to say that there is one, before it makes the account's first
+ROOT_LOOK_S: Final = 0.2
+KEYRING_EVERY_S: Final = 2  # how often a keeper looks whether a device lacks a root
+
+assert READ_BYTES >= 8 * MIB, "a chunk and the one after it fit"
+assert HEDGE_MIN_S < LAGGARD_S < ANSWER_S
+assert FIRST_ROOT_S < ROOT_WAIT_S

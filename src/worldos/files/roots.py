@@ -1,0 +1,372 @@
+"""The root of an account on one of its devices: made once, kept in the home, wrapped for all others.
+
+The keyring (``store.keyring``) lies in ``files/keyring`` of the home, so that a program has its root without asking anybody: the
+device's own wrap of it, which the device key opens. What this device knows of it stands in a register of its own in all
+stores; what the others know is read from theirs and united with it. Whoever has the root wraps it for active devices and for
+the recovery key that lack it: a device that joins has its root as soon as one of the others is on.
+Invariant: a root is on this disk, sealed, before it is in any store, and in a store before anything is written under it;
+only what active devices say is believed without the owner. Times in seconds, moments in ns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+
+import msgspec
+
+from worldos.agent.home import make_folder, open_key, read_keylog, write_durably
+from worldos.depot.link import StoreLink
+from worldos.errors import CorruptFile, DiskFull, NotAllowed, Unreachable, WorldError
+from worldos.files.limits import ANSWER_S, FIRST_ROOT_S, KEYRING_EVERY_S, ROOT_LOOK_S, ROOT_WAIT_S
+from worldos.files.stores import Stores
+from worldos.home import Home
+from worldos.store import keyring
+from worldos.store.entry import NONCE_BYTES, Entry, check_entry, sign_entry
+from worldos.store.keyring import Bequest, Keyring
+from worldos.trust.entries import Genesis, SignedEntry, read_entry
+from worldos.trust.keylog import KeyLog
+from worldos.trust.keys import DeviceKey, public_of
+
+_MAGIC = b"wos-keyring-1\n"
+_SECOND_NS = 1_000_000_000
+
+
+class Roots(msgspec.Struct, frozen=True, kw_only=True):
+    """The roots that this device can open, the one that new things are written under first. Shows no secret."""
+
+    account: str
+    secrets: tuple[bytes, ...]
+
+    @property
+    def directory_keys(self) -> tuple[bytes, ...]:
+        """The keys of the account's directory logs: nearly always one; what is new is written under the first."""
+        return tuple(keyring.directory_key(secret) for secret in self.secrets)
+
+    @property
+    def chunk_key(self) -> bytes:
+        """The key of chunk ids."""
+        return keyring.chunk_key(self.secrets[0])
+
+    def __repr__(self) -> str:
+        """Say how many there are."""
+        return f"Roots({self.account[:8]}, {len(self.secrets)})"
+
+
+class Belonging(msgspec.Struct, frozen=True, kw_only=True):
+    """What the key log of this home says: whose device this is, and which others there are (public keys)."""
+
+    key: DeviceKey
+    account: str
+    recovery: bytes
+    active: tuple[bytes, ...]
+    ever: tuple[bytes, ...]
+    pairs: tuple[tuple[bytes, bytes], ...]
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in the home: the keyring, and the number of the last entry that this device wrote of it."""
+
+    ring: Keyring = Keyring()
+    seq: int = 0
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    seq: int
+    body: bytes
+
+
+def find_roots(home: Home, stores: Stores, *, wait_s: float = ROOT_WAIT_S) -> Roots:
+    """Return the account's roots: from the home, from what other devices wrapped for this one, or made now.
+
+    Made only where no store knows of any. Raise NotAllowed where there is one and nobody has wrapped it for this device in time.
+    """
+    begun_s = time.monotonic()
+    here = belonging_of(home)
+    while True:
+        with turn(home):
+            held = read_held(home, here.account)
+            roots = roots_in(held.ring, here)
+            if roots is not None:
+                return roots
+            told, answered = _read_rings(here, links_of(stores), here.active)
+            ring = keyring.united(held.ring, *told.values())
+            if ring != held.ring:
+                held = Held(ring=ring, seq=held.seq)
+                write_held(home, here.account, held)
+            roots = roots_in(ring, here)
+            waited_s = time.monotonic() - begun_s
+            nobody = not ring.roots and (answered >= len(here.active) or waited_s > min(FIRST_ROOT_S, wait_s))
+            if roots is None and nobody:
+                return _make_first(home, here, links_of(stores))
+        if roots is not None:
+            _publish(home, here, links_of(stores))
+            return roots
+        if waited_s > wait_s:
+            raise NotAllowed(
+                "this device has not got the key of your files yet",
+                hint="switch on another of your devices for a moment; or, with your 24 words: wos storage unlock",
+            )
+        time.sleep(ROOT_LOOK_S)
+
+
+def own_roots(home: Home) -> Roots | None:
+    """Return the roots that lie in this home, without asking anybody."""
+    here = belonging_of(home)
+    return roots_in(read_held(home, here.account).ring, here)
+
+
+def make_first(home: Home) -> None:
+    """Make the root of a new account, whose only device this is: so that there is never a second one."""
+    here = belonging_of(home)
+    with turn(home):
+        if not read_held(home, here.account).ring.roots:
+            _make(home, here)
+
+
+class KeyringLoop:
+    """The keeper's part: takes in what other devices wrote, and wraps each root for the devices that lack it."""
+
+    def __init__(self, home: Home, stores: Stores) -> None:
+        self._home = home
+        self._stores = stores
+        self._seen: tuple[object, ...] = ()
+
+    def step(self, now_ns: int) -> int:
+        """Look once; return when to look again."""
+        due_ns = now_ns + KEYRING_EVERY_S * _SECOND_NS
+        here = belonging_of(self._home)
+        links = links_of(self._stores)
+        told, _ = _read_rings(here, links, here.active)
+        with turn(self._home):
+            held = read_held(self._home, here.account)
+            ring = wrapped_for_all(keyring.united(held.ring, *told.values()), here)
+            if ring != held.ring:
+                held = Held(ring=ring, seq=held.seq)
+                write_held(self._home, here.account, held)
+        state = (ring, here.pairs, told.get(here.key.public) == ring)
+        if ring.roots and (state != self._seen or not state[2]):
+            with contextlib.suppress(Unreachable):  # it comes again
+                _publish(self._home, here, links)
+            self._seen = state
+        return due_ns
+
+
+def wrapped_for_all(ring: Keyring, here: Belonging) -> Keyring:
+    """Add the wraps that active devices and the recovery key lack, of the roots that this device can open."""
+    opened = keyring.open_by_key(ring, here.key)
+    for root in ring.roots:
+        secret = opened.get(root.id)
+        if secret is None:
+            continue
+        missing = keyring.lacking(root, (*here.active, here.recovery))
+        wraps = [keyring.wrap_for_key(secret, public, os.urandom(32)) for public in missing]
+        ring = keyring.with_wraps(ring, secret, wraps)
+    return ring
+
+
+def roots_in(ring: Keyring, here: Belonging) -> Roots | None:
+    """Return what this device can open of a keyring, the newest first."""
+    opened = keyring.open_by_key(ring, here.key)
+    ordered = sorted(ring.roots, key=lambda root: (-root.generation, root.id))
+    secrets = tuple(opened[root.id] for root in ordered if root.id in opened)
+    return Roots(account=here.account, secrets=secrets) if secrets else None
+
+
+# -- the home -------------------------------------------------------------------------------------------------------------
+
+
+def belonging_of(home: Home) -> Belonging:
+    """Read whose device this is from the key log in the home; raise NotAllowed on a machine of no account."""
+    pairs = tuple((bytes(body), bytes(signature)) for body, signature in read_keylog(home))
+    return _belonging(open_key(home), pairs)
+
+
+def _belonging(key: DeviceKey, pairs: tuple[tuple[bytes, bytes], ...]) -> Belonging:
+    log = KeyLog()
+    signed = [SignedEntry(body=body, signature=signature) for body, signature in pairs]
+    log.merge(signed)
+    members = log.members()
+    recovery = next((entry.recovery for entry in map(read_entry, signed) if isinstance(entry, Genesis)), b"")
+    return Belonging(
+        key=key,
+        account=log.account,
+        recovery=recovery,
+        active=tuple(public_of(device.node) for device in members.active),
+        ever=tuple(public_of(device.node) for device in members.devices),
+        pairs=pairs,
+    )
+
+
+def read_held(home: Home, account: str) -> Held:
+    """Read the keyring of this home; one of another account counts as none. Raise CorruptFile."""
+    file = home.path / "files" / "keyring"
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return Held()
+    except OSError as cause:
+        raise NotAllowed(f"{file} cannot be read", hint=f"it must be a file of yours: ls -l {file}") from cause
+    try:
+        if not data.startswith(_MAGIC):
+            raise msgspec.DecodeError("it does not begin as it should")
+        stored = msgspec.msgpack.decode(data[len(_MAGIC) :], type=_Stored)
+        return Held(ring=keyring.decode_keyring(stored.body, account), seq=stored.seq)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, WorldError) as cause:
+        hint = f"move it away: mv {file} {file}.damaged; another of your devices, or wos storage unlock, brings it back"
+        raise CorruptFile(f"{file} is damaged", hint=hint) from cause
+
+
+def write_held(home: Home, account: str, held: Held) -> None:
+    """Write the keyring of this home durably."""
+    body = keyring.encode_keyring(held.ring, account, os.urandom(NONCE_BYTES))
+    make_folder(home.path / "files")
+    write_durably(home.path / "files" / "keyring", _MAGIC + msgspec.msgpack.encode(_Stored(seq=held.seq, body=body)))
+
+
+@contextmanager
+def turn(home: Home) -> Iterator[None]:
+    """Take turns with the other programs of this home that change the keyring."""
+    make_folder(home.path / "files")
+    try:
+        lock = os.open(home.path / "files" / "keyring.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as cause:
+        raise DiskFull(f"{home.path}/files cannot be written") from cause
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+# -- stores ---------------------------------------------------------------------------------------------------------------
+
+
+def links_of(stores: Stores) -> list[StoreLink]:
+    """Return the links to those stores that answer, or to all that can be reached where none is known to."""
+    found = stores.reachable()
+    links = []
+    for store in [store for store in found if not store.doubted] or found:
+        with contextlib.suppress(WorldError):  # it hung up just now
+            links.append(store.link())
+    return links
+
+
+def last_entries(links: Sequence[StoreLink], logs: Sequence[bytes]) -> tuple[list[Entry], int]:
+    """Return what stores have as the last of these registers, every signature right, and how many stores answered."""
+    asked: list[Future[tuple[Entry, ...]]] = [link.last(logs) for link in links]
+    done, late = wait(asked, ANSWER_S if len(asked) == 1 else ANSWER_S / 4)
+    for future in late:
+        future.cancel()
+    entries, answered = [], 0
+    for future in asked:
+        if future not in done or future.cancelled() or future.exception() is not None:
+            continue
+        answered += 1
+        for entry in future.result():
+            with contextlib.suppress(WorldError):  # a store that lies is one store less
+                check_entry(entry)
+                entries.append(entry)
+    return entries, answered
+
+
+def append_everywhere(links: Sequence[StoreLink], entry: Entry, *, needed: int = 2) -> int:
+    """Append to all of these stores; return on how many it is, and raise what one said if it is on none."""
+    asked = [link.append((entry,)) for link in links]
+    until_s = time.monotonic() + ANSWER_S
+    while True:
+        kept = sum(1 for future in asked if future.done() and future.exception() is None)
+        if kept >= min(needed, len(asked)) or all(future.done() for future in asked) or time.monotonic() > until_s:
+            break
+        wait([future for future in asked if not future.done()], 0.05)
+    if not kept:
+        failures = [future.exception() for future in asked if future.done()]
+        raise failures[0] if failures and failures[0] is not None else Unreachable("no store can be reached")
+    return kept
+
+
+def _read_rings(
+    here: Belonging, links: Sequence[StoreLink], publics: Sequence[bytes]
+) -> tuple[dict[bytes, Keyring], int]:
+    """Read what these devices wrote, by their public keys; and how many stores answered."""
+    by_log = {keyring.keyring_log(here.account, public): public for public in publics}
+    entries, answered = last_entries(links, tuple(by_log))
+    rings: dict[bytes, Keyring] = {}
+    for entry in entries:
+        if by_log.get(entry.log) != entry.public or not entry.register:
+            continue
+        with contextlib.suppress(WorldError):  # what a device wrote in error, or newer than this one reads
+            ring = keyring.decode_keyring(entry.body, here.account)
+            rings[entry.public] = keyring.united(rings.get(entry.public, Keyring()), ring)
+    return rings, answered
+
+
+def _make(home: Home, here: Belonging) -> Held:
+    held = read_held(home, here.account)
+    root = os.urandom(32)
+    wraps = [keyring.wrap_for_key(root, public, os.urandom(32)) for public in {*here.active, here.recovery}]
+    held = Held(ring=keyring.with_wraps(held.ring, root, wraps), seq=held.seq)
+    write_held(home, here.account, held)
+    return held
+
+
+def _make_first(home: Home, here: Belonging, links: Sequence[StoreLink]) -> Roots:
+    """Make a root: on this disk first, then in stores; under the lock of the caller."""
+    held = _make(home, here)
+    _write_registers(home, here, held, links)
+    roots = roots_in(held.ring, here)
+    assert roots is not None, "a root that was wrapped for this device opens with its key"
+    return roots
+
+
+def _publish(home: Home, here: Belonging, links: Sequence[StoreLink]) -> None:
+    with turn(home):
+        _write_registers(home, here, read_held(home, here.account), links)
+
+
+def _write_registers(home: Home, here: Belonging, held: Held, links: Sequence[StoreLink]) -> None:
+    """Write what this device knows into its register, and what a bare machine would need into the bequest."""
+    if not links:
+        return
+    log = keyring.keyring_log(here.account, here.key.public)
+    entries, _ = last_entries(links, (log, *keyring.bequest_logs(here.account)))
+    own = [entry for entry in entries if entry.log == log and entry.public == here.key.public]
+    if len(own) < len(links) or any(_ring_of(entry, here.account) != held.ring for entry in own):
+        seq = max([held.seq, *(entry.seq for entry in own)]) + 1
+        body = keyring.encode_keyring(held.ring, here.account, os.urandom(NONCE_BYTES))
+        write_held(home, here.account, Held(ring=held.ring, seq=seq))
+        append_everywhere(links, sign_entry(here.key, log, seq, body, register=True))
+    _write_bequests(here, held.ring, entries, links)
+
+
+def _write_bequests(here: Belonging, ring: Keyring, entries: Sequence[Entry], links: Sequence[StoreLink]) -> None:
+    logs = keyring.bequest_logs(here.account)
+    wanted = Bequest(ring=ring, keylog=tuple(sorted(here.pairs)))
+    for root_id, secret in sorted(keyring.open_by_key(ring, here.key).items()):
+        log, signer = logs[keyring.bequest_slot(root_id)], keyring.bequest_signer(secret)
+        there = [entry for entry in entries if entry.log == log and entry.public == signer.public]
+        found = []
+        for entry in there:
+            with contextlib.suppress(WorldError):  # what cannot be read is written anew
+                found.append(keyring.decode_bequest(entry.body, here.account))
+        whole = Bequest(
+            ring=keyring.united(wanted.ring, *(left.ring for left in found)),
+            keylog=tuple(sorted({*wanted.keylog, *(pair for left in found for pair in left.keylog)})),
+        )
+        if len(found) == len(links) and all(left == whole for left in found):
+            continue
+        seq = max([0, *(entry.seq for entry in there)]) + 1
+        body = keyring.encode_bequest(whole, here.account)
+        append_everywhere(links, sign_entry(signer, log, seq, body, register=True))
+
+
+def _ring_of(entry: Entry, account: str) -> Keyring | None:
+    try:
+        return keyring.decode_keyring(entry.body, account)
+    except WorldError:
+        return None

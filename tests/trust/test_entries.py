@@ -66,6 +66,14 @@ def test_garbage_is_refused_and_leaves_nothing(body: bytes, signature: bytes) ->
         log.merge([SignedEntry(body=body, signature=signature)])
 
 
+def test_what_is_nested_beyond_reason_is_refused_and_not_recursed_into() -> None:
+    deep = b"\x91" * 1500 + b"\xc0"
+    whole = msgspec.msgpack.encode(read_entry(sign_entry(RECOVERY, Genesis(recovery=RECOVERY.public))))
+    body = bytes([whole[0] + 1]) + whole[1:] + b"\xa1x" + deep  # one more field, that nobody knows
+    with pytest.raises(PeerBroke, match="cannot be read"):
+        read_entry(SignedEntry(body=body, signature=bytes(64)))
+
+
 @given(st.integers(0, 10_000), st.integers(1, 255))
 @settings(max_examples=200)
 def test_an_entry_with_any_byte_changed_is_refused(place: int, flip: int) -> None:

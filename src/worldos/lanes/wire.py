@@ -279,7 +279,7 @@ class Inbox:
     def _decode(kind: int, body: memoryview) -> Any:
         try:
             return _DECODERS[kind].decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise PeerBroke(f"a frame of kind {kind} cannot be read: {error}") from None
 
     def _begin_data(self, kind: int, meta: Any, data_bytes: int) -> None:

@@ -205,7 +205,7 @@ class _Side(abc.ABC):
             return self._on_open(frame)
         try:
             message = _decode(self._in.open(frame))
-        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
             raise PeerBroke("a message of the enrolment cannot be read") from cause
         if isinstance(message, Declined):
             check_sentence(message.why)

@@ -99,7 +99,7 @@ def read_entry(signed: SignedEntry) -> Entry:
         raise PeerBroke("an entry of a key log has another size")
     try:
         entry: Entry = _decode(signed.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise PeerBroke("an entry of a key log cannot be read") from cause
     if _encode(entry) != signed.body:
         raise PeerBroke("an entry of a key log is not in the one right encoding")

@@ -144,7 +144,7 @@ class _Side(abc.ABC):
             return self._on_open(frame)
         try:
             message = _decode(self._in.open(frame))
-        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
             raise PeerBroke("a message of the pairing cannot be read") from cause
         if isinstance(message, Rejected):
             return self._fail(Failure.REJECTED_THERE if message.by_person else Failure.REFUSED)

@@ -165,7 +165,7 @@ def main() -> None:
 
     print(f"\n{files:,} files in folders of {A_FOLDER:,}; processor time of one thread, medians of {ROUNDS}")
     print(
-        f"limit: {limit:,.0f} packed files decoded a second; peer: this machine's file system, {PEER_FOLDERS * PEER_FILES:,} files"
+        f"limit: {limit:,.0f} packed files decoded a second; peer: the file system here, {PEER_FOLDERS * PEER_FILES:,} files"
     )
     print(f"{'':44}{'ours':>12}{'peer':>12}{'ratio':>8}{'of limit':>10}   to reach")
     for what, ours, peer, target in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,7 +19,11 @@ ANY_HOSTS = {"0.0.0.0", "::", "*"}  # noqa: S104 - compared, never bound by itse
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The choices. ``listen`` is empty for loopback only, else ``host:port`` (port 0: any free one)."""
+    """The choices. ``listen`` is empty for loopback only, else ``host:port`` (port 0: any free one).
+
+    ``store_bytes`` is what this machine keeps for stores at most (-1: what its disk can spare, 0: nothing), and ``store_for``
+    whose files these may be: those of this account, of accounts that it lends to, or of anybody with a lease.
+    """
 
     name: str = ""
     place: str = "home"
@@ -28,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     relay: bool = True
     not_on_battery: bool = False
     prices_uwos: dict[str, int] = {}
+    store_bytes: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    store_for: Literal["me", "family", "others"] = "me"
 
 
 def read_settings(home: Home) -> Settings:

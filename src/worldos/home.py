@@ -3,7 +3,8 @@
 Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of it mode 0700 or 0600:
 ``config.toml`` choices; ``device.key`` the 32-byte seed of the device key; ``keylog`` the account's signed entries;
 ``state`` what is remembered between lives; ``journal/`` events in, one file a life; ``agent.sock`` the local API (or
-``agent.path`` naming it, where the home's path is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch.
+``agent.path`` naming it, where the home's path is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch;
+``depot/`` what stores keep here, ``depot.sock`` the door to it.
 Only the standard library is imported here: a program looks for its agent before it loads anything else.
 """
 
@@ -53,6 +54,16 @@ class Home(NamedTuple):
     def council_folder(self) -> Path:
         """Return the folder of the logs of council seats."""
         return self.path / "council"
+
+    @property
+    def depot_folder(self) -> Path:
+        """Return the folder of what is kept here for stores."""
+        return self.path / "depot"
+
+    @property
+    def depot_socket(self) -> Path:
+        """Return the door to the depot."""
+        return self.run_folder / "depot.sock"
 
     @property
     def lock_file(self) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worldos.agent import clock
 from worldos.agent import home as homes
+from worldos.agent.depots import Depots
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
@@ -107,7 +108,10 @@ class Agent:
         self.api = LocalApi(started.home.socket_file, self)
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
         self.scanner.extra = started.facts
-        self.lanes = Lanes(self.scanner, self._lane_failed)
+        self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
+        if not started.passing:
+            self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
+        self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
         self._petitions: dict[int, asyncio.Future[None]] = {}
         self._petition = 0
@@ -144,6 +148,8 @@ class Agent:
             await self._scan()  # it has addresses now
         await self.api.start()
         self.note(Notice(name="agent started", fields={"life": self.node.boot, "process": os.getpid()}))
+        if self.depots is not None:
+            self.depots.begin()
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
 
@@ -160,6 +166,8 @@ class Agent:
         if self.network is not None:
             await self.network.close()
         await self.lanes.close()
+        if self.depots is not None:
+            await self.depots.close()
         self.seats.close()
         if self._journal is not None:
             self._journal.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from worldos.agent.scanner import Scanner
 from worldos.drivers.driver import LaneNeeds, Leased
@@ -16,17 +16,20 @@ from worldos.model.need import LeaseTerms
 from worldos.model.resource import Kind
 
 Failed = Callable[[LeaseId, str], None]
+Stands = Callable[[str], Awaitable[None]]
 
 
 class Lanes:
     """The lanes of this node, by lease. Opening runs in the background of the grant; who needs the doors waits for it."""
 
-    def __init__(self, scanner: Scanner, failed: Failed) -> None:
+    def __init__(self, scanner: Scanner, failed: Failed, stands: Stands | None = None) -> None:
         self._scanner = scanner
         self._failed = failed
+        self._stands = stands  # waits for a door that no workers of ours are behind
         self._host = LaneHost()
         self._doors: dict[LeaseId, asyncio.Task[tuple[str, ...]]] = {}
         self._folders: dict[LeaseId, str] = {}
+        self._unstaffed: set[LeaseId] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -72,6 +75,8 @@ class Lanes:
     async def pause(self, lease: LeaseId, *, paused: bool) -> None:
         """Let the workers of a lease rest, or go on."""
         await self.paths_of(lease)
+        if lease in self._unstaffed:
+            raise BadRequest("nothing runs behind this lease that could rest")
         if paused:
             self._host.pause(lease)
         else:
@@ -91,6 +96,11 @@ class Lanes:
     async def _open(self, terms: LeaseTerms) -> tuple[str, ...]:
         await asyncio.sleep(0)  # the grant goes out first: its holder waits for that, not for workers
         needs = self._needs(terms)
+        if needs.door:
+            if self._stands is not None:
+                await self._stands(needs.door)
+            self._unstaffed.add(terms.lease)
+            return (needs.door,)
         if needs.folder:
             os.makedirs(needs.folder, mode=0o700)
             self._folders[terms.lease] = needs.folder
@@ -117,7 +127,9 @@ class Lanes:
 
     async def _end(self, lease: LeaseId, opening: asyncio.Task[tuple[str, ...]]) -> None:
         await asyncio.wait([opening])
-        if opening.exception() is None:
+        if lease in self._unstaffed:
+            self._unstaffed.discard(lease)
+        elif opening.exception() is None:
             await self._host.close_lease(lease)
         folder = self._folders.pop(lease, None)
         if folder is not None:

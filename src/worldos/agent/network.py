@@ -14,7 +14,7 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
-from worldos.agent.doors import FarDoors, NearDoors, PathOf
+from worldos.agent.doors import Depot, FarDoors, NearDoors, PathOf
 from worldos.agent.realm_door import RealmDoor
 from worldos.agent.realm_door import Realms as RealmsOfAgent
 from worldos.agent.start import Started
@@ -49,7 +49,9 @@ class Owner(Protocol):
 class Network:
     """All that reaches other machines. ``attach`` it to its agent before ``start``."""
 
-    def __init__(self, started: Started, listen: tuple[str, int], path_of: PathOf, owner: Owner) -> None:
+    def __init__(
+        self, started: Started, listen: tuple[str, int], path_of: PathOf, owner: Owner, depot: Depot | None = None
+    ) -> None:
         self.node = started.node
         self.listen = listen
         self._owner = owner
@@ -66,7 +68,7 @@ class Network:
             relay=settings.relay,
         )
         self._far = FarDoors(started.home.run_folder / "far", self.fabric)
-        self._near = NearDoors(self.node.leases.is_live, path_of)
+        self._near = NearDoors(self.node.leases.is_live, path_of, depot)
         self.claim_door = ClaimDoor(self, started.key, registry.name, self.node.keylog, listen)
         self.confirmations = Confirmations()
         self._key = started.key
@@ -85,7 +87,8 @@ class Network:
         self.claim_door.close()
         if self._realm_door is not None:
             self._realm_door.close()
-        self._far.keep(())
+        self.keep_doors(())
+        self._far.keep_depots(lambda _node, _lease: False)
         await self.fabric.close()
 
     # -- what the node wants done -----------------------------------------------------------------------------------------
@@ -134,6 +137,10 @@ class Network:
         """Lay out sockets for the workers of a far lease."""
         return await self._far.open(lease, node, workers)
 
+    async def open_depot(self, node: NodeId, lease: str = "") -> str:
+        """Lay out a socket for the depot of a node."""
+        return await self._far.open_depot(node, lease)
+
     def close_doors(self, lease: LeaseId) -> None:
         """Take the sockets of a far lease away."""
         self._far.close(lease)
@@ -141,6 +148,7 @@ class Network:
     def keep_doors(self, leases: Container[LeaseId]) -> None:
         """Take the sockets of all leases away that programs here do not hold any more."""
         self._far.keep(leases)
+        self._far.keep_depots(lambda _, lease: not lease or lease in leases)
 
     # -- what the fabric sees (fabric.peer.Handler) -------------------------------------------------------------------------
 

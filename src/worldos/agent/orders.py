@@ -20,6 +20,7 @@ from worldos.agent.call import Call
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
 from worldos.agent.realm_orders import RealmOrders, center_line
+from worldos.agent.store_orders import StoreOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
@@ -40,7 +41,7 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Orders(RealmOrders):
+class Orders(RealmOrders, StoreOrders):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:
@@ -246,6 +247,11 @@ class Orders(RealmOrders):
         entry = remove_device(agent.node.keylog, agent.started.key, target)
         agent.offer_entries(((entry.body, entry.signature),))
         return {"revoked": target, "entry": hash_of(entry)}
+
+    async def order_learn(self, agent: Agent, call: Call, entries: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+        """Take in entries of the key log that a program found; they are checked as those of other nodes are."""
+        agent.offer_entries(entries)
+        return {"devices": len(agent.node.keylog.members().devices)}
 
     async def order_leave(self, agent: Agent, call: Call) -> dict[str, Any]:
         """Take this device itself out of its account: it signs its own removal, tells the others, and stops."""

@@ -29,10 +29,16 @@ class Scanner:
         self._resources: tuple[Scanned, ...] = ()
         self._facts: dict[str, Fact] = {}
         self._looks = 0
+        self._anew = False
+
+    def look_anew(self) -> None:
+        """Have the next look be a whole survey: what is offered was changed by hand."""
+        self._anew = True
 
     def look(self) -> tuple[tuple[Scanned, ...], dict[str, Fact]]:
         """Return the resources and the node's facts as they are now."""
-        if self._looks % SAMPLES_PER_SURVEY == 0:
+        if self._anew or self._looks % SAMPLES_PER_SURVEY == 0:
+            self._anew = False
             whole = survey(self.machine, self.drivers, self._report)
             self._resources, self._facts = whole.resources, whole.facts
         if self._looks == SAMPLES_BEFORE_DISKS:

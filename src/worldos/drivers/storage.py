@@ -104,6 +104,15 @@ def measure(machine: Machine) -> None:
     machine.remembered[_KEY_SPEEDS] = speeds
 
 
+def speed_of(machine: Machine, folder: str) -> dict[str, Fact]:
+    """Return how fast the disk under one of our folders was when it was measured; nothing before."""
+    mounts, speeds = machine.remembered.get(_KEY_MOUNTS), machine.remembered.get(_KEY_SPEEDS)
+    if not isinstance(mounts, list) or not isinstance(speeds, dict):
+        return {}
+    local = next((mount.local for mount in mounts if mount.ours and _is_within(folder, mount.ours)), "")
+    return dict(speeds.get(local, {}))
+
+
 def clear(machine: Machine) -> int:
     """Remove what leases of an earlier life left behind; return how many. Only before any lease is granted."""
     removed = 0

@@ -25,6 +25,7 @@ from worldos.model.local import (
     UseRefused,
 )
 from worldos.model.need import LeaseTerms, Need
+from worldos.model.resource import Kind
 from worldos.sdk.connection import Connection, UseMessage
 from worldos.sdk.events import Events
 
@@ -74,7 +75,9 @@ class Part:
                 self.lane.no_more_doors()
             return
         self._paths[doors.lease] = doors.paths
-        for path in doors.paths:
+        for path in (
+            doors.paths if self.need.kind != Kind.STORE else ()
+        ):  # no workers: what is behind it speaks otherwise
             self.lane.add_door(Door(path=path, node=doors.node, local=doors.local))
         if self.ready:
             self.events.tell("ready", workers=sum(len(paths) for paths in self._paths.values()))
@@ -122,7 +125,8 @@ class Part:
         self.doubted.discard(lease)
         self._replaced.discard(lease)
         for path in self._paths.pop(lease, ()):
-            self.lane.lose_door(path, why)
+            if self.need.kind != Kind.STORE:
+                self.lane.lose_door(path, why)
         return held
 
 

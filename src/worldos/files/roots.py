@@ -98,14 +98,14 @@ def find_roots(home: Home, stores: Stores, *, wait_s: float = ROOT_WAIT_S) -> Ro
             ring = keyring.united(held.ring, *told.values())
             if ring != held.ring:
                 held = Held(ring=ring, seq=held.seq)
-                write_held(home, here.account, held)
+                write_held(home, here.account, held.ring, held.seq)
             roots = roots_in(ring, here)
             waited_s = time.monotonic() - begun_s
             nobody = not ring.roots and (answered >= len(here.active) or waited_s > min(FIRST_ROOT_S, wait_s))
             if roots is None and nobody:
                 return _make_first(home, here, links_of(stores))
         if roots is not None:
-            _publish(home, here, links_of(stores))
+            publish(home, here, links_of(stores))
             return roots
         if waited_s > wait_s:
             raise NotAllowed(
@@ -148,11 +148,11 @@ class KeyringLoop:
             ring = wrapped_for_all(keyring.united(held.ring, *told.values()), here)
             if ring != held.ring:
                 held = Held(ring=ring, seq=held.seq)
-                write_held(self._home, here.account, held)
+                write_held(self._home, here.account, held.ring, held.seq)
         state = (ring, here.pairs, told.get(here.key.public) == ring)
         if ring.roots and (state != self._seen or not state[2]):
             with contextlib.suppress(Unreachable):  # it comes again
-                _publish(self._home, here, links)
+                publish(self._home, here, links)
             self._seen = state
         return due_ns
 
@@ -222,11 +222,11 @@ def read_held(home: Home, account: str) -> Held:
         raise CorruptFile(f"{file} is damaged", hint=hint) from cause
 
 
-def write_held(home: Home, account: str, held: Held) -> None:
+def write_held(home: Home, account: str, ring: Keyring, seq: int) -> None:
     """Write the keyring of this home durably."""
-    body = keyring.encode_keyring(held.ring, account, os.urandom(NONCE_BYTES))
+    body = keyring.encode_keyring(ring, account, os.urandom(NONCE_BYTES))
     make_folder(home.path / "files")
-    write_durably(home.path / "files" / "keyring", _MAGIC + msgspec.msgpack.encode(_Stored(seq=held.seq, body=body)))
+    write_durably(home.path / "files" / "keyring", _MAGIC + msgspec.msgpack.encode(_Stored(seq=seq, body=body)))
 
 
 @contextmanager
@@ -311,7 +311,7 @@ def _make(home: Home, here: Belonging) -> Held:
     root = os.urandom(32)
     wraps = [keyring.wrap_for_key(root, public, os.urandom(32)) for public in {*here.active, here.recovery}]
     held = Held(ring=keyring.with_wraps(held.ring, root, wraps), seq=held.seq)
-    write_held(home, here.account, held)
+    write_held(home, here.account, held.ring, held.seq)
     return held
 
 
@@ -324,7 +324,8 @@ def _make_first(home: Home, here: Belonging, links: Sequence[StoreLink]) -> Root
     return roots
 
 
-def _publish(home: Home, here: Belonging, links: Sequence[StoreLink]) -> None:
+def publish(home: Home, here: Belonging, links: Sequence[StoreLink]) -> None:
+    """Write what this home knows of the keyring into all of these stores that do not have it."""
     with turn(home):
         _write_registers(home, here, read_held(home, here.account), links)
 
@@ -339,7 +340,7 @@ def _write_registers(home: Home, here: Belonging, held: Held, links: Sequence[St
     if len(own) < len(links) or any(_ring_of(entry, here.account) != held.ring for entry in own):
         seq = max([held.seq, *(entry.seq for entry in own)]) + 1
         body = keyring.encode_keyring(held.ring, here.account, os.urandom(NONCE_BYTES))
-        write_held(home, here.account, Held(ring=held.ring, seq=seq))
+        write_held(home, here.account, held.ring, seq)
         append_everywhere(links, sign_entry(here.key, log, seq, body, register=True))
     _write_bequests(here, held.ring, entries, links)
 

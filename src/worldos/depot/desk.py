@@ -46,13 +46,20 @@ from worldos.errors import BadRequest, NotAllowed, OverQuota, WorldError
 
 NOTHING = b""
 Borrow = Callable[[int], memoryview]
+Heard = Callable[[Who, "Append | Care"], None]
+
+
+def nobody(who: Who, request: Append | Care) -> None:
+    """Listen to nothing that a depot takes in."""
+    del who, request
 
 
 class Desk:
     """Answers for one connection. Safe for several threads, as its store is."""
 
-    def __init__(self, store: BlockStore, who: Who) -> None:
+    def __init__(self, store: BlockStore, who: Who, heard: Heard = nobody) -> None:
         self._store = store
+        self._heard = heard
         self._who = who
         self._own = who.rights == "own"
         self._appended = 0
@@ -104,6 +111,7 @@ class Desk:
                 return HeadList(id=number, heads=tuple(heads))
             case Care():
                 store.care(request.locator, request.verify, request.owner)
+                self._heard(self._who, request)
             case Cares():
                 cares = store.cares(request.after, request.limit)
                 told = [Cared(locator=care.locator, verify=care.verify, owner=care.owner) for care in cares]
@@ -149,6 +157,8 @@ class Desk:
             if self._appended > GUEST_APPENDED_BYTES_MAX:
                 raise OverQuota("that is more than is taken without a lease")
         taken = self._store.append_many(request.entries)
+        if any(taken):
+            self._heard(self._who, request)
         return Done(id=request.id, count=sum(taken))
 
     def _usage(self, request: Usage) -> UsageTold:

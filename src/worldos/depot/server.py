@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from worldos.depot.block_store import BlockStore
-from worldos.depot.desk import Desk
+from worldos.depot.desk import Desk, Heard, nobody
 from worldos.depot.limits import (
     CONNECTIONS_MAX,
     GUEST_CONNECTIONS_MAX,
@@ -54,9 +54,11 @@ class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
 class DepotServer:
     """Serves one store at one socket. ``start`` it, ``close`` it."""
 
-    def __init__(self, store: BlockStore, path: Path) -> None:
+    def __init__(self, store: BlockStore, path: Path, heard: Heard = nobody) -> None:
+        """``heard`` is told of each request that brought something to look after, once that is on the disk."""
         self._store = store
         self._path = path
+        self.heard = heard
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
@@ -274,7 +276,7 @@ class _Connection:
         if request.version != VERSION:
             raise BadRequest(f"this depot speaks version {VERSION}, not {request.version}", hint="update World OS")
         self._server.admit(self, request)
-        self._desk = Desk(self._store, request)
+        self._desk = Desk(self._store, request, self._server.heard)
 
     def _refuse(self, error: WorldError) -> None:
         self._server.broke += isinstance(error, PeerBroke)

@@ -135,6 +135,22 @@ def test_new_shares_go_where_the_fewest_are() -> None:
     assert repair.targets[0] == "y"
 
 
+def test_shares_that_crowd_on_one_device_move_out_to_new_ones() -> None:
+    two = Health(segment=b"s", code=Code(1, 4), have={0: ("a",), 1: ("b",), 2: ("a",), 3: ("b",)})
+    assert plan_one(two, ("a", "b")) is None
+    assert standing(two).survives == 1
+    repair = plan_one(two, ("a", "b", "x"))
+    assert repair is not None
+    assert (repair.reason, repair.indices) == (Reason.SPREAD, (2,))
+    moved = replace(two, have={**two.have, 2: ("a", "x")})
+    assert plan_one(moved, ("a", "b", "x")) is None
+    assert standing(moved).survives == 2
+    asleep = replace(two, asleep=frozenset("a"))
+    repair = plan_one(asleep, ("b", "x"))
+    assert repair is not None
+    assert repair.indices == (2,), "any share makes any other"
+
+
 @given(st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)), st.integers(0, 6))
 def test_a_repair_never_touches_what_is_kept_and_never_doubles_a_device(
     asleep: set[int], lost: set[int], spare: int

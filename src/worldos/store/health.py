@@ -5,7 +5,8 @@ one who said so lies), or a *debt*: never written. Debts are paid at once, for a
 asleep is left alone: to repair a sleeper is the false repair that the second clock is there to avoid. What is lost is made
 again: in homes as soon as the first share is, where the code is wide only when enough are gone, so that one reading of k
 shares makes many. A repair makes everything that is missing, on devices that hold nothing of the segment; where there is no
-such device it waits, for a second share on one device survives nothing more. The most endangered segment comes first.
+such device it waits, for a second share on one device survives nothing more; and where devices came after the file was written
+and one holds several of its shares, those move out to the new ones. The most endangered segment comes first.
 
 A device that comes back brings its shares back: the index simply has two holders. The copy too many is trimmed much later,
 when everything else is well. Every alive device knows the same order of carers and takes its turn.
@@ -36,6 +37,7 @@ class Reason(StrEnum):
 
     DEBT = "debt"
     LOST = "lost"
+    SPREAD = "spread"  # a device holds two shares of the segment, and another one none
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,21 +122,22 @@ def plan_one(health: Health, devices: Collection[str]) -> Repair | None:
     debts = [index for index in missing if not health.have.get(index)]
     debts = debts[min(len(debts), health.unknown) :] if health.unknown else debts
     lost = [index for index in missing if health.have.get(index)]
-    if not debts and not _due(code, alive=code.n - len(missing), lost=len(lost)):
+    targets = _targets(health, devices)
+    crowded = _crowded(health) if targets else []
+    if not debts and not crowded and not _due(code, alive=code.n - len(missing), lost=len(lost)):
         return None
     sources = tuple((index, nodes) for index in range(code.n) if (nodes := health.here(index)))
     if code.n - len(missing) < code.k:
         return None  # gone, unless a lost device comes back
     if len({index for index, _ in sources} | health.gathered) < code.k:
         return _gather(health, sources)
-    targets = _targets(health, devices)
-    indices = tuple(sorted(debts + lost))[: len(targets)]
+    indices = tuple([*sorted(debts + lost), *crowded][: len(targets)])
     if not indices:
         return None
     return Repair(
         segment=health.segment,
         code=code,
-        reason=Reason.LOST if lost else Reason.DEBT,
+        reason=Reason.LOST if lost else Reason.DEBT if debts else Reason.SPREAD,
         indices=indices,
         sources=sources,
         targets=targets,
@@ -196,6 +199,20 @@ def _due(code: Code, *, alive: int, lost: int) -> bool:
 def _survives(health: Health) -> int:
     holders = {index: nodes for index in range(health.code.n) if (nodes := health.kept(index))}
     return survives(holders, health.code)
+
+
+def _crowded(health: Health) -> list[int]:
+    """Return the shares without a device of their own: all of whose holders count for another share of the segment."""
+    taken: set[str] = set()
+    crowded: list[int] = []
+    for index in sorted(range(health.code.n), key=lambda index: (len(health.kept(index)), index)):
+        kept = health.kept(index)
+        own = next((node for node in kept if node not in taken), "")
+        if own:
+            taken.add(own)
+        elif kept:
+            crowded.append(index)
+    return sorted(crowded)
 
 
 def _targets(health: Health, devices: Collection[str]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class Catalog:
     def look(self, *, at_once: bool = False) -> Iterator[Directory]:
         """Lend the directory, as new as is good enough, for the length of a block; it does not change meanwhile."""
         with self._lock:
-            if at_once or time.monotonic() > self._looked_at_s + DIRECTORY_LOOK_S or self._changed_here():
+            if at_once or self._is_old():
                 self.refresh()
             yield self._directory
 
@@ -192,7 +192,8 @@ class Catalog:
             fcntl.flock(self._turns, fcntl.LOCK_EX)
             try:
                 self._send_unsent()
-                self.refresh()
+                if self._is_old():
+                    self.refresh()
                 if self._behind():
                     self.refresh(thorough=True)
                 if self._behind():
@@ -254,10 +255,14 @@ class Catalog:
         unsent.unlink(missing_ok=True)
         self._merge(self._writer, entry.seq, change)
         os.utime(self._turns)  # other programs of this home see that there is something new
+        self._turned_ns = os.fstat(self._turns).st_mtime_ns
 
-    def _changed_here(self) -> bool:
-        """Whether another program of this home has changed something since we looked."""
-        return os.fstat(self._turns).st_mtime_ns != self._turned_ns
+    def _is_old(self) -> bool:
+        """Whether it is a while since we looked, or another program of this home has written since (only those can in our log)."""
+        return (
+            time.monotonic() > self._looked_at_s + DIRECTORY_LOOK_S
+            or os.fstat(self._turns).st_mtime_ns != self._turned_ns
+        )
 
     def _send_unsent(self) -> None:
         unsent = self._folder / "unsent"

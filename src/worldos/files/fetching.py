@@ -129,8 +129,10 @@ class Fetch:
         self._ask(order, len(wanted), offset, length, open_)
         all_asked = len(wanted) >= self._code.k  # else k others are needed as soon as one of these is lost
         try:
-            while not (len(self._got) >= self._code.k or set(wanted) <= self._got.keys()):
+            while not self._enough(wanted):
                 lost = self._await(open_, length, give_up_s)
+                if self._enough(wanted):
+                    break
                 if lost or not open_:
                     count = lost if all_asked and open_ else self._code.k - len(self._got)
                     all_asked = True
@@ -139,6 +141,9 @@ class Fetch:
                     raise self._too_few()
         finally:
             _let_go(open_)
+
+    def _enough(self, wanted: Sequence[int]) -> bool:
+        return len(self._got) >= self._code.k or set(wanted) <= self._got.keys()
 
     def _ask(
         self,

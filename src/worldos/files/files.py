@@ -31,6 +31,7 @@ from worldos.files.session import Session, open_session
 from worldos.files.streams import FileWriter
 from worldos.files.writer import Upload
 from worldos.home import Home
+from worldos.store.caps import Right
 from worldos.store.directory import Directory, Named
 from worldos.store.names import clean, text_of
 from worldos.store.ops import FileRef, Op
@@ -286,6 +287,26 @@ class Files:
     def data_at(self, name: str) -> dict[str, int]:
         """Return how many bytes of a file or folder lie on which node: ``use(..., data=files.data_at(name))``."""
         return standing.data_at(self.session, _path(name))
+
+    # -- sharing -------------------------------------------------------------------------------------------------------------
+
+    def share(self, name: str, right: Right, until_ns: int = 0) -> str:
+        """Return a code of 60 characters by which others have this right to a file or folder; 0: for good."""
+        from worldos.files import sharing  # noqa: PLC0415 - which most programs do without
+
+        return sharing.share_file(self, _named(name), right, until_ns)
+
+    def unshare(self, name: str) -> None:
+        """End the codes of a file or folder: it gets new keys, which they do not open."""
+        from worldos.files import sharing  # noqa: PLC0415
+
+        sharing.unshare_file(self, _named(name))
+
+    def open_code(self, code: str, dest: Path) -> About:
+        """Bring what a code leads to to this machine."""
+        from worldos.files import sharing  # noqa: PLC0415
+
+        return sharing.open_code_at(self, code, dest)
 
     # -- what others of this room ask ------------------------------------------------------------------------------------------
 

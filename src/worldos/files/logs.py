@@ -19,6 +19,7 @@ from worldos.files.stores import Store, answers
 from worldos.store.entry import Entry, check_entry
 
 LOG_BYTES_AT_ONCE = 4 << 20
+SPARE_STORES = 1
 
 
 def append(
@@ -39,10 +40,19 @@ def append(
     if kept < devices and others:
         if not kept and before_others is not None:
             before_others()
-        kept += _append_at(others, entries, devices - kept, failures)
+        for wave in _waves(others, devices - kept):
+            kept += _append_at(wave, entries, devices - kept, failures)
+            if kept >= devices:
+                break
     if not kept:
         raise failures[0] if failures else Unreachable("no store can be reached", hint="see them: wos storage status")
     return kept
+
+
+def _waves(stores: Sequence[Store], needed: int) -> list[Sequence[Store]]:
+    """Ask one more than is needed at first, and the others only if that was not enough: keepers bring them the entry too."""
+    first = needed + SPARE_STORES
+    return [wave for wave in (stores[:first], stores[first:]) if wave]
 
 
 def _append_at(stores: Sequence[Store], entries: Sequence[Entry], needed: int, failures: list[WorldError]) -> int:

@@ -49,9 +49,9 @@ class StoreAt(msgspec.Struct, frozen=True, kw_only=True):
 class Delay:
     """What answers took, smoothed: the mean, and how far off it they usually are."""
 
-    def __init__(self, mean_s: float) -> None:
+    def __init__(self, mean_s: float, spread_s: float) -> None:
         self.mean_s = mean_s
-        self._spread_s = HEDGE_MIN_S / 4
+        self._spread_s = spread_s
 
     @property
     def late_s(self) -> float:
@@ -73,8 +73,8 @@ class Store:
         self._link: StoreLink | None = None
         self._opening = threading.Lock()
         self._closed_at_s = -REOPEN_AFTER_S
-        self._small = Delay(at.rtt_us / 1e6)
-        self._bulk = Delay(at.rtt_us / 1e6)
+        self._small = Delay(at.rtt_us / 1e6, HEDGE_MIN_S / 4)
+        self._bulk = Delay(at.rtt_us / 1e6, HEDGE_MIN_S)
         self._doubted = False
         self._probe: Future[tuple[int, ...]] | None = None
 

@@ -182,6 +182,9 @@ def recover(
         output.say_json({"account": recovered})
     else:
         output.out.print(f"account {recovered[:12]}... is yours again on this machine. Start it: [bold]wos up[/]")
+        output.out.print(
+            "your files come as soon as one of your devices is met; if none is left: [bold]wos storage unlock[/]"
+        )
 
 
 def _ask_person(code: str, name: str) -> bool:

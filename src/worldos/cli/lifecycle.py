@@ -64,8 +64,10 @@ def up(
     words = ""
     if not home.keylog_file.exists():
         from worldos.agent.start import device_name, make_account  # noqa: PLC0415 - once in a life
+        from worldos.files.roots import make_first  # noqa: PLC0415
 
         words = make_account(home, device_name(settings))
+        make_first(home)
         _show_words(words, as_json=as_json)
     if foreground:
         from worldos.agent.run import run  # noqa: PLC0415 - the whole agent

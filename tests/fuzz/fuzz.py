@@ -25,19 +25,17 @@ COUNT_DEFAULT = 100_000
 
 def fuzz(target: str, count: int, seconds: int) -> int:
     """Throw ``count`` inputs at one target in a process of its own; return its exit status."""
-    process = os.fork()
-    if process:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     with tempfile.TemporaryDirectory(prefix="wos-fuzz-") as corpus:
         for number, seed in enumerate(TARGETS[target].seeds):
             (Path(corpus) / f"seed{number}").write_bytes(seed)
+        process = os.fork()
+        if process:
+            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         limits = [f"-runs={count}", "-max_len=8192", "-verbosity=0", "-print_final_stats=1", "-close_fd_mask=1"]
         if seconds:
             limits.append(f"-max_total_time={seconds}")
-        atheris.Setup(
-            [sys.argv[0], *limits, f"-artifact_prefix=/tmp/wos-fuzz-find-{target}-", corpus], TARGETS[target].run
-        )
-        atheris.Fuzz()
+        atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix=/tmp/wos-find-{target}-", corpus], TARGETS[target].run)
+        atheris.Fuzz()  # it ends the process
     return 0
 
 

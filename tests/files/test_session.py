@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, same_account, until
+from tests.agent.agents import RunningAgent, running, same_account, until
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account

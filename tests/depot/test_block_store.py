@@ -12,6 +12,7 @@ import pytest
 
 from worldos.depot.block_store import BlockStore
 from worldos.errors import AlreadyRunning, BadRequest, BadSignature, NotAllowed, OverQuota
+from worldos.store import pack
 from worldos.store.entry import Entry, sign_entry, supersedes
 from worldos.trust.keys import DeviceKey
 
@@ -243,13 +244,13 @@ def test_flipped_bits_are_found_by_one_scrub_and_not_served(tmp_path: Path) -> N
             store.put(name(number), some(number, 10_000))
         store.append(entry(1, b"a body that will be damaged"))
         store.append(entry(2))
-    pack = tmp_path / "packs" / "00000000.wpk"
-    data = bytearray(pack.read_bytes())
+    file = tmp_path / "packs" / "00000000.wpk"
+    data = bytearray(file.read_bytes())
     spoilt = set(range(0, 50, 7))
     for number in spoilt:
         data[data.index(some(number, 10_000)[5000:5100]) + number] ^= 0x10
     data[data.index(b"a body that will")] ^= 1
-    pack.write_bytes(data)
+    file.write_bytes(data)
     with opened(tmp_path) as store:
         bad: set[bytes] = set()
         cursor, steps = b"", 0
@@ -326,16 +327,25 @@ def test_the_key_of_a_depot_is_found_in_its_packs(tmp_path: Path) -> None:
         assert store.get(name(1)) == some(1)
 
 
-def test_a_frame_inside_of_a_share_is_never_taken_for_one(tmp_path: Path) -> None:
-    with opened(tmp_path / "a") as store:
-        store.put(name(1), some(1))
-    inner = (tmp_path / "a" / "packs" / "00000000.wpk").read_bytes()[64:]
-    with opened(tmp_path / "b") as store:
-        store.put(name(2), inner)
-    pack = tmp_path / "b" / "packs" / "00000000.wpk"
-    data = bytearray(pack.read_bytes())
-    data[70] ^= 1  # the outer header goes bad: a reader looks for the next frame
-    pack.write_bytes(data)
-    (tmp_path / "b" / "index").unlink()
-    with opened(tmp_path / "b") as store:
-        assert store.have([name(1), name(2)]) == [-1, -1]
+@pytest.mark.parametrize("knows_the_key", [False, True])
+def test_a_frame_inside_of_a_share_is_never_taken_for_one(tmp_path: Path, knows_the_key: bool) -> None:
+    with opened(tmp_path) as store:
+        store.put(name(1), b"")
+        key = (tmp_path / "key").read_bytes() if knows_the_key else bytes(32)
+        meta = pack.encode_meta(pack.ShareMeta("", "share", 5))
+        first = store._index.share(name(1))
+        assert first is not None
+        start = pack.start_of(first.offset + 64 + first.meta_bytes + 16, 0) + 64
+        start += len(pack.encode_meta(pack.ShareMeta("", "share", 500)))
+        at = pack.start_of(start, 0)
+        header = pack.Header(kind=pack.Kind.SHARE, order=9, id=name(3), meta_bytes=len(meta), body_bytes=5, offset=at)
+        inner = pack.frame_head(key, 0, header, meta) + b"inner" + pack.trailer_of(name(3), b"inner")
+        store.put(name(2), (bytes(at - start) + inner).ljust(500))
+    file = tmp_path / "packs" / "00000000.wpk"
+    data = bytearray(file.read_bytes())
+    assert data[at : at + len(inner)] == inner
+    data[start - 30] ^= 1  # the outer header goes bad: a reader looks for the next frame
+    file.write_bytes(data)
+    (tmp_path / "index").unlink()
+    with opened(tmp_path) as store:
+        assert store.have([name(1), name(2), name(3)]) == [0, -1, 5 if knows_the_key else -1]

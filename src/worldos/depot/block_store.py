@@ -27,7 +27,7 @@ from worldos.depot.records import Cared, Head, Place, Row, Scrubbed, Usage
 from worldos.depot.scrub import scrub
 from worldos.depot.trash import Trash
 from worldos.depot.writer import Ticket, Waiting, Writer
-from worldos.errors import BadRequest, CorruptFile, NotAllowed, OverQuota, PeerBroke
+from worldos.errors import BadRequest, CorruptFile, DiskFull, NotAllowed, OverQuota, PeerBroke
 from worldos.store import pack as frames
 from worldos.store.entry import Entry, check_entry, decode_entry, encode_entry
 from worldos.store.limits import PACK_BODY_BYTES_MAX, PACK_BYTES, PACK_IDS_MAX
@@ -61,8 +61,7 @@ class BlockStore:
         self._coming: dict[bytes, tuple[bytes, Future[None]]] = {}
         self._lock = threading.Lock()
         self._trash = Trash(self._packs, self._index)
-        self._writer = Writer(self._packs, self._index, order=self._index.order, free=self._free)
-        self._writer.recover = self._recover
+        self._writer = Writer(self._packs, self._index, free=self._free, recover=self._recover)
         self._trash.writer = self._writer
         self._disk_bytes = sum(self._packs.disk_bytes(number) for number in self._packs.numbers())
 
@@ -140,6 +139,7 @@ class BlockStore:
             if number != numbers[-1]:  # at the end of the last one they were never acknowledged
                 for bad_place, bad in torn:
                     self._take(bad_place, bad)
+                    ends[number] = bad.header.end
         if numbers:
             self._index.forget_pack(NOWHERE)
             self._index.set_indexed(numbers[-1], ends[numbers[-1]], order)
@@ -153,8 +153,13 @@ class BlockStore:
             frames.read_opening(self._packs.read(numbers[-1], 0, HEADER_BYTES))
         except CorruptFile:
             return  # cut while it was made: the next frame makes a new one
-        if ends[numbers[-1]] < self._packs.pack_bytes:
+        try:
+            for number in numbers[:-1]:
+                if number in ends:
+                    self._packs.cut(number, ends[number])
             self._packs.resume(numbers[-1], ends[numbers[-1]])
+        except OSError as cause:
+            raise DiskFull(f"the depot {self.folder} cannot be written") from cause
 
     def _take(self, place: Place, found: Found) -> None:
         """Tell the index of a frame that was met on a walk."""
@@ -176,7 +181,11 @@ class BlockStore:
                     )
                 case Kind.DROP | Kind.RESTORE | Kind.BAD if found.good:
                     at_ns = frames.read_meta(found.meta, IdsMeta).at_ns
-                    self._index.take_state(header.kind, frames.split_ids(found.body), header.order, at_ns)
+                    ids = frames.split_ids(found.body)
+                    if header.kind == Kind.RESTORE:  # it may have come too late: its bytes were given up
+                        for share_id in ids:
+                            self._purge_if_empty(share_id)
+                    self._index.take_state(header.kind, ids, header.order, at_ns)
                 case Kind.CARE | Kind.FORGET if found.good:
                     owner_name = frames.read_meta(found.meta, CareMeta).owner
                     self._index.take_care(header.id, place, header.order, bytes(found.body), owner_name)
@@ -184,6 +193,11 @@ class BlockStore:
                     pass
         except (CorruptFile, ValueError):
             return  # a frame of ours that cannot be read is as one that is not there
+
+    def _purge_if_empty(self, share_id: bytes) -> None:
+        row = self._index.share(share_id)
+        if row is not None and row.state == State.TRASH and row.pack != NOWHERE and not self._good(share_id):
+            self._index.purge(share_id, row)
 
     def _recover(self) -> None:
         """The index could not be written: begin again from its last commit."""
@@ -367,8 +381,15 @@ class BlockStore:
         return True
 
     def _set_aside(self, ids: Sequence[bytes]) -> None:
-        if ids:
+        if not ids:
+            return
+        try:
             self._say(Kind.BAD, ids)
+        except DiskFull:  # then it is known for as long as this process lives, and a scrub will find it again
+            for share_id in ids:
+                row = self._index.share(share_id)
+                if row is not None:
+                    self._index.take_state(Kind.BAD, [share_id], row.state_order + 1, self._now_ns())
 
     def _say(self, kind: Kind, ids: Sequence[bytes]) -> int:
         changed: list[int] = []

@@ -205,12 +205,14 @@ class Index:
                 changed += fresh == state
         return changed
 
-    def purge(self, share_id: bytes, row: Row) -> None:
-        """Give up a share in the trash: its bytes may go."""
+    def purge(self, share_id: bytes, row: Row) -> bool:
+        """Give up a share in the trash, unless it was taken out of it just now; if True, its bytes may go."""
         with self.lock:
             old = self.share(share_id)
-            if old == row:
-                self._put(share_id, old, row._replace(state=State.PURGED))
+            if old != row or row.state != State.TRASH:
+                return False
+            self._put(share_id, old, row._replace(state=State.PURGED))
+            return True
 
     def trash(self, before_ns: int, limit: int) -> list[tuple[bytes, Row]]:
         """Return what was thrown away before this moment, the oldest first."""

@@ -11,6 +11,7 @@ One thread appends; any thread reads. Sizes and offsets in bytes.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -53,6 +54,7 @@ class Packs:
         self._lock = threading.Lock()
         self._active: FileIO | None = None
         self.active = -1
+        self._newest = -1  # the last pack that was made: older ones never change again
         self.end = 0  # of the active pack
         self._allocated = 0
         try:
@@ -65,7 +67,7 @@ class Packs:
     def close(self) -> None:
         """Give back what was taken ahead, and let the folder go."""
         if self._active is not None:
-            self._seal()
+            self._seal(keep=CONTROL_BYTES)
         with self._lock:
             self._open.clear()
         os.close(self._held)
@@ -75,6 +77,11 @@ class Packs:
     def numbers(self) -> list[int]:
         """Return the numbers of all packs, in order."""
         return sorted(int(file.stem, 16) for file in self.folder.glob("????????.wpk"))
+
+    def sealed(self) -> list[int]:
+        """Return the packs that take no more frames."""
+        newest, active = self._newest, self.active
+        return [number for number in self.numbers() if number < newest or (number == newest and active < 0)]
 
     def file(self, pack: int) -> Path:
         """Return the file of a pack."""
@@ -104,9 +111,9 @@ class Packs:
         return target
 
     def walk(self, pack: int, offset: int = 0) -> Iterator[Found]:
-        """Return the frames of a pack from ``offset`` on, looking past what is damaged."""
+        """Return the frames of a pack from ``offset``, where one ends, looking past what is damaged."""
         window = _Window(self._reading(pack))
-        at = max(offset, HEADER_BYTES)
+        at = self._after(window, max(offset, HEADER_BYTES))
         while at + HEADER_BYTES <= window.size:
             try:
                 found = self._frame(window, pack, at)
@@ -114,13 +121,13 @@ class Packs:
                 at = self._next_magic(window, at + ALIGN_BYTES)
                 continue
             yield found
-            at = self._after(window, pack, found.header.end)
+            at = self._after(window, found.header.end)
 
     def frame(self, pack: int, offset: int) -> Found:
         """Read one frame whole; CorruptFile if none lies there."""
         return self._frame(_Window(self._reading(pack), ahead=HEADER_BYTES + PACK_META_BYTES_MAX), pack, offset)
 
-    def _after(self, window: _Window, pack: int, end: int) -> int:
+    def _after(self, window: _Window, end: int) -> int:
         """Find where the next frame begins: at the next border, or at the next page if it is a large one."""
         at = frames.start_of(end, 0)
         page = frames.start_of(end, frames.PAGED_FROM_BYTES + 1)
@@ -173,10 +180,18 @@ class Packs:
     def resume(self, pack: int, end: int) -> None:
         """Go on in a pack that ends at ``end``: what lies after it is cut off."""
         file = FileIO(self.file(pack), "rb+")
-        if os.fstat(file.fileno()).st_size != end:
-            os.ftruncate(file.fileno(), end)
-            os.fsync(file.fileno())
-        self._active, self.active, self.end, self._allocated = file, pack, end, end
+        allocated = end
+        os.ftruncate(file.fileno(), end)
+        with contextlib.suppress(OSError):  # a disk that is full
+            _allocate(file.fileno(), end + CONTROL_BYTES)
+            allocated = end + CONTROL_BYTES
+        os.fsync(file.fileno())
+        self._active, self.active, self._newest, self.end, self._allocated = file, pack, pack, end, allocated
+
+    def cut(self, pack: int, end: int) -> None:
+        """Give back what was taken ahead in a sealed pack, by a process that was killed before it could."""
+        if os.fstat(self._reading(pack).fileno()).st_size > end:
+            _cut_at(FileIO(self.file(pack), "rb+"), end)
 
     def make_room(self, length: int, *, control: bool) -> tuple[int, int]:
         """Take room for ``length`` bytes of frames and return (pack, end) after which they go; DiskFull if there is none."""
@@ -221,8 +236,8 @@ class Packs:
             self._seal()
 
     def remove(self, pack: int) -> None:
-        """Remove a pack for good."""
-        assert pack != self.active
+        """Remove a sealed pack for good."""
+        assert pack < self._newest or self.active < 0
         self.file(pack).unlink(missing_ok=True)
         with self._lock:
             self._open.pop(pack, None)
@@ -242,7 +257,7 @@ class Packs:
         return 0 if failed else last - first
 
     def _roll(self) -> None:
-        number = max([self.active, *self.numbers()]) + 1
+        number = max([self._newest, *self.numbers()]) + 1
         if number > PACK_NUMBER_MAX:
             raise DiskFull("this depot has used up the numbers of its packs")
         try:
@@ -258,14 +273,15 @@ class Packs:
             file.close()
             self.file(number).unlink(missing_ok=True)
             raise DiskFull("no new pack can be made") from cause
-        if self._active is not None:
-            self._seal()
-        self._active, self.active, self.end = file, number, HEADER_BYTES
+        full, end = self._active, self.end
+        self._active, self.active, self._newest, self.end = file, number, number, HEADER_BYTES
         self._allocated = HEADER_BYTES + CONTROL_BYTES
+        if full is not None:
+            _cut_at(full, end)
 
     def _take(self, length: int) -> None:
         assert self._active is not None
-        for wanted in (length + ROOM_AHEAD_BYTES, length):
+        for wanted in (length + min(ROOM_AHEAD_BYTES, self.pack_bytes), length):
             try:
                 _allocate(self._active.fileno(), wanted)
             except OSError as cause:
@@ -275,14 +291,9 @@ class Packs:
                 self._allocated = wanted
                 return
 
-    def _seal(self) -> None:
+    def _seal(self, *, keep: int = 0) -> None:
         assert self._active is not None
-        try:
-            os.ftruncate(self._active.fileno(), self.end)
-            os.fsync(self._active.fileno())
-        except OSError:
-            pass  # what is left after the end holds no frame that was acknowledged
-        self._active.close()
+        _cut_at(self._active, min(self.end + keep, self._allocated))
         self._active, self.active, self._allocated = None, -1, 0
 
     def _find_key(self, file: Path, new_key: bytes) -> bytes:
@@ -350,6 +361,13 @@ def _hold(folder: Path) -> int:
         os.close(descriptor)
         raise AlreadyRunning(f"another process keeps the depot {folder}", hint="one process keeps a depot") from None
     return descriptor
+
+
+def _cut_at(file: FileIO, end: int) -> None:
+    """Give back what was taken ahead in a pack that takes no more frames."""
+    with file, contextlib.suppress(OSError):  # what is left after the end holds nothing that was acknowledged
+        os.ftruncate(file.fileno(), end)
+        os.fsync(file.fileno())
 
 
 def _allocate(descriptor: int, length: int) -> None:

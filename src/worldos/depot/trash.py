@@ -36,7 +36,8 @@ class Trash:
         freed = 0
         while rows := self._index.trash(before_ns, TRASH_ROWS_MAX):
             for share_id, row in rows:
-                self._index.purge(share_id, row)
+                if not self._index.purge(share_id, row):
+                    continue  # restored meanwhile
                 freed += self._packs.punch(row.pack, row.offset + HEADER_BYTES + row.meta_bytes, row.body_bytes)
                 if 0 < wanted_bytes <= freed:
                     break
@@ -57,11 +58,7 @@ class Trash:
 
     def _worst(self) -> list[int]:
         alive = self._index.alive
-        parts = [
-            (100 * alive.get(pack, 0) // max(1, self._packs.size(pack)), pack)
-            for pack in self._packs.numbers()
-            if pack != self._packs.active
-        ]
+        parts = [(100 * alive.get(pack, 0) // max(1, self._packs.size(pack)), pack) for pack in self._packs.sealed()]
         return [pack for percent, pack in sorted(parts) if percent < COMPACT_ALIVE_PERCENT]
 
     def _compact(self, pack: int) -> None:

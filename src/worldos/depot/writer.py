@@ -89,19 +89,23 @@ class Waiting:
 
 
 class Writer:
-    """Writes frames in the order in which they come. ``free(bytes)`` gives room back from the trash, if it can."""
+    """Writes frames in the order in which they come.
 
-    def __init__(self, packs: Packs, index: Index, *, order: int, free: Callable[[int], int]) -> None:
-        self._packs, self._index, self._free = packs, index, free
-        self._order = order
+    ``free(bytes)`` gives room back from the trash, if it can. ``recover()`` makes the index again from its last commit and the
+    packs, where it could not be written.
+    """
+
+    def __init__(self, packs: Packs, index: Index, *, free: Callable[[int], int], recover: Callable[[], None]) -> None:
+        self._packs, self._index, self._free, self._recover = packs, index, free, recover
+        self._order = index.order
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
         self._changed = threading.Condition()
         self._closing = False
-        self._commit_at = 0.0
+        self._commit_at = time.monotonic() + INDEX_LAG_S
+        self._failed = False  # the last commit did
         self._working = threading.RLock()  # a group is in the index whole, or not at all
         self.written_bytes = 0
-        self.recover: Callable[[], None] = index.roll_back
         self._thread = threading.Thread(target=self._run, name="depot writer", daemon=True)
         self._thread.start()
 
@@ -214,7 +218,7 @@ class Writer:
             self._tell_index(group, places)
             self._index.set_indexed(pack, at, self._order)
         except sqlite3.Error:
-            self.recover()
+            self._recover()
         for item in group:
             item.ticket.one_done()
 
@@ -230,11 +234,12 @@ class Writer:
                 item.taken(place, item.order)
         if fresh:
             self._index.take_new_shares(fresh)
-        if not self._commit_at:
+        if self._index.changed and not self._commit_at:
             self._commit_at = time.monotonic() + INDEX_LAG_S
 
     def _commit_if_due(self) -> None:
-        if self._index.changed > INDEX_LAG_ROWS or (self._index.changed and time.monotonic() >= self._commit_at):
+        many = self._index.changed > INDEX_LAG_ROWS and not self._failed
+        if many or (self._index.changed and time.monotonic() >= self._commit_at):
             self.commit()
 
     def commit(self) -> bool:
@@ -243,10 +248,12 @@ class Writer:
             try:
                 self._index.commit()
             except sqlite3.Error:
-                self.recover()
+                self._recover()
                 self._commit_at = time.monotonic() + INDEX_RETRY_S
+                self._failed = True
                 return False
             self._commit_at = 0.0
+            self._failed = False
             return True
 
 

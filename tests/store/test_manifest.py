@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldos.errors import BadRequest, BadSignature, Damaged, PeerBroke
+from worldos.errors import BadRequest, BadSignature, Damaged, NotThere, PeerBroke
 from worldos.store import keys, manifest
 from worldos.store.entry import sign_entry
 from worldos.store.limits import SEGMENT_BYTES
@@ -49,7 +49,7 @@ CONTENTS = Contents(
     digest=b"d" * 32,
     pieces=(Piece(0, 0, 0, 116, 100, packed=False), Piece(1, 3, 200, 80, 200, packed=True)),
     keys=(b"a" * 32, b"b" * 32),
-    append=b"p" * 32,
+    name="a.txt",
 )
 BODY = encode_manifest(MAP, CONTENTS, READ, NONCES)
 
@@ -64,8 +64,7 @@ def test_the_bytes_of_a_manifest_are_those_of_the_specification() -> None:
         "666965645f6e73fba46d6f6465cd0180a56d65646961aa746578742f706c61696ea6646967657374c4206464646464646464"
         "646464646464646464646464646464646464646464646464a670696563657392960000007464c2960103ccc850ccc8c3a46b"
         "65797392c4206161616161616161616161616161616161616161616161616161616161616161c42062626262626262626262"
-        "62626262626262626262626262626262626262626262a6696e6c696e65c400a6617070656e64c42070707070707070707070"
-        "70707070707070707070707070707070707070707070"
+        "62626262626262626262626262626262626262626262a6696e6c696e65c400a46e616d65a5612e747874"
     )
 
 
@@ -148,7 +147,6 @@ def replaced(**changes: object) -> Contents:
     [
         replaced(size_bytes=301),
         replaced(keys=(b"a" * 32,)),
-        replaced(append=b"short"),
         replaced(pieces=(Piece(2, 0, 0, 116, 300, packed=False),)),
         replaced(pieces=(Piece(0, 0, SEGMENT_BYTES[1] - 115, 116, 300, packed=False),)),
         replaced(inline=b"x" * 300),
@@ -214,6 +212,14 @@ def test_a_segment_of_several_files_has_shares_of_its_own_secret() -> None:
 
 def test_pieces_are_found_by_where_they_start() -> None:
     assert starts_of(CONTENTS) == [0, 100, 300]
+
+
+def test_a_withdrawn_manifest_says_so_to_readers_and_leaves_carers_nothing() -> None:
+    gone = manifest.sign_withdrawal(WRITE, 9, NONCES)
+    with pytest.raises(NotThere, match="withdrawn by its owner"):
+        read_manifest(gone, READ)
+    assert open_map(gone.body, VERIFY).segments == ()
+    assert gone.log == sign_manifest(WRITE, 1, MAP, CONTENTS, NONCES).log
 
 
 def test_two_parts_take_two_nonces() -> None:

@@ -41,7 +41,12 @@ class Right(StrEnum):
 
 _RIGHTS = (Right.READ, Right.VERIFY, Right.APPEND, Right.WRITE)
 _KINDS: tuple[Literal["file", "folder"], ...] = ("file", "folder")
-_LESSER = {Right.WRITE: (Right.READ, Right.VERIFY), Right.READ: (Right.VERIFY,), Right.VERIFY: (), Right.APPEND: ()}
+_LESSER = {
+    Right.WRITE: (Right.READ, Right.VERIFY, Right.APPEND),
+    Right.READ: (Right.VERIFY,),
+    Right.VERIFY: (),
+    Right.APPEND: (),
+}
 
 Kind = Literal["file", "folder"]
 
@@ -65,13 +70,15 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True):
         """Return the cap of a lesser right; raise NotAllowed where none can be made of this one."""
         if right == self.right:
             return self
-        if right is Right.APPEND and self.right is Right.WRITE:
-            raise NotAllowed(
-                "the secret for appending is kept in the file", hint="open the file and take it from there"
-            )
         if right not in _LESSER[self.right]:
             raise NotAllowed(f"a code to {self.right} gives no right to {right}", hint="ask the owner for another code")
-        secret = self.read_secret if right is Right.READ else self.verify_secret
+        match right:
+            case Right.READ:
+                secret = self.read_secret
+            case Right.VERIFY:
+                secret = self.verify_secret
+            case _:
+                secret = keys.append_of(self.secret)
         return Cap(right=right, kind=self.kind, secret=secret)
 
     @property

@@ -1,12 +1,12 @@
 """Secrets of a file, each derived one way from the one above it.
 
     write W (32 random bytes) -> signing seed, salt -> read R -> verify V -> locator L, map key, share ids
-                                                             -> contents key
+                              -> append A                    -> contents key
 
 Who holds one can make those to its right and none to its left. R is a hash of the public key that signs the file's
 manifests and of a salt that only holders of R and W ever see: so a reader knows whose signature counts and cannot
 make one, and nobody can make another key pair fit the same R. V finds and repairs a file and opens none of it; L is a
-name and nothing else. An append secret A is drawn for itself and kept among the contents.
+name and nothing else. The append secret A comes of W beside R: who appends does not read, who reads does not append.
 
 All of it is BLAKE3 in its key derivation mode, one context a purpose, over length-prefixed parts, so that no two
 lists of parts are one. Secrets, keys and ids have 32 bytes. Source: BLAKE3 section 6.2; M. Miller et al., "Capability
@@ -80,6 +80,21 @@ def map_key(verify: bytes) -> bytes:
 def share_id(verify: bytes, segment: bytes, index: int) -> bytes:
     """Return the id of one coded block: nobody without V can guess it, or see that two belong together."""
     return derive(verify, "share", segment, index.to_bytes(2, "big"))
+
+
+def append_of(write: bytes) -> bytes:
+    """Return A of a write secret W."""
+    return derive(write, "append")
+
+
+def drop_signer(append: bytes) -> DeviceKey:
+    """Return the key that signs what is dropped: all who may drop have it."""
+    return DeviceKey.from_seed(derive(append, "drop sign"))
+
+
+def box_key(append: bytes) -> bytes:
+    """Return the key of the register that says what to seal drops to."""
+    return derive(append, "box seal")
 
 
 def drop_log(append: bytes) -> bytes:

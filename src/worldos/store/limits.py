@@ -44,6 +44,12 @@ assert all(size % SHARE_ALIGN_BYTES == 0 for size in (LEAF_BYTES, *SEGMENT_BYTES
 assert SHARES_MAX < 256, "the code counts in GF(256)"
 assert SEGMENT_BYTES[0] > FILE_INLINE_BYTES_MAX
 
+# -- what is given away ---------------------------------------------------------------------------------------------------
+LISTING_ROWS_MAX: Final = 1 << 16  # names in a folder that one code leads to
+GIVEN_MAX: Final = 1 << 14  # codes that an account has given out
+TAKEN_MAX: Final = 1 << 10  # drops of one box that are remembered as taken
+DROP_BYTES_MAX: Final = 64 * GIB  # one file that somebody drops
+
 # -- the keyring of an account --------------------------------------------------------------------------------------------
 ROOTS_MAX: Final = 64  # roots that one account may have had
 WRAPS_MAX: Final = 1024  # wraps of one root: devices, words, codes, guardians

@@ -19,7 +19,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from worldos.errors import BadRequest, BadSignature, Damaged, PeerBroke
+from worldos.errors import BadRequest, BadSignature, Damaged, NotThere, PeerBroke
 from worldos.store import keys
 from worldos.store.entry import Entry, check_entry, open_body, seal_body, sign_entry
 from worldos.store.keys import Bytes32, SegmentId
@@ -29,6 +29,7 @@ from worldos.store.limits import (
     FILE_BYTES_MAX,
     FILE_INLINE_BYTES_MAX,
     MEDIA_BYTES_MAX,
+    NAME_PART_BYTES_MAX,
     PIECES_MAX,
     SEGMENT_BYTES,
     SEGMENT_BYTES_MAX,
@@ -37,7 +38,7 @@ from worldos.store.limits import (
 )
 
 VERSION = 1
-FILE, FOLDER = 1, 2
+FILE, FOLDER, WITHDRAWN = 1, 2, 3
 _HEAD = struct.Struct(">BBI")
 _MODE_MAX = 0o7777
 
@@ -79,7 +80,10 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader sees: the whole file, and how it is put together. Either pieces or ``inline``."""
+    """What a reader sees: the whole file, and how it is put together. Either pieces or ``inline``.
+
+    ``name`` is what the file is called where it was given away; its owner's own manifests bear none.
+    """
 
     public: Bytes32
     salt: Bytes32
@@ -91,7 +95,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     pieces: Annotated[tuple[Piece, ...], msgspec.Meta(max_length=PIECES_MAX)] = ()
     keys: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=SEGMENTS_MAX)] = ()
     inline: Annotated[bytes, msgspec.Meta(max_length=FILE_INLINE_BYTES_MAX)] = b""
-    append: Maybe32 = b""
+    name: Annotated[str, msgspec.Meta(max_length=NAME_PART_BYTES_MAX)] = ""
 
 
 Part = TypeVar("Part")
@@ -151,6 +155,13 @@ def check_signer(entry: Entry, public: bytes, read: bytes) -> None:
     check_entry(entry)
 
 
+def sign_withdrawal(write: bytes, seq: int, nonces: tuple[bytes, bytes]) -> Entry:
+    """Take the place of all manifests of a write secret before ``seq``: there is nothing here any more."""
+    read = keys.read_of(write)
+    body = seal_parts(WITHDRAWN, _encode(Map(segments=(), version=seq)), b"", read, nonces)
+    return sign_entry(keys.signing_key(write), keys.locator_of(keys.verify_of(read)), seq, body, register=True)
+
+
 # -- the frame ------------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +190,7 @@ def split(body: bytes) -> tuple[int, bytes, bytes]:
     if not _HEAD.size + 2 * BODY_BYTES_MIN <= len(body) <= ENTRY_BODY_BYTES_MAX:
         raise Damaged("a manifest has a length that none has")
     version, kind, size = _HEAD.unpack_from(body)
-    if version != VERSION or kind not in {FILE, FOLDER} or size > len(body) - _HEAD.size - BODY_BYTES_MIN:
+    if version != VERSION or kind not in {FILE, FOLDER, WITHDRAWN} or size > len(body) - _HEAD.size - BODY_BYTES_MIN:
         raise Damaged("a manifest is not laid out as it must be")
     return kind, body[_HEAD.size : _HEAD.size + size], body[_HEAD.size + size :]
 
@@ -187,6 +198,8 @@ def split(body: bytes) -> tuple[int, bytes, bytes]:
 def open_second(body: bytes, kind: int, read: bytes) -> bytes:
     """Open the part for readers of a manifest that must be of one kind."""
     found, _, sealed = split(body)
+    if found == WITHDRAWN:
+        raise NotThere("what this code led to was withdrawn by its owner", hint="ask the owner for another code")
     if found != kind:
         raise BadRequest("this code says file and leads to a folder, or the other way round")
     return open_body(keys.contents_key(read), sealed, about=_about(kind, "contents"))
@@ -222,7 +235,7 @@ def check_contents(made: Map, contents: Contents, read: bytes) -> None:
     """Raise BadSignature unless R is of this key and salt; PeerBroke unless the pieces lie in the segments and add up."""
     if keys.read_secret(contents.public, contents.salt) != read:
         raise BadSignature("a manifest names another key than the one that its code was made of")
-    if len(contents.keys) != len(made.segments) or len(contents.append) not in {0, 32}:
+    if len(contents.keys) != len(made.segments):
         raise PeerBroke("a manifest has not one key for each of its segments")
     if contents.inline:
         whole = not contents.pieces and not made.segments and len(contents.inline) == contents.size_bytes

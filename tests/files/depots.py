@@ -58,8 +58,12 @@ class Depot:
             assert self.process.stdout.readline() == "ready\n"
         else:
             self.store = BlockStore(self.folder, capacity_bytes=self.capacity_bytes)
-            self.server = DepotServer(self.store, self.path)
-            self.server.start()
+            self.open_door(self.store)
+
+    def open_door(self, store: BlockStore) -> None:
+        """Serve a store at this depot's socket."""
+        self.server = DepotServer(store, self.path)
+        self.server.start()
 
     def tell(self, number: int) -> None:
         assert self.process is not None

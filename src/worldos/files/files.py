@@ -218,7 +218,7 @@ class Files:
             yield memoryview(ref.inline)[offset : offset + length]
             return
         shelf = self.session.shelf
-        yield from read_range(shelf, shelf.opened(ref), ref.offset + offset, length)
+        yield from read_range(shelf, shelf.used(ref), ref.offset + offset, length)
 
     # -- looking -------------------------------------------------------------------------------------------------------------
 

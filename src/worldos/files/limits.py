@@ -21,7 +21,7 @@ LAGGARD_S: Final = 0.15  # a share that the others have stored for so long is gi
 # -- writing ----------------------------------------------------------------------------------------------------------------
 READ_BYTES: Final = 8 * MIB  # read from a file at a time
 READ_BUFFERS: Final = 4
-SEGMENTS_IN_FLIGHT: Final = 3
+SEGMENTS_IN_FLIGHT: Final = 12  # small ones; of large ones as many as FLIGHT_BYTES_MAX lets
 FLIGHT_BYTES_MAX: Final = 112 * MIB  # of segments and their parity in one upload
 UPLOADS_MAX: Final = 8  # at once in one program; more wait for their turn
 SEGMENT_BYTES_FEW: Final = 4 * MIB  # the largest segment where k < 3: a share must fit into a frame
@@ -42,7 +42,7 @@ PACK_FILES_MAX: Final = 4096
 # -- reading ----------------------------------------------------------------------------------------------------------------
 SEGMENTS_AHEAD: Final = 2
 MANIFESTS_KEPT: Final = 256
-ROOMS_KEPT: Final = 6  # buffers of one size for segments that are being read
+ROOMS_KEPT: Final = 4  # buffers for segments that are used again by the next reader
 HOLDERS_AHEAD: Final = 64  # segments of which one question asks who has them
 
 
@@ -63,3 +63,18 @@ KEYRING_EVERY_S: Final = 2  # how often a keeper looks whether a device lacks a 
 assert READ_BYTES >= 8 * MIB, "a chunk and the one after it fit"
 assert HEDGE_MIN_S < LAGGARD_S < ANSWER_S
 assert FIRST_ROOT_S < ROOT_WAIT_S
+
+# -- near the user --------------------------------------------------------------------------------------------------------------
+MEMORY_AHEAD: Final = 2  # segments that wait in memory to be kept near
+MEMORY_WAIT_S: Final = 0.25  # a reader is held up for this at most
+MEMORY_TYPICAL_BYTES: Final = 4 * MIB
+MEMORY_ROWS_MAX: Final = 65_536
+FAR_RTT_US: Final = 500  # from farther away a segment is kept near at once, else when it is wanted again
+LINK_BYTES_PER_S: Final = 10_000_000  # of a link that nobody measured: what a home has
+USES_TOLD_MAX: Final = 256  # files of which a device tells the others that they are in use there
+PRESENT_S: Final = 600.0  # so long after the last use a person counts as being here
+FOLLOW_EVERY_S: Final = 2.0  # how often it is looked whether someone is here
+TELL_EVERY_S: Final = 30.0  # ... and the others are told what is in use no more often than this
+FETCH_AHEAD_EVERY_S: Final = 60.0  # what was hot elsewhere is looked for again while someone is here
+
+assert FOLLOW_EVERY_S < TELL_EVERY_S < PRESENT_S

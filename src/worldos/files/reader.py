@@ -19,7 +19,9 @@ from worldos.depot.buffers import Pool, Room
 from worldos.errors import Damaged, NotAllowed, PeerBroke, Unreachable, WorldError
 from worldos.files.fetching import Fetch, Holders, damaged, holders_of
 from worldos.files.limits import ANSWER_S, HOLDERS_AHEAD, MANIFESTS_KEPT, ROOMS_KEPT, SEGMENTS_AHEAD
+from worldos.files.memory import Memory, Near
 from worldos.files.stores import Store, Stores, answers
+from worldos.files.uses import Uses
 from worldos.store import keys
 from worldos.store.entry import Entry
 from worldos.store.erasure import Code, Codec, coded_bytes, share_bytes, spans
@@ -44,13 +46,15 @@ class Opened:
 class Shelf:
     """What all readers of a session share: manifests that were opened, rooms for segments, threads that fetch."""
 
-    def __init__(self, stores: Stores, codec: Codec) -> None:
+    def __init__(self, stores: Stores, codec: Codec, *, memory: Memory | None = None, uses: Uses | None = None) -> None:
         self.stores = stores
         self.codec = codec
+        self.memory = memory  # what is kept near, where that is done
+        self.uses = uses
         self.fetching = ThreadPoolExecutor(2 * SEGMENTS_AHEAD, "wos-fetch")
         self.lying: dict[str, int] = {}  # stores that gave wrong bytes, and how often
         self._manifests: OrderedDict[bytes, Opened] = OrderedDict()
-        self._rooms: dict[int, Pool] = {}
+        self._rooms: list[Pool] = []  # each of one buffer: readers never wait for each other
         self._lock = threading.Lock()
 
     def opened(self, ref: FileRef) -> Opened:
@@ -59,6 +63,13 @@ class Shelf:
         if not read:
             raise NotAllowed("this file's secret is not known here")
         return self.manifest(read)
+
+    def used(self, ref: FileRef) -> Opened:
+        """Return the manifest of a file that is about to be read; that counts as a use of it."""
+        opened = self.opened(ref)
+        if self.uses is not None:
+            self.uses.use(opened.verify, opened.contents.size_bytes)
+        return opened
 
     def manifest(self, read: bytes, *, thorough: bool = False) -> Opened:
         """Return the manifest of a read secret; ``thorough``: the newest that any store has."""
@@ -74,10 +85,15 @@ class Shelf:
         return opened
 
     def room(self, size_bytes: int) -> Room:
-        """Borrow a buffer for a segment of this size; wait while too many are out."""
+        """Borrow a buffer for a segment of this size: one that was used before, or a new one."""
         with self._lock:
-            pool = self._rooms.setdefault(size_bytes, Pool(size_bytes, ROOMS_KEPT))
-        return pool.take(timeout_s=ANSWER_S)
+            for place, pool in enumerate(self._rooms):
+                if pool.size_bytes == size_bytes and not pool.out:
+                    self._rooms.append(self._rooms.pop(place))
+                    return pool.take()
+            pool = Pool(size_bytes, 1)
+            self._rooms = [*self._rooms, pool][-ROOMS_KEPT:]
+            return pool.take()
 
     def close(self) -> None:
         """End the threads."""
@@ -134,6 +150,7 @@ class _Loaded:
     fetch: Fetch
     room: Room | None
     sealed: list[memoryview]
+    near: bool = False
 
 
 class Pieces:
@@ -146,6 +163,7 @@ class Pieces:
         self._ahead: deque[_Job] = deque()
         self._next = 0
         self._holders: dict[int, Holders] = {}
+        self._near: dict[int, Near | None] = {}
         self._lock = threading.Lock()
         self._closed = False
         self._plain = bytearray()
@@ -187,6 +205,8 @@ class Pieces:
                 except Damaged:
                     plain = self._mended(loaded, job, key, part)
                 yield plain
+            if loaded.room is not None and not loaded.near and self._shelf.memory is not None:
+                self._shelf.memory.keep(segment, self._opened.verify, loaded.room.view)
         finally:
             if loaded.room is not None:
                 loaded.room.release()
@@ -203,6 +223,8 @@ class Pieces:
     def _mended(self, loaded: _Loaded, job: _Job, key: bytes, part: Part) -> memoryview:
         """Fetch the segment again without the stores that gave wrong bytes, until the piece opens."""
         segment = loaded.fetch.segment
+        if loaded.near and self._shelf.memory is not None:
+            self._shelf.memory.forget(segment)
         buffer = memoryview(bytearray(coded_bytes(segment.size_bytes, segment.k)))
         fetch = Fetch(segment, self._opened.verify, self._holders_of(job.segment), self._shelf.codec, buffer)
         for _ in range(TRIES * segment.n):
@@ -224,21 +246,43 @@ class Pieces:
     # -- fetching: in the fetching threads -------------------------------------------------------------------------------------
 
     def _load(self, job: _Job) -> _Loaded:
+        near = self._near_of(job.segment)
+        if near is not None:
+            try:
+                return self._fetched(job, near.holders, near.ids)
+            except Unreachable:  # it was dropped meanwhile
+                self._near[job.segment] = None
+        return self._fetched(job, self._holders_of(job.segment), ())
+
+    def _fetched(self, job: _Job, holders: Holders, ids: Sequence[bytes]) -> _Loaded:
+        """Fetch what a job needs from ``holders``; ``ids`` are the names of copies that are near."""
         segment = self._opened.made.segments[job.segment]
         pieces = [self._opened.contents.pieces[number] for number in job.pieces]
         wanted = sum(piece.sealed_bytes for piece in pieces)
-        holders = self._holders_of(job.segment)
         if wanted * WHOLE_PART < segment.size_bytes:
-            fetch = Fetch(segment, self._opened.verify, holders, self._shelf.codec, memoryview(b""))
-            return _Loaded(fetch, None, [_sealed_bytes(fetch, piece) for piece in pieces])
+            fetch = Fetch(segment, self._opened.verify, holders, self._shelf.codec, memoryview(b""), ids=ids)
+            return _Loaded(fetch, None, [_sealed_bytes(fetch, piece) for piece in pieces], bool(ids))
         room = self._shelf.room(coded_bytes(segment.size_bytes, segment.k))
         try:
-            fetch = Fetch(segment, self._opened.verify, holders, self._shelf.codec, room.view)
+            fetch = Fetch(segment, self._opened.verify, holders, self._shelf.codec, room.view, ids=ids)
             whole = fetch.whole()
         except BaseException:
             room.release()
             raise
-        return _Loaded(fetch, room, [whole[piece.offset : piece.offset + piece.sealed_bytes] for piece in pieces])
+        sealed = [whole[piece.offset : piece.offset + piece.sealed_bytes] for piece in pieces]
+        return _Loaded(fetch, room, sealed, bool(ids))
+
+    def _near_of(self, number: int) -> Near | None:
+        """Say whether a segment is kept near; the next ones are looked for at the same time."""
+        memory = self._shelf.memory
+        if memory is None:
+            return None
+        with self._lock:
+            if number not in self._near:
+                ahead = sorted({job.segment for job in self._jobs if job.segment >= number})[:HOLDERS_AHEAD]
+                segments = [self._opened.made.segments[each] for each in ahead]
+                self._near.update(zip(ahead, memory.near(segments, self._opened.verify), strict=True))
+            return self._near[number]
 
     def _holders_of(self, number: int) -> Holders:
         """Say who has the shares of a segment; those of the next ones are asked for in the same question."""
@@ -305,7 +349,7 @@ class FileReader(io.RawIOBase):
         self._parts: Iterator[memoryview] | None = None
         self._part = memoryview(b"")
         self._part_at = 0
-        self._opened = None if ref.inline or not ref.size_bytes else shelf.opened(ref)
+        self._opened = None if ref.inline or not ref.size_bytes else shelf.used(ref)
 
     def readable(self) -> bool:
         """It can be read."""

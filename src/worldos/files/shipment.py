@@ -61,8 +61,7 @@ class Shipment:
         self._progress: dict[str, tuple[int, float]] = {}  # what each still had to take, and since when it is no less
         self._open = True
         self._usable = [store for store in stores if not store.doubted] or list(stores)
-        self._plan = assigned(code, self._usable)
-        self._send(self._plan)
+        self._send(assigned(code, self._usable))
         self._release_if_over()
 
     # -- what is known ---------------------------------------------------------------------------------------------------
@@ -87,8 +86,13 @@ class Shipment:
             devices = len(set(self._stored.values()))
             if devices < acknowledged_at(self._code, len(live | set(self._stored.values()))):
                 return False
-            planned = sum(1 for _, store in self._plan if store.at.node in live)
-            return len(self._stored) >= min(self._code.k + 1, self._code.n, max(self._code.k, planned))
+            return len(self._stored) >= self._needed(len(live))
+
+    def _needed(self, devices: int) -> int:
+        """Return how many shares must be durable where so many devices answer: see ``assigned``."""
+        if devices > self._code.k:
+            return min(self._code.k + 1, self._code.n)
+        return self._code.n if devices > 1 else self._code.k
 
     @property
     def busy(self) -> bool:
@@ -183,11 +187,8 @@ class Shipment:
         missing = [index for index in range(self._code.n) if index not in self._stored]
         if not live or not missing:
             return False
-        need = max(self._code.k + 1 - len(self._stored), self._code.n - len(self._stored) if len(live) > 1 else 0)
-        if len(live) == 1:
-            need = self._code.k - len(self._stored)
+        need = self._needed(len(live)) - len(self._stored)
         plan = [(index, live[place % len(live)]) for place, index in enumerate(missing[: max(0, need)])]
-        self._plan = [(index, store) for index, store in self._plan if index in self._stored] + plan
         self._send(plan)
         return bool(plan)
 

@@ -9,6 +9,7 @@ SHELL := /bin/bash
 SEEDS ?= 1000
 SEED_START ?= 0
 SEEDS_CI ?= 200
+HARSH_SEEDS_CI ?= 50
 REALM_SEEDS_CI ?= 40
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.
@@ -32,6 +33,7 @@ check: .venv/ready
 
 test: .venv/ready packages
 	$(RUN) python -m worldos.sim --seeds $(SEEDS_CI)
+	$(RUN) python -m worldos.sim --seeds $(HARSH_SEEDS_CI) --harsh
 	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI) --seconds 8
 	$(RUN) pytest $(if $(CI),-m "e2e or slow" --must-run e2e)
 

@@ -67,6 +67,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     below_policy: bool = False
     size_bytes: int = 0
     nodes: tuple[str, ...] = ()  # names of the devices that hold something of it
+    near: bool = False  # all of it can be read on this device without any other
+    heat: int = 0  # how much it is used here, in thousandths of a use: half is gone after a week
 
     @property
     def code(self) -> str:

@@ -64,11 +64,21 @@ class _Asked:
 class Fetch:
     """One segment being fetched into ``buffer``, which has room for its k data shares side by side."""
 
-    def __init__(self, segment: Segment, verify: bytes, holders: Holders, codec: Codec, buffer: memoryview) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        verify: bytes,
+        holders: Holders,
+        codec: Codec,
+        buffer: memoryview,
+        *,
+        ids: Sequence[bytes] = (),
+    ) -> None:
+        """``ids``: under which names the shares lie, where those are not their own (files/memory.py)."""
         self.segment = segment
         self._code = Code(k=segment.k, n=segment.n)
         self._size = share_bytes(segment.size_bytes, segment.k)
-        self._ids = share_ids(segment, verify)
+        self._ids = ids or share_ids(segment, verify)
         self._codec = codec
         self._buffer = buffer
         self._holders = {index: list(stores) for index, stores in holders.items()}
@@ -175,6 +185,7 @@ class Fetch:
             good = not future.cancelled() and future.exception() is None and len(future.result().data) == length
             if good:
                 self._got.setdefault(asked.index, (asked.store, future.result().data))
+                asked.store.fetched_bytes += length
             lost += not good and asked.due_s != _LATE
         now_s = time.monotonic()
         for asked in open_.values():

@@ -20,9 +20,11 @@ from worldos.agent.home import make_folder, open_key
 from worldos.depot.codec import best_codec
 from worldos.files.catalog import Catalog
 from worldos.files.limits import DEVICES_EVERY_S
+from worldos.files.memory import Memory
 from worldos.files.placing import Placing
 from worldos.files.reader import Shelf
 from worldos.files.stores import Store, StoreAt, Stores
+from worldos.files.uses import Uses
 from worldos.files.writer import Uploads
 from worldos.home import Home
 from worldos.sdk.connection import Connection
@@ -62,6 +64,9 @@ class Session:
         self.stores = stores
         self.devices = devices
         self.place = place
+        self.follows = (
+            False  # whether what is read is kept near, and counted; programs do so, whoever measures does not
+        )
         self._roots = roots
         self._making = threading.RLock()
         self._made: list[Callable[[], None]] = []
@@ -129,7 +134,12 @@ class Session:
 
     @cached_property
     def _shelf(self) -> Shelf:
-        shelf = Shelf(self.stores, self.codec)
+        if not self.follows:
+            shelf = Shelf(self.stores, self.codec)
+        else:
+            memory, uses = Memory(self.folder, self.stores, self.owner), Uses(self.folder, self.key.node_id)
+            self._made += [uses.write, memory.close]
+            shelf = Shelf(self.stores, self.codec, memory=memory, uses=uses)
         self._made.append(shelf.close)
         return shelf
 
@@ -196,5 +206,6 @@ def open_session(home: Home) -> Session:
     except BaseException:
         agent.close()
         raise
+    session.follows = True
     session._made += [agent.close, placing.close]  # ended last, in this order
     return session

@@ -161,6 +161,8 @@ def _of_file(session: Session, path: str, ref: FileRef, stores: list[Store], nam
     first = opened.made.segments[0]
     code = Code(k=first.k, n=first.n)
     least, debt, nodes = len(stores), 0, set[str]()
+    memory, uses = session.shelf.memory, session.shelf.uses
+    near = memory is not None and memory.are_here(opened.made.segments, opened.verify)
     for _, holders in _holders(opened, stores):
         at = {index: [store.at.node for store in each] for index, each in holders.items()}
         least = min(least, survives(at, code))
@@ -176,6 +178,8 @@ def _of_file(session: Session, path: str, ref: FileRef, stores: list[Store], nam
         below_policy=below_policy(least),
         size_bytes=ref.size_bytes,
         nodes=tuple(sorted(names.get(node, node[:8]) for node in nodes)),
+        near=near,
+        heat=uses.heat(opened.verify) if uses is not None else 0,
     )
 
 

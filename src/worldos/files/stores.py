@@ -70,6 +70,7 @@ class Store:
     def __init__(self, at: StoreAt) -> None:
         self.at = at
         self.refused_room = False  # it said that its disk is full: not asked to keep more in this session
+        self.fetched_bytes = 0  # of shares that it gave
         self._link: StoreLink | None = None
         self._opening = threading.Lock()
         self._closed_at_s = -REOPEN_AFTER_S

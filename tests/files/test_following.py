@@ -1,0 +1,137 @@
+"""Following: what was used on the desk is near on the laptop before it is asked for there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.files.depots import Site, site
+from tests.files.homes import Family
+from tests.files.test_memory import see
+
+from worldos.agent.home import open_key
+from worldos.files import following, logs
+from worldos.files.files import Files
+from worldos.files.following import FollowingLoop, told_by
+from worldos.files.roots import KeyringLoop, belonging_of, find_roots
+from worldos.files.session import Session
+from worldos.home import Home
+from worldos.store.entry import NONCE_BYTES, seal_body, sign_entry
+
+DATA = os.urandom(2_000_000)
+SECOND = 1_000_000_000
+
+
+class House:
+    """A desk and a laptop of one account, with five depots; the desk's is the first, the laptop's the second."""
+
+    def __init__(self, folder: Path, five: Site) -> None:
+        self.family = Family(folder)
+        self.desk, self.laptop = self.family.homes[0], self.family.join()
+        self.five = five
+        find_roots(self.desk, five.stores(0))
+        KeyringLoop(self.desk, five.stores(0)).step(1)
+        find_roots(self.laptop, five.stores(1))
+
+    def files(self, home: Home) -> Files:
+        number = self.family.homes.index(home)
+        stores = self.five.stores(number)
+        session = Session(
+            home.path / "files",
+            belonging_of(home).account,
+            open_key(home),
+            stores,
+            lambda: {device: device.hex()[:4] for device in belonging_of(home).active},
+            lambda: find_roots(home, stores),
+            lambda count, share_bytes: self.five.place(stores, count, share_bytes),
+        )
+        session.follows = True
+        return Files(session)
+
+    def keeper(self, home: Home) -> FollowingLoop:
+        return FollowingLoop(home, self.five.stores(self.family.homes.index(home)))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with site(5) as five:
+        yield House(tmp_path, five)
+
+
+def walk(loop: FollowingLoop, now_ns: int) -> int:
+    """Let a keeper do all that is due now; return when it looks again."""
+    for _ in range(1000):
+        due_ns = loop.step(now_ns)
+        if due_ns > now_ns:
+            return due_ns
+    raise AssertionError("it never rests")
+
+
+def far_bytes(files: Files) -> int:
+    return sum(store.fetched_bytes for store in files.session.stores.known() if not store.at.here)
+
+
+def use(files: Files, name: str, times: int) -> None:
+    for _ in range(times):
+        assert files.read(name) == DATA
+
+
+def test_what_was_used_on_the_desk_is_near_on_the_laptop_before_it_is_asked_for(house: House) -> None:
+    with house.files(house.desk) as desk:
+        desk.put(DATA, "plan.bin")
+        desk.put(os.urandom(500_000), "other.bin")
+        use(desk, "plan.bin", 3)
+    at_desk = house.keeper(house.desk)
+    now_ns = time.time_ns()
+    walk(at_desk, now_ns)
+    with house.files(house.laptop) as laptop:
+        see(laptop, "other.bin")
+        laptop.read("other.bin")
+    at_laptop = house.keeper(house.laptop)
+    walk(at_laptop, now_ns + SECOND)
+    at_laptop.close()
+    with house.files(house.laptop) as laptop:
+        see(laptop, "plan.bin")
+        use(laptop, "plan.bin", 1)
+        assert far_bytes(laptop) == 0
+        assert laptop.status("plan.bin")[0].near
+    at_desk.close()
+
+
+def test_where_nobody_is_nothing_is_fetched(house: House) -> None:
+    with house.files(house.desk) as desk:
+        desk.put(DATA, "plan.bin")
+        use(desk, "plan.bin", 3)
+        now_ns = time.time_ns()
+    at_desk, at_laptop = house.keeper(house.desk), house.keeper(house.laptop)
+    walk(at_desk, now_ns)
+    assert at_laptop.step(now_ns) > now_ns
+    with house.files(house.laptop) as laptop:
+        see(laptop, "plan.bin")
+        assert not laptop.status("plan.bin")[0].near
+    at_desk.close()
+    at_laptop.close()
+
+
+def test_what_others_write_into_a_register_is_not_believed(house: House) -> None:
+    stores = house.five.stores(0)
+    (directory_key,) = find_roots(house.desk, stores).directory_keys
+    desk, laptop = open_key(house.desk), open_key(house.laptop)
+    good = following.Told(version=1, used=(following.Used(file=b"f" * 32, heat=1000, step=1, size_bytes=1),))
+    for device, signer, plain in (
+        (desk, laptop, msgspec.msgpack.encode(good)),
+        (laptop, laptop, b"\xc1" * 9),
+        (laptop, laptop, msgspec.msgpack.encode([1, [[b"short", 1, 1, 1]]])),
+    ):
+        log = following.register_of(directory_key, device.public)
+        body = seal_body(following._body_key(directory_key), plain, os.urandom(NONCE_BYTES), about=log)
+        seq = stores.reachable()[0].ask(lambda link, log=log: link.last([log])).result(5)  # type: ignore[misc]
+        entry = sign_entry(signer, log, 1 + max((each.seq for each in seq), default=0), body, register=True)
+        logs.append(stores.reachable(), [entry])
+        assert told_by(stores, [directory_key], [device.public]) == []
+    following.tell(stores, directory_key, laptop, [])
+    assert told_by(stores, [directory_key], [laptop.public]) == []

@@ -45,6 +45,7 @@ class Depot:
         self.number = number
         self.own_process = own_process
         self.capacity_bytes = capacity_bytes
+        self.elsewhere = False
         self.process: subprocess.Popen[str] | None = None
         self.store: BlockStore | None = None
         self.server: DepotServer | None = None
@@ -86,7 +87,7 @@ class Depot:
 
     @property
     def running(self) -> bool:
-        return self.process is not None or self.server is not None
+        return self.elsewhere or self.process is not None or self.server is not None
 
     def row(self, here: int = 0) -> StoreAt:
         return StoreAt(
@@ -112,6 +113,15 @@ class Site:
         ]
         for depot in self.depots:
             depot.start()
+
+    @classmethod
+    def there(cls, folder: Path, count: int) -> Site:
+        """A site whose depots another process serves."""
+        made = cls(folder, 0, own_process=False)
+        made.depots = [Depot(folder, number, own_process=False) for number in range(count)]
+        for depot in made.depots:
+            depot.elsewhere = True
+        return made
 
     def rows(self, here: int = 0) -> Sequence[StoreAt]:
         return [depot.row(here) for depot in self.depots]

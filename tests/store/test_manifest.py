@@ -220,6 +220,17 @@ def test_a_withdrawn_manifest_says_so_to_readers_and_leaves_carers_nothing() -> 
         read_manifest(gone, READ)
     assert open_map(gone.body, VERIFY).segments == ()
     assert gone.log == sign_manifest(WRITE, 1, MAP, CONTENTS, NONCES).log
+    assert manifest.is_withdrawal(gone, READ)
+    assert not manifest.is_withdrawal(sign_manifest(WRITE, 1, MAP, CONTENTS, NONCES), READ)
+    for signer in (b"mine" * 8, WRITE):
+        forged = manifest.seal_parts(
+            manifest.WITHDRAWN, msgspec.msgpack.encode(MAP), keys.derive(signer, "x") * 2, READ, NONCES
+        )
+        with pytest.raises(BadSignature):
+            manifest.is_withdrawal(sign_entry(keys.signing_key(signer), gone.log, 10, forged, register=True), READ)
+    other = sign_entry(keys.signing_key(b"mine" * 8), gone.log, 10, gone.body, register=True)
+    with pytest.raises(BadSignature):
+        manifest.is_withdrawal(other, READ)
 
 
 def test_two_parts_take_two_nonces() -> None:

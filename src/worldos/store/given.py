@@ -28,7 +28,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     kind: Kind
     maker: Bytes32
     until_ns: Annotated[int, msgspec.Meta(ge=0)] = 0
-    drops: bool = False  # a code to append was given
+    drops: bool = False  # a code by which things can be put into it was given
+    writes: bool = False  # a code to change it was given
     ended: bool = False
     taken: Annotated[
         tuple[Annotated[int, msgspec.Meta(ge=1, le=ENTRY_SEQ_MAX)], ...], msgspec.Meta(max_length=TAKEN_MAX)
@@ -73,6 +74,7 @@ def _joined(one: Given, two: Given) -> Given:
     return msgspec.structs.replace(
         first,
         drops=one.drops or two.drops,
+        writes=one.writes or two.writes,
         ended=one.ended or two.ended,
         taken=tuple(sorted({*one.taken, *two.taken})[-TAKEN_MAX:]),
     )

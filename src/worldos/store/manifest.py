@@ -157,9 +157,23 @@ def check_signer(entry: Entry, public: bytes, read: bytes) -> None:
 
 def sign_withdrawal(write: bytes, seq: int, nonces: tuple[bytes, bytes]) -> Entry:
     """Take the place of all manifests of a write secret before ``seq``: there is nothing here any more."""
-    read = keys.read_of(write)
-    body = seal_parts(WITHDRAWN, _encode(Map(segments=(), version=seq)), b"", read, nonces)
-    return sign_entry(keys.signing_key(write), keys.locator_of(keys.verify_of(read)), seq, body, register=True)
+    key, salt = keys.signing_key(write), keys.salt_of(write)
+    read = keys.read_secret(key.public, salt)
+    body = seal_parts(WITHDRAWN, _encode(Map(segments=(), version=seq)), key.public + salt, read, nonces)
+    return sign_entry(key, keys.locator_of(keys.verify_of(read)), seq, body, register=True)
+
+
+def is_withdrawal(entry: Entry, read: bytes) -> bool:
+    """Whether the owner took back what R leads to: signed by the key that R is of, or it is not believed."""
+    kind, _, sealed = split(entry.body)
+    if kind != WITHDRAWN:
+        return False
+    plain = open_body(keys.contents_key(read), sealed, about=_about(kind, "contents"))
+    public, salt = plain[: keys.SECRET_BYTES], plain[keys.SECRET_BYTES :]
+    if keys.read_secret(public, salt) != read:
+        raise BadSignature("a withdrawal names another key than the one that its code was made of")
+    check_signer(entry, public, read)
+    return True
 
 
 # -- the frame ------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ Say = Callable[[str], None]
 def run(home: Home, listen: str | None, say: Say) -> None:
     """Live a node on a home until SIGTERM, Ctrl-C or ``wos down``."""
     homes.make_folder(home.path)
+    os.environ["WORLDOS_HOME"] = str(home.path)  # work that runs here finds this machine's own agent, and its files
     lock = homes.lock(home)
     try:
         started = open_home(home)

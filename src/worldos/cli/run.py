@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def run(
     near: str = typer.Option("", help="'me', a node, or a place."),
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
+    data: list[str] = typer.Option([], "--data", help="A file of wos ls that it reads: best run where that lies."),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Say on which node it runs."),
@@ -95,6 +97,7 @@ def run(
         near=near or None,
         realm=realm or None,
         objective=objective,
+        data=_data_at(data),
     )
     need = msgspec.structs.replace(need, workers=1)
     agent = connection()
@@ -112,6 +115,19 @@ def run(
     finally:
         close()
     raise typer.Exit(code)
+
+
+def _data_at(names: list[str]) -> dict[str, int]:
+    """Say how many bytes of these files lie on which node."""
+    if not names:
+        return {}
+    from worldos.files.files import Files  # noqa: PLC0415 - only where files are named
+
+    total: Counter[str] = Counter()
+    with Files.open() as files:
+        for name in names:
+            total.update(files.data_at(name))
+    return dict(total)
 
 
 def _is_text(word: str) -> bool:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere
-from worldos.files import folders, source, standing
+from worldos.files import bringing, folders, source, standing
 from worldos.files.about import About, Progress, Standing, StorageStatus, Usage, Version
 from worldos.files.limits import REREADS_MAX
 from worldos.files.reader import FileReader, read_range
@@ -83,7 +83,18 @@ class Files:
             raise
 
     def put_file(self, file: Path, path: str, progress: Told | None = None) -> About:
-        """Keep a file of this machine. One that changes while it is read is read again, and refused if it keeps changing."""
+        """Keep a file of this machine under a name."""
+        with self.session.catalog.look() as directory:
+            directory.put(path, FileRef())  # a name that cannot be is refused before the rest is kept
+        ref = self.keep_file(file, path, progress)
+        self.session.catalog.change(lambda directory: directory.put(path, ref), path)
+        return _about(path, ref)
+
+    def keep_file(self, file: Path, path: str, progress: Told | None = None) -> FileRef:
+        """Keep a file of this machine, not yet under its name.
+
+        One that changes while it is read is read again, and refused if it keeps changing.
+        """
         descriptor = source.open_source(file)
         try:
             for _ in range(1 + REREADS_MAX):
@@ -97,7 +108,7 @@ class Files:
                     if same:
                         modified_ns = before.st_mtime_ns if regular else time.time_ns()
                         mode = stat.S_IMODE(before.st_mode) if regular else 0o644
-                        return self._keep(upload, path, modified_ns=modified_ns, mode=mode)
+                        return upload.finish(modified_ns=modified_ns, mode=mode, media=source.media_of(path))
                 finally:
                     upload.abandon()
                 os.lseek(descriptor, 0, os.SEEK_SET)
@@ -177,14 +188,14 @@ class Files:
         if isinstance(dest, Path) and found.file is None:
             if version:
                 raise BadRequest("a folder has no versions", hint="name a file in it")
-            folders.get_folder(self, found, dest, progress)
+            bringing.get_folder(self, found, dest, progress)
             return about_of(found)
         if found.file is None:
             raise BadRequest(f"{found.path} is a folder", hint="say where to: a path of this machine")
         ref = self.version(found.path, version) if version else found.file
         told = _teller(progress, found.path, ref.size_bytes)
         if isinstance(dest, Path):
-            folders.write_file(self, ref, dest, told)
+            bringing.write_file(self, ref, dest, told)
         else:
             total = 0
             for part in self.parts(ref):
@@ -304,9 +315,15 @@ class Files:
 
     def open_code(self, code: str, dest: Path) -> About:
         """Bring what a code leads to to this machine."""
-        from worldos.files import sharing  # noqa: PLC0415
+        from worldos.files import opening  # noqa: PLC0415
 
-        return sharing.open_code_at(self, code, dest)
+        return opening.open_code_at(self, code, dest)
+
+    def put_by_code(self, source: Path | bytes, code: str, name: str = "") -> About:
+        """Change a file, or add one to a folder, that somebody else gave a code for."""
+        from worldos.files import opening  # noqa: PLC0415
+
+        return opening.put_by_code(self, source, code, name)
 
     # -- what others of this room ask ------------------------------------------------------------------------------------------
 
@@ -357,19 +374,23 @@ class Files:
         self.session.catalog.change(lambda directory: directory.put(path, ref), path)
         return self.stat(path)
 
-    def _keep(self, upload: Upload, path: str, *, modified_ns: int = 0, mode: int = 0o644) -> About:
+    def _keep(self, upload: Upload, path: str) -> About:
         with self.session.catalog.look() as directory:
             directory.put(path, FileRef())  # a name that cannot be is refused before the rest is kept
-        ref = upload.finish(modified_ns=modified_ns or time.time_ns(), mode=mode, media=source.media_of(path))
+        ref = upload.finish(modified_ns=time.time_ns(), media=source.media_of(path))
         self.session.catalog.change(lambda directory: directory.put(path, ref), path)
-        return About(
-            name=path,
-            size_bytes=ref.size_bytes,
-            modified_ns=ref.modified_ns,
-            digest=ref.digest,
-            media=ref.media,
-            mode=ref.mode,
-        )
+        return _about(path, ref)
+
+
+def _about(path: str, ref: FileRef) -> About:
+    return About(
+        name=path,
+        size_bytes=ref.size_bytes,
+        modified_ns=ref.modified_ns,
+        digest=ref.digest,
+        media=ref.media,
+        mode=ref.mode,
+    )
 
 
 def about_of(named: Named) -> About:

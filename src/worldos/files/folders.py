@@ -1,21 +1,21 @@
-"""Folders: put with all that is in them, and brought back as they were.
+"""Folders: put with all that is in them.
 
 Small files go into the entries that name them; those up to a megabyte are laid one after the other into *packs*, files without
-a name that many names share, so that a thousand of them are sealed, coded and sent as one; larger ones stand alone. What has the
-size, the time and the mode that the directory knows is not read again. Symbolic links are kept as links; what is neither file
-nor folder nor link (pipes, sockets, devices) is left out with a notice.
-
-A file is brought under another name first and gets its own when it is whole; links come last, and nothing is written through
-one. Invariant: an interrupted put leaves whole files under their names, and so does an interrupted get.
+a name that many names share, so that a thousand of them are sealed, coded and sent as one; larger ones stand alone, a few under
+way at a time, and are named together. What has the size, the time and the mode that the directory knows is not read again;
+what has the size and the digest of another file in the folder is kept once. Symbolic links are kept as links; what is neither
+file nor folder nor link (pipes, sockets, devices) is left out with a notice.
+Invariant: an interrupted put leaves whole files under their names.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
-import secrets
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +23,18 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 from msgspec.structs import replace
 
-from worldos.errors import BadRequest, DiskFull, NotAllowed, WorldError
+from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.files import source
 from worldos.files.about import About, Progress
-from worldos.files.limits import PACK_BYTES, PACK_FILES_MAX, PACKED_BYTES_MAX, REREADS_MAX
+from worldos.files.limits import (
+    MEDIUM_AT_ONCE,
+    MEDIUM_BYTES_MAX,
+    NAMED_EVERY_BYTES,
+    PACK_BYTES,
+    PACK_FILES_MAX,
+    PACKED_BYTES_MAX,
+    REREADS_MAX,
+)
 from worldos.files.writer import Upload
 from worldos.store.directory import Directory, Named
 from worldos.store.limits import FILE_INLINE_BYTES_MAX
@@ -56,6 +64,7 @@ class _Packing:
 
     upload: Upload
     files: list[tuple[str, FileRef]] = field(default_factory=list)
+    offsets: dict[bytes, int] = field(default_factory=dict)  # by the digest of what lies there
 
 
 class FolderPut:
@@ -72,6 +81,11 @@ class FolderPut:
         self._packing: _Packing | None = None
         self._done_bytes = 0
         self._done_files = 0
+        self._unnamed_bytes = 0
+        self._kept: dict[tuple[int, bytes], FileRef] = {}  # what lies with the stores, by its size and digest
+        self._sizes: set[int] = set()  # of large files that were put or are being put
+        self._putting: ThreadPoolExecutor | None = None
+        self._under_way: deque[tuple[_Found, Future[FileRef]]] = deque()
 
     def run(self) -> About:
         """Put all of it."""
@@ -79,6 +93,9 @@ class FolderPut:
         session.catalog.change(lambda directory: directory.folder(self._path), self._path)
         with session.catalog.look(at_once=True) as directory:
             self._known = {each.path: each for each in directory.walk(self._path)}
+        for each in self._known.values():
+            if each.file is not None:
+                self._remember(each.file)
         fresh_folders: list[str] = []
         try:
             for found in self._walk(str(self._top), self._path):
@@ -96,11 +113,19 @@ class FolderPut:
                 else:
                     self._notice(found, "neither a file nor a folder: left out")
             self._end_pack()
+            self._take_in(left=0)
             self._commit(fresh_folders)
         except BaseException:
             if self._packing is not None:
                 self._packing.upload.abandon()
+            for _, future in self._under_way:
+                future.cancel()
+            with contextlib.suppress(WorldError):  # what is kept gets its name; why it ended is what is told
+                self._commit([])
             raise
+        finally:
+            if self._putting is not None:
+                self._putting.shutdown(wait=True)
         return About(name=self._path, folder=True, size_bytes=self._done_bytes)
 
     # -- one after the other -------------------------------------------------------------------------------------------------
@@ -156,13 +181,72 @@ class FolderPut:
                 return
         try:
             if about.st_size > PACKED_BYTES_MAX:
-                self._files.put_file(Path(found.at), found.path, self._sub_progress())
-            else:
-                self._small(found)
+                self._large(found)
+                return
+            self._small(found)
         except (NotAllowed, BadRequest) as error:
             self._notice(found, f"{error}: left out")
             return
         self._count(about.st_size)
+
+    def _large(self, found: _Found) -> None:
+        """Put a file that stands alone: beside others, or in this thread if it keeps the machine busy by itself."""
+        size = found.about.st_size
+        twin = size in self._sizes
+        if twin:
+            self._take_in(left=0)
+        self._sizes.add(size)
+        if size > MEDIUM_BYTES_MAX:
+            self._name_large(found, self._keep_large(found, self._sub_progress(), twin=twin))
+            return
+        if self._putting is None:
+            self._putting = ThreadPoolExecutor(MEDIUM_AT_ONCE, "wos-put")
+        self._under_way.append((found, self._putting.submit(self._keep_large, found, None, twin=twin)))
+        self._take_in(left=2 * MEDIUM_AT_ONCE)
+
+    def _keep_large(self, found: _Found, told: Told | None, *, twin: bool) -> FileRef:
+        kept = self._twin_of(found) if twin else None
+        return self._files.keep_file(Path(found.at), found.path, told) if kept is None else kept
+
+    def _twin_of(self, found: _Found) -> FileRef | None:
+        """Find a file with the same bytes that is kept already; this one is read for that, and only that."""
+        descriptor = source.open_source(found.at)
+        with os.fdopen(descriptor, "rb") as file:
+            before = os.fstat(descriptor)
+            digest = blake3()
+            while block := file.read(COPY_BYTES):
+                digest.update(block)
+            same = source.seen(os.fstat(descriptor)) == source.seen(before)
+        kept = self._kept.get((before.st_size, digest.digest()))
+        if kept is None or not same:
+            return None
+        mode, media = stat.S_IMODE(before.st_mode), source.media_of(found.path)
+        return replace(kept, modified_ns=before.st_mtime_ns, mode=mode, media=media)
+
+    def _take_in(self, left: int) -> None:
+        """Wait for the files under way, all but the last few of them; name what is kept."""
+        while len(self._under_way) > left:
+            found, future = self._under_way.popleft()
+            try:
+                ref = future.result()
+            except (NotAllowed, BadRequest) as error:
+                self._notice(found, f"{error}: left out")
+                continue
+            self._name_large(found, ref)
+
+    def _name_large(self, found: _Found, ref: FileRef) -> None:
+        self._add(found.path, ref)
+        self._count(found.about.st_size)
+        self._unnamed_bytes += ref.size_bytes
+        if self._unnamed_bytes > NAMED_EVERY_BYTES:
+            self._commit([])
+
+    def _remember(self, ref: FileRef) -> None:
+        if ref.target or ref.inline or not ref.write:
+            return
+        self._kept.setdefault((ref.size_bytes, ref.digest), ref)
+        if not ref.packed:
+            self._sizes.add(ref.size_bytes)
 
     def _small(self, found: _Found) -> None:
         descriptor = source.open_source(found.at)
@@ -186,11 +270,18 @@ class FolderPut:
         if len(data) <= FILE_INLINE_BYTES_MAX:
             self._add(found.path, replace(ref, inline=data))
             return
+        kept = self._kept.get((ref.size_bytes, ref.digest))
+        if kept is not None:
+            twin = replace(ref, write=kept.write, read=kept.read, kind=kept.kind)
+            self._add(found.path, replace(twin, offset=kept.offset, packed=kept.packed))
+            return
         if self._packing is None:
             self._packing = _Packing(self._files.session.uploads.begin(expected_bytes=PACK_BYTES))
         packing = self._packing
-        offset = packing.upload.size_bytes
-        packing.upload.write(data)
+        offset = packing.offsets.get(ref.digest, packing.upload.size_bytes)
+        if ref.digest not in packing.offsets:
+            packing.offsets[ref.digest] = offset
+            packing.upload.write(data)
         packing.files.append((found.path, replace(ref, offset=offset, packed=True)))
         if packing.upload.size_bytes >= PACK_BYTES or len(packing.files) >= PACK_FILES_MAX:
             self._end_pack()
@@ -210,6 +301,7 @@ class FolderPut:
 
     def _add(self, path: str, ref: FileRef) -> None:
         self._ready.append((path, ref))
+        self._remember(ref)
         self._ready_bytes += len(ref.inline) + 256
         if self._ready_bytes > 4 * COPY_BYTES:
             self._commit([])
@@ -223,7 +315,7 @@ class FolderPut:
             (lambda directory, path=path, ref=ref: directory.put(path, ref), path)  # type: ignore[misc]
             for path, ref in self._ready
         ]
-        self._ready, self._ready_bytes = [], 0
+        self._ready, self._ready_bytes, self._unnamed_bytes = [], 0, 0
         if makes:
             self._files.session.catalog.change_many(makes)
 
@@ -256,113 +348,6 @@ class FolderPut:
 def put_folder(files: Files, top: Path, path: str, progress: Told | None) -> About:
     """Put a folder with all that is in it; what is under the name already and not in the folder stays."""
     return FolderPut(files, top, path, progress).run()
-
-
-# -- back ----------------------------------------------------------------------------------------------------------------------
-
-
-def get_folder(files: Files, found: Named, dest: Path, progress: Told | None) -> None:
-    """Bring a folder with all that is in it; what is in ``dest`` already and not in the folder stays."""
-    with files.session.catalog.look(at_once=True) as directory:
-        rows = list(directory.walk(found.path))
-    _make_folder(dest)
-    prefix = len(found.path) + 1 if found.path else 0
-    for row in rows:
-        if row.file is None:
-            _make_folder(dest / row.path[prefix:])
-    total = sum(row.file.size_bytes for row in rows if row.file is not None)
-    done_bytes = 0
-    for done_files, (row, ref) in enumerate(_in_reading_order(rows), 1):
-        _see_no_link_above(dest, row.path[prefix:])
-        write_file(files, ref, dest / row.path[prefix:], lambda _: None)
-        done_bytes += ref.size_bytes
-        if progress is not None:
-            progress(Progress(name=row.path, done_bytes=done_bytes, total_bytes=total, done_files=done_files))
-    for row in rows:
-        if row.file is not None and row.file.target:
-            _write_link(row.file, dest / row.path[prefix:])
-
-
-def write_file(files: Files, ref: FileRef, dest: Path, told: Callable[[int], None]) -> None:
-    """Write a file with its time and mode: under another name first, so that its own never stands for half of it."""
-    if ref.target:
-        _write_link(ref, dest)
-        return
-    if dest.is_dir():
-        raise BadRequest(f"{dest} is a folder", hint="say the name that the file shall have there")
-    fresh = dest.with_name(f".{dest.name[:200]}.{secrets.token_hex(4)}")
-    total = 0
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            for part in files.parts(ref):
-                view = memoryview(part)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                total += len(part)
-                told(total)
-            os.utime(descriptor, ns=(ref.modified_ns, ref.modified_ns))
-            os.fchmod(descriptor, ref.mode & 0o777 or 0o644)
-        finally:
-            os.close(descriptor)
-        fresh.replace(dest)
-    except OSError as cause:
-        _unlink(fresh)
-        raise _cannot_write(dest, cause) from cause
-    except BaseException:
-        _unlink(fresh)
-        raise
-
-
-def _in_reading_order(rows: list[Named]) -> Iterator[tuple[Named, FileRef]]:
-    """Go through the files so that what lies in one pack is read in the order in which it lies there."""
-    files = [(row, row.file) for row in rows if row.file is not None and not row.file.target]
-    packed = sorted((each for each in files if each[1].packed), key=lambda each: (each[1].write, each[1].offset))
-    yield from (each for each in files if not each[1].packed)
-    yield from packed
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise _cannot_write(folder, cause) from cause
-
-
-def _see_no_link_above(dest: Path, path: str) -> None:
-    """Refuse to write through a symbolic link that lies in the way below ``dest``."""
-    at = dest
-    for part in path.split("/")[:-1]:
-        at = at / part
-        if at.is_symlink():
-            raise NotAllowed(
-                f"{at} is a link, where a folder was to be", hint="move it away, or get into another folder"
-            )
-
-
-def _write_link(ref: FileRef, dest: Path) -> None:
-    fresh = dest.with_name(f".{dest.name[:200]}.{secrets.token_hex(4)}")
-    try:
-        fresh.symlink_to(ref.target)
-        fresh.replace(dest)
-    except OSError as cause:
-        _unlink(fresh)
-        raise _cannot_write(dest, cause) from cause
-
-
-def _unlink(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError:
-        return
-
-
-def _cannot_write(dest: Path, cause: OSError) -> WorldError:
-    if cause.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull(f"there is no room for {dest}", hint="free some space, or get into another folder")
-    if cause.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return NotAllowed(f"{dest} may not be written", hint="name another place")
-    return BadRequest(f"{dest} cannot be written: {cause.strerror}", hint="name another place")
 
 
 def _leaves(folders: list[str]) -> list[str]:

@@ -38,6 +38,10 @@ REREADS_MAX: Final = 2  # a file that changes while it is read is begun anew so 
 PACKED_BYTES_MAX: Final = 1 * MIB  # smaller files of a folder share sealed files
 PACK_BYTES: Final = 64 * MIB  # ... of about this size
 PACK_FILES_MAX: Final = 4096
+PACK_GAP_BYTES: Final = 4 * MIB  # what lies between two wanted files of a pack is read along up to here
+MEDIUM_BYTES_MAX: Final = 16 * MIB  # files of a folder up to this are put and got a few at a time
+MEDIUM_AT_ONCE: Final = 3
+NAMED_EVERY_BYTES: Final = 64 * MIB  # kept files of a folder get their names at least so often
 
 # -- reading ----------------------------------------------------------------------------------------------------------------
 SEGMENTS_AHEAD: Final = 2
@@ -53,6 +57,11 @@ ENTRY_DEVICES: Final = 2  # an entry of a log lies on so many devices, or on all
 DEVICES_EVERY_S: Final = 2.0  # the agent is asked which devices the account has no more often than this
 DIRECTORY_LOOK_S: Final = 0.3  # what was read of the directory is as good as new for so long
 SNAPSHOT_AFTER_OPS: Final = 256  # the copy of the directory in the home is written anew after so many changes
+
+# -- what is given away -----------------------------------------------------------------------------------------------------
+ENTRIES_AT_ONCE: Final = 256  # appended with one question
+GIVEN_EVERY_S: Final = 3  # how often a keeper looks after what was given away
+GIVEN_IDLE_S: Final = 15  # ... and whether there is something, where nothing is
 
 # -- the keyring ------------------------------------------------------------------------------------------------------------
 ROOT_WAIT_S: Final = 10.0  # a device without a root waits for one so long before it says so

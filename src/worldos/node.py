@@ -464,9 +464,10 @@ class Node(Household, kw_only=True):
     def _fence(self, peer: NodeId, ask: LeaseAsk) -> list[Effect]:
         """Refuse who comes by the word of an older center, and who is of another account and was not sent by a center."""
         realms = self.realms
+        guest = GUEST in realms.kin.reasons(peer)
         if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
             why = f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one"
-        elif peer == self.node or self.is_member(peer) or (self.registry.lends and GUEST in realms.kin.reasons(peer)):
+        elif peer == self.node or self.is_member(peer) or (guest and self.registry.lends_all(ask.resources)):
             return []
         else:
             why = "this node lends to its own account only"

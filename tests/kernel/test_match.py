@@ -183,7 +183,14 @@ def test_the_order_of_arrival_changes_nothing(need: Need, offers: list[Offer], k
 @given(needs, worlds, views)
 def test_names_owners_and_other_nations_change_no_score(need: Need, offers: list[Offer], known: View) -> None:
     need = msgspec.structs.replace(need, near="", where=None)
-    open_rules = [msgspec.structs.replace(t, rules=msgspec.structs.replace(t.rules, owners_only=False)) for t in offers]
+    open_rules = [
+        msgspec.structs.replace(
+            told,
+            rules=msgspec.structs.replace(told.rules, owners_only=False),
+            resources=tuple(item for item in told.resources if "for" not in item.facts),
+        )
+        for told in offers
+    ]
     disguised = [
         msgspec.structs.replace(t, name="x", owner=AccountId("x"), place="mars", addresses=("x",)) for t in open_rules
     ]

@@ -16,6 +16,10 @@ from worldos.model.offer import Offer, OfferRules
 from worldos.model.resource import ResourceState
 from worldos.model.where import parse_where
 
+LENDS = OfferRules(owners_only=False)
+KEPT = resource("b", "Store", "kept", GB, facts={"for": "me"})
+LENT = resource("b", "Store", "lent", GB, facts={"for": "family"})
+
 
 def excluded(need: Need, told: Offer, **known: object) -> str | None:
     question = Question(need, view(**known))
@@ -32,6 +36,11 @@ def excluded(need: Need, told: Offer, **known: object) -> str | None:
         (cpu(), offer("b", rules=OfferRules(open=False)), "is open to new leases"),
         (cpu(), offer("b", owner="you"), "is open to this account"),
         (cpu(), offer("b", owner="you", rules=OfferRules(owners_only=False)), None),
+        (Need(kind="Store", amount=1), offer("b", KEPT, owner="you", rules=LENDS), "is open to this account"),
+        (Need(kind="Store", amount=1), offer("b", KEPT), None),
+        (Need(kind="Store", amount=1), offer("b", LENT, owner="you", rules=LENDS), None),
+        (Need(kind="Store", amount=1), offer("b", LENT, owner="you"), "is open to this account"),
+        (Need(kind="Store", amount=1), offer("b", KEPT, LENT, owner="you", rules=LENDS), None),
         (cpu(near="munich"), offer("b"), "is near munich"),
         (cpu(near="Berlin"), offer("b"), None),
         (cpu(near="b"), offer("b"), None),

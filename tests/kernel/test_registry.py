@@ -57,6 +57,18 @@ def test_what_cannot_be_leased_is_shown_and_never_free() -> None:
     assert mains.id not in leases.capacity
 
 
+def test_what_is_kept_to_its_owner_is_lent_to_no_other_account() -> None:
+    kept = Scanned(kind="Store", local="depot", name="room", unit="B", capacity=10, free=10, facts={"for": "me"})
+    table, _ = scanned(CORES, kept)
+    store = ResourceId("abcdefgh/store/depot")
+    assert not table.lends_all([CPU])
+    table.lends = True
+    assert table.lends_all([CPU])
+    assert table.lends_all([ResourceId("nothing")])
+    assert not table.lends_all([store])
+    assert not table.lends_all([CPU, store])
+
+
 def test_the_state_of_a_resource_follows_its_leases_and_its_history_says_so() -> None:
     table, leases = scanned()
     lend(leases, 1000)

@@ -84,6 +84,16 @@ def test_a_stranger_gets_only_what_both_the_site_and_the_node_lend() -> None:
     assert not may_fill(summarize([offer("a", rules=LENT)], lend=True), eight, stranger=True)
 
 
+def test_a_stranger_gets_nothing_that_is_kept_to_its_owner() -> None:
+    need = (Need(kind="Store", amount=GB),)
+    for whom, lent in (("me", False), ("family", True)):
+        store = resource("a", "Store", "depot", 2 * GB, facts={"for": whom})
+        summary = summarize([offer("a", store, rules=LENT)], lend=True)
+        assert bool(may_fill(summary, need, stranger=True)) is lent
+        assert may_fill(summary, need, stranger=False)
+        assert may_fill(summary, (cpu(),), stranger=True)
+
+
 def test_a_parent_adds_up_what_its_children_have() -> None:
     one = summarize([offer("a"), offer("b")], lend=False)
     two = summarize([offer("c", cores=16)], lend=False)

@@ -48,6 +48,7 @@ _OWN = st.fixed_dictionaries(
         "write_bytes_s": st.sampled_from([10**7, 10**9]),
         "load_percent": st.sampled_from([0, 90]),
         "arch": st.just("riscv64"),
+        "for": st.sampled_from(["me", "others"]),
     },
 )
 

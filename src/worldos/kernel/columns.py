@@ -20,7 +20,7 @@ from worldos.kernel.score import Figures, Way
 from worldos.model import where
 from worldos.model.need import All, AnyOf, Compare, Condition, Not
 from worldos.model.offer import Offer
-from worldos.model.resource import Fact, Resource, ResourceState
+from worldos.model.resource import Fact, Resource, ResourceState, kept_to_owner
 from worldos.model.units import AMOUNT_MAX
 
 Ints = npt.NDArray[np.int64]
@@ -223,7 +223,8 @@ def _truths(offer: Offer, resource: Resource) -> tuple[bool, ...]:
     rules = offer.rules
     barred = rules.not_on_battery and offer.facts.get("battery") is True
     service = resource.state in (ResourceState.AVAILABLE, ResourceState.IN_USE)
-    return rules.open and not barred and service, True, rules.open, rules.owners_only, barred, service
+    owners_only = rules.owners_only or kept_to_owner(resource.facts)
+    return rules.open and not barred and service, True, rules.open, owners_only, barred, service
 
 
 def _grown(column: npt.NDArray[Any], room: int, value: int) -> npt.NDArray[Any]:

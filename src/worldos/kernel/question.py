@@ -26,7 +26,7 @@ from worldos.model.ids import AccountId, NodeId, ResourceId
 from worldos.model.limits import DATA_PLACES_MAX, NAME_CHARS_MAX
 from worldos.model.need import Condition, Need
 from worldos.model.offer import Offer
-from worldos.model.resource import Fact, Kind, Resource, ResourceState
+from worldos.model.resource import Fact, Kind, Resource, ResourceState, kept_to_owner
 from worldos.model.units import AMOUNT_MAX, show, show_bytes
 
 KIND, ALIVE, FRESH, OPEN, OWNER, NEAR, START, BATTERY, SERVICE, WHERE = range(10)
@@ -123,9 +123,10 @@ class Question:
         own = self._of_kind(offer)
         if not own:
             return Standing(KIND, 0, memory_free)
-        barred = self._barred(offer)
+        barred = self._barred(offer, own)
         if barred is not None:
-            return Standing(barred, max(clamp(item.free) for item in own), memory_free)
+            seen = [item for item in own if not self._is_kept(offer, item)] or own
+            return Standing(barred, max(clamp(item.free) for item in seen), memory_free)
         stages = sorted(((self._stage(offer, item, memory), clamp(item.free)) for item in own), reverse=True)
         if self.count == 1:
             return Standing(*stages[0], memory_free)
@@ -136,7 +137,7 @@ class Question:
     def fitting(self, offer: Offer) -> list[tuple[int, ResourceId]]:
         """Return the score and id of each resource that fits, best first."""
         own = self._of_kind(offer)
-        if not own or self._barred(offer) is not None:
+        if not own or self._barred(offer, own) is not None:
             return []
         memory = memory_of(offer) if self.memory_bytes else None
         end = len(self.texts)
@@ -188,6 +189,8 @@ class Question:
 
     def _stage(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return the first constraint on this resource that fails, its node being allowed."""
+        if self._is_kept(offer, resource):
+            return OWNER
         if resource.state not in (ResourceState.AVAILABLE, ResourceState.IN_USE):
             return SERVICE
         if self.parts:
@@ -205,7 +208,11 @@ class Question:
             return self.memory
         return len(self.texts)
 
-    def _barred(self, offer: Offer) -> int | None:
+    def _is_kept(self, offer: Offer, resource: Resource) -> bool:
+        """Tell whether a resource is for its owner's account alone, which is another."""
+        return kept_to_owner(resource.facts) and offer.owner != self.view.account
+
+    def _barred(self, offer: Offer, own: list[Resource]) -> int | None:
         """Return the first constraint on the node as a whole that fails."""
         rules, view = offer.rules, self.view
         if offer.node in view.gone:
@@ -214,7 +221,7 @@ class Question:
             return FRESH
         if not rules.open:
             return OPEN
-        if rules.owners_only and offer.owner != view.account:
+        if (rules.owners_only and offer.owner != view.account) or all(self._is_kept(offer, item) for item in own):
             return OWNER
         if self.need.near and not self.near_home and not is_near(self.need.near, offer):
             return NEAR

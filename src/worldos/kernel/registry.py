@@ -6,6 +6,8 @@ Invariant: an offer is believed only from the node that it is about, and never g
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from worldos.kernel.effects import Effect, Notice
@@ -13,7 +15,7 @@ from worldos.kernel.leases import Leases
 from worldos.model import limits
 from worldos.model.ids import AccountId, NodeId, ResourceId, short
 from worldos.model.offer import Offer, OfferRules
-from worldos.model.resource import Fact, HistoryLine, Resource, ResourceState, Scanned
+from worldos.model.resource import Fact, HistoryLine, Resource, ResourceState, Scanned, kept_to_owner
 
 
 class Registry(msgspec.Struct, kw_only=True):
@@ -110,6 +112,11 @@ class Registry(msgspec.Struct, kw_only=True):
     def drop(self, node: NodeId) -> None:
         """Forget the offer of a node that is gone."""
         self.offers.pop(node, None)
+
+    def lends_all(self, resources: Iterable[ResourceId]) -> bool:
+        """Tell whether other accounts may have these: the site lends, and none is for its own account alone."""
+        items = [self.scanned[resource] for resource in resources if resource in self.scanned]
+        return self.lends and not any(kept_to_owner(item.facts) for item in items)
 
     def note(self, now_ns: int, resource: ResourceId, note: str) -> None:
         """Write a line into a resource's history."""

@@ -18,7 +18,7 @@ from worldos.kernel import score
 from worldos.kernel.question import clamp, price_of
 from worldos.model.need import Need, Objective
 from worldos.model.offer import Offer
-from worldos.model.resource import Fact, Kind, Resource, ResourceState
+from worldos.model.resource import Fact, Kind, Resource, ResourceState, kept_to_owner
 from worldos.model.summary import AMOUNT_MAX, DEPTH_MAX, LINES_MAX, Line, Summary
 
 OTHER_KINDS: Final = "*"  # one line for all kinds that did not get a line of their own
@@ -119,7 +119,7 @@ def _lines_of(offer: Offer, *, lent: bool) -> Iterable[Line]:
             nodes=1,
             price_uwos=price_of(offer, item),
             carbon_g_kwh=_carbon(item, offer),
-            lent=lent,
+            lent=lent and not kept_to_owner(item.facts),
         )
         known = own.get(_key(line))
         own[_key(line)] = line if known is None else _beside(known, line)

@@ -72,6 +72,11 @@ class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
+def kept_to_owner(facts: dict[str, Fact]) -> bool:
+    """Tell whether a resource's fact ``for`` keeps it to its owner's account, whatever else its node lends."""
+    return facts.get("for") == "me"
+
+
 class Scanned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a driver found on this machine: a resource before it has an owner, a node and a place.
 

@@ -1,0 +1,163 @@
+"""Stores of another account: leased where the realm lends and the owner's choice lets it, read by who knows the ids."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from tests.agent.agents import RunningAgent, new_home, running, until
+from tests.agent.test_realm_orders import Invitation, join, tree
+
+from worldos.depot.link import StoreLink
+from worldos.depot.wire import Who
+from worldos.errors import NotAllowed, OverQuota, Unreachable, WorldError
+from worldos.model.local import Use, UseGranted, UseRefused
+from worldos.model.need import Need
+from worldos.model.resource import Kind
+from worldos.sdk import connection as connections
+from worldos.sdk.connection import UseMessage
+
+WAIT_S = 20
+SHARE, OTHER = bytes([1]) * 32, bytes([2]) * 32
+AMOUNT = 1_000_000
+TTL_NS = 10 * 10**9
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[tuple[RunningAgent, RunningAgent]]:
+    """``office``, which lends; and ``den``, another account below the same realm."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wos-f-") as folder,
+        running(new_home(Path(folder) / "o", "office")) as office,
+        running(new_home(Path(folder) / "d", "den")) as den,
+    ):
+        for agent in (office, den):
+            until(lambda agent=agent: tree(agent), "it has a center")
+        office.ask("realm_create", name="acme", level="enterprise")
+        invitation = Invitation(office)
+        join(den, invitation.ticket)
+        invitation.done()
+        office.ask("realm_policy", realm="acme/office", key="lend", value="kin")
+        until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
+        until(lambda: "acme/den" in tree(den), "den knows where it is")
+        yield office, den
+
+
+class Holding:
+    """Leases of Stores, held by this process as a program of an agent."""
+
+    def __init__(self, agent: RunningAgent, count: int, realm: str = "") -> None:
+        os.environ["WORLDOS_HOME"] = str(agent.home.path)
+        self.connection = connections.connection()
+        self.said: SimpleQueue[UseMessage | WorldError] = SimpleQueue()
+        self.use = self.connection.next_use(self)
+        need = Need(kind=Kind.STORE, amount=AMOUNT, apart=count > 1, realm=realm)
+        self.connection.send(Use(use=self.use, needs=(need,) * count, ttl_ns=TTL_NS))
+        self.answer = self.said.get(timeout=WAIT_S)
+
+    def heard(self, message: UseMessage) -> None:
+        self.said.put(message)
+
+    def cut(self, why: WorldError) -> None:
+        self.said.put(why)
+
+    def end(self) -> None:
+        leases = [terms.lease for terms in self.answer.leases] if isinstance(self.answer, UseGranted) else []
+        self.connection.release(self.use, leases)
+        connections.close()
+
+
+@pytest.fixture
+def holding() -> Iterator[Any]:
+    home, held = os.environ["WORLDOS_HOME"], list[Holding]()
+
+    def hold(*arguments: Any, **words: Any) -> Holding:
+        held.append(Holding(*arguments, **words))
+        return held[-1]
+
+    yield hold
+    for each in held:
+        each.end()
+    os.environ["WORLDOS_HOME"] = home
+
+
+def lends(agent: RunningAgent, whom: str) -> None:
+    agent.ask("lend", amount_bytes=10**9, for_=whom)
+    until(
+        lambda: (
+            [row["facts"]["for"] for row in agent.ask("resources", kind="Store") if row["state"] != "offline"] == [whom]
+        ),
+        "it is offered so",
+    )
+
+
+def foreign(agent: RunningAgent) -> list[dict[str, Any]]:
+    mine = agent.ask("status")["account"]
+    return [row for row in agent.ask("stores") if row["account"] != mine]
+
+
+def test_what_is_for_me_is_lent_to_nobody_else(two, holding):
+    office, den = two
+    lends(office, "me")
+    refused = holding(den, 1, realm="acme/office").answer
+    assert isinstance(refused, UseRefused)
+    assert foreign(den) == []
+    assert [row["kind"] for row in office.ask("leases")["granted"]] == []
+
+
+def test_a_guest_keeps_what_its_lease_allows_and_lists_nothing(two, holding):
+    office, den = two
+    lends(office, "family")
+    held = until(lambda: granted(holding(den, 1, realm="acme/office")), "the store is lent", WAIT_S)
+    (terms,) = held.answer.leases
+    assert terms.node == office.ask("status")["node"]
+    (row,) = foreign(den)
+    assert (row["node"], row["linked"], row["lease"]) == (terms.node, True, terms.lease)
+    assert row["account"] == office.ask("status")["account"]
+    data = os.urandom(600_000)
+    digests = bytes(-(-len(data) // 16384) * 32)
+    with StoreLink.open(row["path"]) as link:
+        link.put_share(SHARE, data, digests=digests).result(WAIT_S)
+        assert link.get_share(SHARE).result(WAIT_S).data == data
+        with pytest.raises(OverQuota):
+            link.put_share(OTHER, data, digests=digests).result(WAIT_S)
+        with pytest.raises(NotAllowed):
+            link.heads().result(WAIT_S)
+        (owned,) = link.usage().result(WAIT_S).owned
+        assert (owned.owner, owned.size_bytes) == (den.ask("status")["account"], len(data))
+    here = next(row for row in office.ask("stores") if row["here"])
+    who = Who(node=here["node"], account=here["account"], rights="own")
+    with StoreLink.open(here["path"], who) as link:
+        link.put_share(OTHER, b"of the office", digests=bytes(32)).result(WAIT_S)
+    with StoreLink.open(row["path"]) as link:
+        assert link.drop([SHARE, OTHER]).result(WAIT_S) == 1
+        assert link.have([SHARE, OTHER]).result(WAIT_S) == (-1, 13)  # by id, for an id is given
+
+
+def granted(held: Holding) -> Holding | None:
+    return held if isinstance(held.answer, UseGranted) else None
+
+
+def test_a_gang_takes_stores_of_both_accounts_where_one_has_too_few(two, holding):
+    office, den = two
+    lends(office, "others")
+    held = until(lambda: granted(holding(den, 2)), "the two are lent", WAIT_S)
+    nodes = {agent.ask("status")["node"] for agent in two}
+    assert {terms.node for terms in held.answer.leases} == nodes
+    assert {row["node"] for row in den.ask("stores") if row["path"]} == nodes
+
+
+def test_without_a_lease_the_door_of_another_account_is_shut(two, holding):
+    office, den = two
+    lends(office, "family")
+    held = until(lambda: granted(holding(den, 1, realm="acme/office")), "the store is lent", WAIT_S)
+    (row,) = foreign(den)
+    held.end()
+    until(lambda: foreign(den) == [], "it is listed no more")
+    with pytest.raises(Unreachable):
+        StoreLink.open(row["path"]).have([SHARE]).result(WAIT_S)

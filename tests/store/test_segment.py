@@ -87,7 +87,7 @@ def test_what_is_sealed_is_opened_and_lies_in_classes(size: int) -> None:
     desk = Desk().write(NOISE[:size], MIB)
     assert desk.read() == NOISE[:size]
     assert {one.size_bytes for one in desk.sealed} <= set(SEGMENT_BYTES)
-    assert desk.stored_bytes <= max(64 * KIB, size * 3 // 2 + 128 * KIB)
+    assert desk.stored_bytes <= max(64 * KIB, size * 5 // 4 + 128 * KIB)
 
 
 @pytest.mark.parametrize("size", [5_000_000, len(TEXT)])
@@ -231,12 +231,13 @@ def test_a_frame_with_a_tail_is_refused() -> None:
         segment.unpack(zstandard.compress(b"abc") + b"tail", 3)
 
 
-def test_padding_is_at_most_a_third_of_a_file() -> None:
+def test_padding_is_little_of_the_segment_or_of_the_file() -> None:
     assert segment.class_for(1, 1) == 64 * KIB
     assert segment.class_for(MIB, MIB) == MIB
-    assert segment.class_for(3 * MIB, 3 * MIB) == 4 * MIB
-    assert segment.class_for(2 * MIB, 2 * MIB) == MIB, "filled first, and the rest after it"
-    assert segment.class_for(2 * MIB, 20 * MIB) == 4 * MIB, "little of a file that is large"
+    assert segment.class_for(4 * MIB * 4 // 5 + 1, 4 * MIB) == 4 * MIB
+    assert segment.class_for(3 * MIB, 3 * MIB) == MIB, "filled first, and the rest after it"
+    assert segment.class_for(3 * MIB, 16 * MIB) == MIB
+    assert segment.class_for(3 * MIB, 32 * MIB) == 4 * MIB, "little of a file that is large"
 
 
 def test_what_is_not_written_after_all_gives_its_room_back() -> None:

@@ -4,7 +4,8 @@ A segment has an id (a format byte and 15 random ones) and a random key of its o
 one by one: AES-256-GCM, or ChaCha20-Poly1305 where there is no hardware for AES; the nonce is the piece's number (12 bytes, big
 endian), and the segment's id, the number and the kind are bound to it. What is left to the class is a sealed piece of zeros.
 A chunk that does not fit into what is left of a segment is cut in two pieces, so that only the last segment of a file is padded
-by more than 4 KiB; that one is sealed again in smaller classes where padding would be more than a third of the file.
+by more than 4 KiB; that one is sealed again in smaller classes where padding would be more than a quarter of what it holds
+and a 32nd of the file.
 
 A piece is packed by zstd if a sample of it shrinks. Pieces must be told sizes, numbers and packing from elsewhere (the manifest):
 nothing of that stands in the segment. Source: docs/reference/formats/segment.md.
@@ -30,7 +31,8 @@ FORMAT_AES: Final = 0x10  # version in the upper half, cipher in the lower
 FORMAT_CHACHA: Final = 0x11
 
 CUT_BYTES_MIN: Final = 4096  # a chunk is not cut for less than this
-PADDING_PART: Final = 3  # at most a third of a file
+PADDING_PART: Final = 4  # the last segment of a file is padded by a quarter of what it holds ...
+PADDING_PART_OF_ALL: Final = 32  # ... or by a 32nd of the whole file, whichever is more
 ZSTD_LEVEL: Final = 3
 SAMPLE_BYTES: Final = 16 << 10  # three of these are tried
 SHRINKS_BY: Final = 16  # worth it if at least a sixteenth goes
@@ -245,13 +247,13 @@ class SegmentWriter:
 
 
 def class_for(rest_bytes: int, total_bytes: int) -> int:
-    """Choose the class for the last bytes of a file: the smallest that holds them, if padding is at most a third of all.
+    """Choose the class for the last bytes of a file: the smallest that holds them, if that pads them or the file by little.
 
     Else the next smaller one: it is filled, and there will be another. O(1).
     """
     fits = next(size for size in SEGMENT_BYTES if size >= rest_bytes)
     place = SEGMENT_BYTES.index(fits)
-    if place == 0 or (fits - rest_bytes) * PADDING_PART <= total_bytes:
+    if place == 0 or fits - rest_bytes <= max(rest_bytes // PADDING_PART, total_bytes // PADDING_PART_OF_ALL):
         return fits
     return SEGMENT_BYTES[place - 1]
 

@@ -2,8 +2,9 @@
 
 Who holds an append secret A finds in the register beside the drop box what to seal to, seals a ``Drop`` to it, and
 appends that to the log of the box at a number of its own choice: a random one, so that people who know nothing of each
-other do not take the same. A drop holds a small file whole, or says what opens a file of the sender's; the owner's devices copy it in. Who may
-replace what has the name already proves that by a signature of the write secret. Sizes in bytes.
+other do not take the same. A drop holds a small file whole, or says what opens a file of the sender's; the owner's
+devices copy it in. Who may replace what has the name already proves that by a signature of the write secret. Sizes in
+bytes.
 Source: libsodium's sealed boxes; docs/reference/formats/manifest.md.
 """
 

@@ -1,0 +1,182 @@
+"""Opening: what others gave a code for, brought here; and what we write where a code lets us.
+
+What a code leads to is asked of all stores that can be reached, our own and those of others. A folder is brought with all its
+names, each below the place that was said, and nothing is written through a link. What we write is first a file of our own, in
+``sent/``, and stays one until we remove it: the owner's devices copy it when they hear of it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worldos.errors import BadRequest, NotAllowed, NotThere, Unreachable
+from worldos.files import logs
+from worldos.files.about import About
+from worldos.files.bringing import FolderGet, write_file
+from worldos.files.sharing import newest, resealed
+from worldos.store import keys
+from worldos.store.caps import Cap, Right, read_code
+from worldos.store.directory import Named
+from worldos.store.drop import Drop, box_of, proven, sign_drop
+from worldos.store.entry import NONCE_BYTES
+from worldos.store.limits import ENTRY_SEQ_MAX
+from worldos.store.listing import Row
+from worldos.store.manifest import Contents
+from worldos.store.names import clean
+from worldos.store.ops import FileRef
+
+if TYPE_CHECKING:
+    from worldos.files.files import Files
+
+SENT = "sent"
+
+
+def open_code_at(files: Files, code: str, dest: Path) -> About:
+    """Bring what a code leads to: into ``dest`` if that is a folder, else under that name."""
+    cap = read_code(code)
+    if cap.right is Right.APPEND:
+        raise NotAllowed("this code lets you add files and read none", hint="add one with: wos put FILE CODE")
+    value = _value(files, cap)
+    if isinstance(value, Contents):
+        return _bring_file(files, cap.read_secret, value, dest)
+    rows = [row for row in value if isinstance(row, Row)] if isinstance(value, tuple) else []
+    return _bring_folder(files, rows, dest)
+
+
+def put_by_code(files: Files, source: Path | bytes, code: str, name: str = "") -> About:
+    """Change the file, or add to the folder, that a code to write or append leads to."""
+    cap = read_code(code)
+    if cap.right not in {Right.WRITE, Right.APPEND}:
+        raise NotAllowed(
+            f"this code lets you {cap.right}, not write", hint="ask the owner for a code made with --write"
+        )
+    if isinstance(source, Path) and source.is_dir():
+        raise BadRequest(f"{source} is a folder: files go one by one by a code", hint="put each of its files")
+    name = name or (source.name if isinstance(source, Path) else "")
+    if cap.kind == "file":
+        shown = newest(files.session.stores, cap.read_secret)
+        _see_there(shown.seq, shown.value)
+        name = shown.value.name if isinstance(shown.value, Contents) else name
+    parts = clean(name)
+    if len(parts) != 1:
+        raise BadRequest(f"{name[:80]!r} is no name for one file")
+    box = box_for(files, cap) if cap.kind == "folder" else b""
+    about = files.put(source, f"{SENT}/{parts[0]}")
+    ref = files.alone(about.name) if files.ref(about.name).packed else files.ref(about.name)
+    if cap.kind == "file":
+        _write_file(files, cap, ref, parts[0])
+    else:
+        _drop(files, cap, ref, parts[0], box)
+    return about
+
+
+def box_for(files: Files, cap: Cap) -> bytes:
+    """Return what to seal drops to; raise NotThere where no store knows of the box, or it was taken away."""
+    if cap.right is Right.WRITE:
+        shown = newest(files.session.stores, cap.read_secret)
+        _see_there(shown.seq, shown.value)
+    append = _append_of(cap)
+    log = keys.box_log(append)
+    entry = logs.last(files.session.stores.reachable(), (log,), thorough=True).get(log)
+    if entry is None:
+        raise NotThere(
+            "no store that can be reached knows this folder", hint="is the owner's site linked? see: wos nodes"
+        )
+    return box_of(entry, append)
+
+
+def _append_of(cap: Cap) -> bytes:
+    return cap.narrow(Right.APPEND).secret
+
+
+def _write_file(files: Files, cap: Cap, ref: FileRef, name: str) -> None:
+    seq = newest(files.session.stores, cap.read_secret).seq + 1
+    logs.append(files.session.stores.reachable(), [resealed(files, cap.secret, ref, name, seq)])
+
+
+def _drop(files: Files, cap: Cap, ref: FileRef, name: str, box: bytes) -> None:
+    seq = 1 + secrets.randbelow(ENTRY_SEQ_MAX)
+    read = b""
+    if ref.size_bytes and not ref.inline:
+        write = os.urandom(keys.SECRET_BYTES)
+        logs.append(files.session.stores.reachable(), [resealed(files, write, ref, name, 1)])
+        read = keys.read_of(write)
+    drop = Drop(name=name, size_bytes=ref.size_bytes, digest=ref.digest, read=read, inline=ref.inline)
+    if cap.right is Right.WRITE:
+        drop = proven(drop, cap.secret, seq)
+    entry = sign_drop(_append_of(cap), seq, drop, box, os.urandom(32), os.urandom(NONCE_BYTES))
+    logs.append(files.session.stores.reachable(), [entry])
+
+
+def _value(files: Files, cap: Cap) -> object:
+    shown = newest(files.session.stores, cap.read_secret)
+    _see_there(shown.seq, shown.value)
+    return shown.value
+
+
+def _see_there(seq: int, value: object) -> None:
+    if not seq:
+        raise Unreachable(
+            "no store that can be reached knows what this code leads to",
+            hint="the devices of whoever gave it must be on, and linked with yours: wos nodes",
+        )
+    if value is None:
+        raise NotThere("what this code led to was withdrawn by its owner", hint="ask the owner for another code")
+
+
+def _bring_file(files: Files, read: bytes, contents: Contents, dest: Path) -> About:
+    files.session.shelf.manifest(read, thorough=True)
+    ref = FileRef(
+        read=read,
+        size_bytes=contents.size_bytes,
+        modified_ns=contents.modified_ns,
+        digest=contents.digest,
+        inline=contents.inline,
+        mode=contents.mode,
+    )
+    name = clean(contents.name)[-1] if contents.name else "opened"
+    target = dest / name if dest.is_dir() else dest
+    write_file(files, ref, target, _silent)
+    return About(
+        name=target.name,
+        size_bytes=ref.size_bytes,
+        modified_ns=ref.modified_ns,
+        digest=ref.digest,
+        media=contents.media,
+        mode=ref.mode,
+    )
+
+
+def _bring_folder(files: Files, rows: list[Row], dest: Path) -> About:
+    above = {
+        "/".join(parts[:count]) for parts in (row.path.split("/") for row in rows) for count in range(1, len(parts))
+    }
+    found = {path: Named(path=path, real=path, file=None) for path in above}
+    for row in rows:
+        found[row.path] = Named(path=row.path, real=row.path, file=None if row.folder else _ref_of(row))
+        if row.read and files.session.shelf.manifest(row.read).contents.digest != row.digest:
+            files.session.shelf.manifest(row.read, thorough=True)  # a store had an older one
+    for path in found:
+        if any((dest / part).is_symlink() for part in (Path(path), *Path(path).parents)[:-1]):
+            raise NotAllowed(f"{dest / path} is a link, or lies behind one", hint="move it away, or open elsewhere")
+    FolderGet(files, dest, 0, None).run([found[path] for path in sorted(found)])
+    return About(name=dest.name, folder=True, size_bytes=sum(row.size_bytes for row in rows))
+
+
+def _ref_of(row: Row) -> FileRef:
+    return FileRef(
+        read=row.read,
+        size_bytes=row.size_bytes,
+        modified_ns=row.modified_ns,
+        mode=row.mode,
+        media=row.media,
+        digest=row.digest,
+        inline=row.inline,
+    )
+
+
+def _silent(_: int) -> None:
+    """Nobody looks on."""

@@ -178,6 +178,16 @@ def test_what_was_learnt_survives_a_restart_and_the_time_between_counts() -> Non
     assert days.status is Status.LOST
 
 
+def test_one_that_is_expected_and_never_comes_is_lost_in_the_end() -> None:
+    days = Days()
+    days.run(1, on=False)
+    days.presence.expect("device")
+    days.run(13 * 24, on=False)
+    assert days.status is Status.SUSPECT
+    days.run(25, on=False)
+    assert days.status is Status.LOST
+
+
 def test_a_device_never_heard_is_suspect_and_one_forgotten_too() -> None:
     days = Days()
     assert days.status is Status.SUSPECT

@@ -24,10 +24,12 @@ import msgspec
 
 from worldos.config import read_settings
 from worldos.depot.block_store import BlockStore
+from worldos.depot.desk import nobody
 from worldos.depot.server import DepotServer
 from worldos.drivers import store as lending
 from worldos.drivers.machine import Machine
 from worldos.errors import AlreadyRunning, WorldError
+from worldos.files.care import open_care
 from worldos.home import Home
 
 SECOND: Final = 1_000_000_000
@@ -142,12 +144,14 @@ def keep(home: Home, node: str, account: str) -> None:
     settings = read_settings(home)
     home.depot_folder.mkdir(mode=0o700, exist_ok=True)
     store = _open(home)
-    server = DepotServer(store, home.depot_socket)
+    care = None
     try:
         kept = Kept(home=home, node=node, account=account, store=store)
         lent = Lending(kept, settings.store_bytes)
         lent.step(time.time_ns())
-        rounds = Rounds(loops(kept, lent))
+        care = open_care(home, account, store)
+        server = DepotServer(store, home.depot_socket, care.heard if care is not None else nobody)
+        rounds = Rounds([*loops(kept, lent), *(care.loops() if care is not None else ())])
         server.start()
         rounds.start()
         gc.freeze()
@@ -159,11 +163,13 @@ def keep(home: Home, node: str, account: str) -> None:
             server.close()
             rounds.stop()
     finally:
+        if care is not None:
+            care.close()
         store.close()
 
 
 def loops(kept: Kept, lent: Lending) -> list[Loop]:
-    """Return all that comes again in a keeper."""
+    """Return what comes again in every keeper."""
     return [lent, Tidying(kept)]
 
 

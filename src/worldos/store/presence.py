@@ -140,6 +140,11 @@ class Presence:
         if silence_ns >= ABSENCE_NS_MIN:
             device.absences[_bucket(silence_ns)] += 1
 
+    def expect(self, node: str) -> None:
+        """Begin to wait for a device that is known to exist and was never heard."""
+        if node not in self._devices and len(self._devices) < NODES_WATCHED_MAX:
+            self._devices[node] = Device(heard_ns=self._clock_ns)
+
     def give_up(self, node: str) -> None:
         """Take the owner's word that this device does not come back; should it be heard again, it is back."""
         device = self._devices.setdefault(node, Device(heard_ns=self._clock_ns))

@@ -49,6 +49,11 @@ COMMANDS = {
     "realm": ("realm",),
     "run": ("run",),
     "demo": ("demo",),
+    "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),
+    "listing": ("ls", "du", "history", "undelete"),
+    "sharing": ("share", "open", "unshare"),
+    "storage": ("scrub", "repair", "storage"),
+    "mount": ("mount",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "replay": ("replay",),
 }

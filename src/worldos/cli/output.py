@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     out: Console
     err: Console
 
-THIS_MACHINE, YOUR_MACHINES, WORK, LOOK = "This machine", "Your machines", "Work", "Look"
+THIS_MACHINE, YOUR_MACHINES, WORK = "This machine", "Your machines", "Work"
+FILES, LOOK = "Files", "Look"
 """The groups of commands in ``wos --help``."""
 
 MS_US = 1000

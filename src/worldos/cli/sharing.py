@@ -1,0 +1,77 @@
+"""``wos share``, ``open``, ``unshare``: let somebody have one file or folder, by a code of 60 characters and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from worldos.cli import output
+from worldos.cli.names import JSON, NAME, STREAM, bar, plain, session
+from worldos.errors import BadRequest
+from worldos.model.units import parse_duration_ns
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for name, command in (("share", share), ("open", open_), ("unshare", unshare)):
+        app.command(name, rich_help_panel=output.FILES)(command)
+
+
+def share(
+    name: str = NAME,
+    write: bool = typer.Option(False, "--write", help="They may also change it."),
+    append: bool = typer.Option(False, "--append", help="They may put files into it, and read nothing (folders)."),
+    verify: bool = typer.Option(False, "--verify", help="They may check and repair it, and read nothing."),
+    until: str = typer.Option("", help="The code ends after this time: 7d, 12h."),
+    as_json: bool = JSON,
+) -> None:
+    """Print a code by which others can have this file or folder.
+
+    Whoever has the code has the file: hand it over as you would a key. There: wos open CODE. Ended by wos unshare NAME.
+    """
+    from worldos.store.caps import Right  # noqa: PLC0415
+
+    if write + append + verify > 1:
+        raise BadRequest("a code gives one right", hint="choose one of --write, --append, --verify; none is to read")
+    right = Right.WRITE if write else Right.APPEND if append else Right.VERIFY if verify else Right.READ
+    until_ns = time.time_ns() + parse_duration_ns(until) if until else 0
+    with session() as files:
+        code = files.share(name, right, until_ns)
+    if as_json:
+        output.say_json({"name": name, "code": code, "right": right.value, "until_ns": until_ns})
+        return
+    print(code)
+    if sys.stderr.isatty():
+        ends = f", for {until}" if until else ""
+        may = {Right.READ: "read", Right.WRITE: "read and change", Right.APPEND: "add to", Right.VERIFY: "check"}[right]
+        output.err.print(
+            f"Whoever has this code can {may} {output.text(name)}{ends}: [bold]wos open CODE[/]", style="dim"
+        )
+
+
+def open_(
+    code: str = typer.Argument(metavar="CODE", help="What wos share printed; '-' reads it from standard input."),
+    dest: str = typer.Argument("", metavar="[DEST]", help="Where to (default: here, under its own name)."),
+    as_json: bool = JSON,
+) -> None:
+    """Bring what somebody shared to this machine, by its code."""
+    text = sys.stdin.readline() if code == STREAM else code
+    with session() as files, bar("opening"):
+        got = files.open_code(text.strip(), Path(dest or "."))
+    if as_json:
+        output.say_json(plain(got))
+    else:
+        print(f"{got.name}{'/' * got.folder} is here: {output.size(got.size_bytes)}")
+
+
+def unshare(name: str = NAME, as_json: bool = JSON) -> None:
+    """End the codes of this file or folder: it gets new keys, which they do not open."""
+    with session() as files:
+        files.unshare(name)
+    if as_json:
+        output.say_json({"unshared": name})
+    else:
+        print(f"the codes of {name} open nothing that is written from now on; what was read before, was read")

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,14 +113,18 @@ def in_child(work: Callable[[], object]) -> object:
         with os.fdopen(writing, "wb") as out:
             try:
                 pickle.dump(work(), out)
-            except Exception as error:  # noqa: BLE001 - told to the parent, who stops
-                pickle.dump(error, out)
+            except BaseException as error:  # noqa: BLE001 - told to the parent, who stops
+                traceback.print_exc()
+                pickle.dump(RuntimeError(repr(error)), out)
             out.flush()
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as source:
-        result = pickle.load(source)
-    os.waitpid(pid, 0)
+        said = source.read()
+    _, status = os.waitpid(pid, 0)
+    if not said:
+        raise RuntimeError(f"a child ended with {os.waitstatus_to_exitcode(status)} and said nothing")
+    result = pickle.loads(said)
     if isinstance(result, Exception):
         raise result
     return result
@@ -211,6 +216,8 @@ def cut_many(cuts: int, seed: int, *, disk_mib: int, synced: bool) -> list[str]:
             found = in_child(lambda acked=acked: load.look(disk.folder, acked))
             assert isinstance(found, load.Found)
             said += [f"cut {cut}: {line}" for line in acked.differences(found)]
+            if cut % 50 == 49:
+                print(f"{cut + 1} cuts, {acked.acked} acknowledged, {len(said)} lost or wrong", flush=True)
             model = acked
             model.settle(found)
         print(f"{cuts} cuts, {model.acked} acknowledged, {len(said)} lost or wrong")

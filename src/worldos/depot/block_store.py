@@ -209,7 +209,7 @@ class BlockStore:
 
     def put(self, share_id: bytes, data: Buffer, *, digests: bytes = b"", owner: str = "", kind: str = "share") -> None:
         """Keep a share; return when it is on the disk. NotAllowed for other bytes under a known id."""
-        self.put_soon(share_id, data, digests=digests, owner=owner, kind=kind).result()
+        self._put([(share_id, data, digests)], owner, kind, help_write=True).result()
 
     def put_soon(
         self, share_id: bytes, data: Buffer, *, digests: bytes = b"", owner: str = "", kind: str = "share"
@@ -221,6 +221,11 @@ class BlockStore:
         self, shares: Sequence[tuple[bytes, Buffer, bytes]], *, owner: str = "", kind: str = "share"
     ) -> Future[None]:
         """Begin to keep many shares (id, data, digests); the future is done when all are on the disk."""
+        return self._put(shares, owner, kind, help_write=False)
+
+    def _put(
+        self, shares: Sequence[tuple[bytes, Buffer, bytes]], owner: str, kind: str, *, help_write: bool
+    ) -> Future[None]:
         if kind not in KINDS[:2]:
             raise BadRequest(f"a share is of kind share or cache, not {kind!r}")
         ticket = Ticket(len(shares))
@@ -240,7 +245,7 @@ class BlockStore:
         if fresh:
             try:
                 self._claim_room(sum(item.size_bytes for item in fresh))
-                self._writer.submit(fresh)
+                self._writer.submit(fresh, help_write=help_write)
             except BaseException:
                 self._forget_coming(fresh)
                 raise
@@ -401,7 +406,9 @@ class BlockStore:
         def taker(group: Sequence[bytes]) -> Callable[[Place, int], None]:
             return lambda _, order: changed.append(self._index.take_state(kind, group, order, at_ns))
 
-        self._writer.submit([Waiting(kind, _NO_ID, meta, (b"".join(group),), ticket, taker(group)) for group in groups])
+        self._writer.submit(
+            [Waiting(kind, _NO_ID, meta, (b"".join(group),), ticket, taker(group)) for group in groups], help_write=True
+        )
         ticket.done.result()
         return sum(changed)
 
@@ -441,7 +448,7 @@ class BlockStore:
             taken = taker(at, entry, mark)
             items.append(Waiting(Kind.ENTRY, entry.log, meta, (encode_entry(entry),), ticket, taken))
         if items:
-            self._writer.submit(items)
+            self._writer.submit(items, help_write=True)
         ticket.done.result()
         return news
 
@@ -518,7 +525,7 @@ class BlockStore:
             self._index.take_care(locator, place, order, verify, owner)
 
         meta = frames.encode_meta(CareMeta(owner))
-        self._writer.submit([Waiting(kind, locator, meta, (verify,), ticket, taken)])
+        self._writer.submit([Waiting(kind, locator, meta, (verify,), ticket, taken)], help_write=True)
         ticket.done.result()
 
     # -- room

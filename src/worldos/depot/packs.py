@@ -112,7 +112,7 @@ class Packs:
 
     def walk(self, pack: int, offset: int = 0) -> Iterator[Found]:
         """Return the frames of a pack from ``offset``, where one ends, looking past what is damaged."""
-        window = _Window(self._reading(pack))
+        window = Window(self._reading(pack))
         at = self._after(window, max(offset, HEADER_BYTES))
         while at + HEADER_BYTES <= window.size:
             try:
@@ -123,11 +123,17 @@ class Packs:
             yield found
             at = self._after(window, found.header.end)
 
-    def frame(self, pack: int, offset: int) -> Found:
-        """Read one frame whole; CorruptFile if none lies there."""
-        return self._frame(_Window(self._reading(pack), ahead=HEADER_BYTES + PACK_META_BYTES_MAX), pack, offset)
+    def frame(self, pack: int, offset: int, window: Window | None = None) -> Found:
+        """Read one frame whole, through the ``window`` of a reader who goes forward; CorruptFile if none lies there."""
+        if window is None:
+            window = Window(self._reading(pack), ahead=HEADER_BYTES + PACK_META_BYTES_MAX)
+        return self._frame(window, pack, offset)
 
-    def _after(self, window: _Window, end: int) -> int:
+    def window(self, pack: int) -> Window:
+        """Return a buffer through which to read many frames of a pack, forward."""
+        return Window(self._reading(pack))
+
+    def _after(self, window: Window, end: int) -> int:
         """Find where the next frame begins: at the next border, or at the next page if it is a large one."""
         at = frames.start_of(end, 0)
         page = frames.start_of(end, frames.PAGED_FROM_BYTES + 1)
@@ -137,7 +143,7 @@ class Packs:
             return page
         return at
 
-    def _frame(self, window: _Window, pack: int, at: int) -> Found:
+    def _frame(self, window: Window, pack: int, at: int) -> Found:
         header = frames.read_header(window.view(at, HEADER_BYTES), at)
         if header.end > window.size:
             raise CorruptFile("a pack ends inside of a frame")
@@ -149,7 +155,7 @@ class Packs:
         return Found(header, meta, body, good)
 
     @staticmethod
-    def _next_magic(window: _Window, at: int) -> int:
+    def _next_magic(window: Window, at: int) -> int:
         while (at := window.next_data(at)) < window.size:
             length = min(WINDOW_BYTES, window.size - at)
             hit = bytes(window.view(at, length)).find(MAGIC)
@@ -319,8 +325,8 @@ class Packs:
         return key
 
 
-class _Window:
-    """A file read forward through one buffer."""
+class Window:
+    """A pack read forward through one buffer."""
 
     def __init__(self, file: FileIO, *, ahead: int = WINDOW_BYTES) -> None:
         self._file = file

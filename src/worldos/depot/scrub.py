@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from worldos.depot.index import Index, frame_bytes
 from worldos.depot.limits import SCRUB_ROWS_MAX
-from worldos.depot.packs import Packs
+from worldos.depot.packs import Packs, Window
 from worldos.depot.records import Place
 from worldos.errors import BadRequest, CorruptFile
 from worldos.store.pack import Kind
@@ -39,11 +39,15 @@ def scrub(packs: Packs, index: Index, after: bytes, budget_bytes: int) -> Seen:
         if number < pack:
             continue
         at = offset if number == pack else 0
+        try:
+            window = packs.window(number)
+        except CorruptFile:
+            continue  # it was compacted just now
         while rows := index.of_pack(number, at, SCRUB_ROWS_MAX):
             for frame_id, place, kind in rows:
                 if checked_bytes >= budget_bytes:
                     return Seen(checked, checked_bytes, bad, _CURSOR.pack(number, place.offset))
-                if not _fits(packs, frame_id, place) and index.is_here(kind, frame_id, place):
+                if not _fits(packs, window, frame_id, place) and index.is_here(kind, frame_id, place):
                     bad.append((frame_id, kind))
                 checked += 1
                 checked_bytes += frame_bytes(place.meta_bytes, place.body_bytes)
@@ -51,9 +55,9 @@ def scrub(packs: Packs, index: Index, after: bytes, budget_bytes: int) -> Seen:
     return Seen(checked, checked_bytes, bad, b"")
 
 
-def _fits(packs: Packs, frame_id: bytes, place: Place) -> bool:
+def _fits(packs: Packs, window: Window, frame_id: bytes, place: Place) -> bool:
     try:
-        found = packs.frame(place.pack, place.offset)
+        found = packs.frame(place.pack, place.offset, window)
     except (CorruptFile, OSError):
         return False
     return found.good and found.header.id == frame_id

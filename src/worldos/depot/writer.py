@@ -1,4 +1,4 @@
-"""The one thread that writes a depot: whatever waits while the disk syncs goes with the next sync, together.
+"""One at a time writes to a depot: whatever waits while the disk syncs goes with the next sync, together.
 
 So a lone put costs one sync, and a thousand at once cost one as well; nobody waits for a timer. A frame is told to the index, and
 its ``Ticket`` is done, only after the sync: what was acknowledged is on the disk. A group that does not fit is tried frame by
@@ -104,13 +104,19 @@ class Writer:
         self._closing = False
         self._commit_at = time.monotonic() + INDEX_LAG_S
         self._failed = False  # the last commit did
+        self._wake = False
+        self._turn = threading.Lock()  # who writes to the packs
         self._working = threading.RLock()  # a group is in the index whole, or not at all
         self.written_bytes = 0
         self._thread = threading.Thread(target=self._run, name="depot writer", daemon=True)
         self._thread.start()
 
-    def submit(self, items: list[Waiting]) -> None:
-        """Queue frames; wait while too much is queued already."""
+    def submit(self, items: list[Waiting], *, help_write: bool = False) -> None:
+        """Queue frames; wait while too much is queued already.
+
+        Who will wait for them anyway helps to write: if the disk is idle its own thread writes all that is queued, and no other
+        thread has to wake up in between.
+        """
         size = sum(item.size_bytes for item in items)
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._queued_bytes < QUEUED_BYTES_MAX)
@@ -118,7 +124,18 @@ class Writer:
                 raise Unreachable("the depot is closed")
             self._queue.extend(items)
             self._queued_bytes += size
-            self._changed.notify_all()
+            if not help_write:
+                self._changed.notify_all()
+                return
+        if self._turn.acquire(blocking=False):
+            try:
+                self._write(self._take_group())
+            finally:
+                self._turn.release()
+        with self._changed:
+            if self._queue or self._wake:
+                self._wake = False
+                self._changed.notify_all()
 
     @property
     def queued_bytes(self) -> int:
@@ -131,22 +148,29 @@ class Writer:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        with self._turn:  # whoever helped has done
+            return
 
     def _run(self) -> None:
-        while (group := self._next_group()) is not None:
-            self._write(group)
+        while self._wait():
+            with self._turn:
+                self._write(self._take_group())
             self._commit_if_due()
 
-    def _next_group(self) -> list[Waiting] | None:
-        """Return what to write now: nothing where only the index is due, None at the end."""
+    def _wait(self) -> bool:
+        """Wait until there is something to write, or the index is due; False at the end."""
         with self._changed:
             while not self._queue:
                 if self._closing:
-                    return None
+                    return False
                 due = self._commit_at - time.monotonic() if self._index.changed else None
                 if due is not None and due <= 0:
-                    return []
+                    return True
                 self._changed.wait(due)
+            return True
+
+    def _take_group(self) -> list[Waiting]:
+        with self._changed:
             group: list[Waiting] = []
             size = 0
             while self._queue and len(group) < GROUP_FRAMES_MAX and size < GROUP_BYTES_MAX:
@@ -236,6 +260,7 @@ class Writer:
             self._index.take_new_shares(fresh)
         if self._index.changed and not self._commit_at:
             self._commit_at = time.monotonic() + INDEX_LAG_S
+            self._wake = True  # the thread must learn when the index is due
 
     def _commit_if_due(self) -> None:
         many = self._index.changed > INDEX_LAG_ROWS and not self._failed

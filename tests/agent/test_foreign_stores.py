@@ -157,7 +157,10 @@ def test_without_a_lease_the_door_of_another_account_is_shut(two, holding):
     lends(office, "family")
     held = until(lambda: granted(holding(den, 1, realm="acme/office")), "the store is lent", WAIT_S)
     (row,) = foreign(den)
+    link = StoreLink.open(row["path"])
+    link.have([SHARE]).result(WAIT_S)
     held.end()
+    until(lambda: not link.is_open, "the way that was open is cut")
     until(lambda: foreign(den) == [], "it is listed no more")
     with pytest.raises(Unreachable):
         StoreLink.open(row["path"]).have([SHARE]).result(WAIT_S)

@@ -4,7 +4,7 @@ import pytest
 
 from worldos.depot import wire
 from worldos.depot.block_store import BlockStore
-from worldos.depot.desk import Desk
+from worldos.depot.desk import Desk, Spent
 from worldos.depot.limits import GUEST_APPENDED_BYTES_MAX, LEAF_BYTES
 from worldos.errors import BadRequest, BadSignature, NotAllowed, OverQuota
 from worldos.store.entry import sign_entry
@@ -18,6 +18,8 @@ OWN = wire.Who(node="n", account="me", rights="own")
 GUEST = wire.Who(node="g", account="guest", rights="guest")
 TENANT = wire.Who(node="g", account="guest", rights="guest", lease="l", lease_bytes=100_000)
 
+SPENT = Spent()
+
 
 def digests(data: bytes) -> bytes:
     return bytes(-(-len(data) // LEAF_BYTES) * 32)
@@ -27,7 +29,7 @@ class Asking:
     """A desk, and what it answers: values, or the errors that the answers are."""
 
     def __init__(self, store: BlockStore, who: wire.Who) -> None:
-        self.desk = Desk(store, who)
+        self.desk = Desk(store, who, SPENT)
 
     def __call__(self, request: wire.AnyRequest, payload: bytes = b"") -> tuple[wire.AnyReply, bytes]:
         reply, data = self.desk.answer(request, memoryview(payload), lambda size: memoryview(bytearray(size)))
@@ -60,6 +62,7 @@ class Asking:
 @pytest.fixture
 def store(tmp_path) -> Iterator[BlockStore]:
     with BlockStore(tmp_path / "depot", capacity_bytes=1 << 30) as store:
+        SPENT.__init__()
         yield store
 
 
@@ -194,6 +197,19 @@ def test_a_guest_puts_with_a_lease_alone_and_no_more_than_that_allows(guest, ten
     with pytest.raises(OverQuota):
         tenant.put(C, b"x")
     assert tenant.have(A, B, C) == (60_000, 40_000, -1)
+
+
+def test_what_was_sent_again_costs_nothing_and_what_was_dropped_is_not_lent_twice(store, tenant):
+    tenant.put(A, bytes(60_000))
+    tenant.put(A, bytes(60_000))
+    with pytest.raises(NotAllowed):
+        tenant.put(A, b"other bytes")
+    tenant.put(B, bytes(40_000))
+    tenant.drop(A)
+    with pytest.raises(OverQuota, match="100000 are used"):
+        tenant.put(C, b"x")
+    another = wire.Who(node="g", account="guest", rights="guest", lease="l2", lease_bytes=10)
+    Asking(store, another).put(C, b"x")
 
 
 def test_what_a_guest_puts_is_its_own_whatever_it_says(own, tenant):

@@ -208,7 +208,7 @@ class Agent:
             case OpenLane():
                 self.lanes.open(effect.terms)
             case CloseLane():
-                self.lanes.end(effect.lease)
+                self._end_lane(effect.lease)
             case SaveKeyLog():
                 self._save_keylog()
             case Forget():
@@ -226,6 +226,11 @@ class Agent:
                 self._store(effect)
             case _:
                 assert_never(effect)
+
+    def _end_lane(self, lease: LeaseId) -> None:
+        self.lanes.end(lease)
+        if self.network is not None:
+            self.network.lease_ended(lease)
 
     def _store(self, effect: Persist | Mend | Unseat) -> None:
         if isinstance(effect, Persist):

@@ -186,33 +186,18 @@ class Depots:
         if node.is_member(peer):
             return frame_head(Who(node=peer, account=node.registry.owner, rights="own", lease=lease))
         contact = node.realms.kin.contact(peer)
-        if contact is None or self.settings.store_for == "me":
+        if contact is None or (self.settings.store_for == "me" and not self._home.given_file.exists()):
             return None
+        amount = 0
+        if lease:
+            known = node.leases.leases.get(LeaseId(lease))
+            if known is None or not node.leases.is_live(LeaseId(lease), peer) or known.terms.need.kind != Kind.STORE:
+                return None
+            amount = known.terms.need.amount
         account = str(contact.site)
-        if lease and not node.leases.is_live(LeaseId(lease), peer):
-            return None
-        leased = _leased_bytes(node, account)
-        who = Who(
-            node=peer,
-            account=account,
-            rights="guest",
-            lease=lease if leased else "",
-            lease_bytes=leased if lease else 0,
-        )
-        return frame_head(who)
+        return frame_head(Who(node=peer, account=account, rights="guest", lease=lease, lease_bytes=amount))
 
     def is_store(self, lease: LeaseId) -> bool:
         """Tell whether a lease is one of this depot, which has no workers."""
         known = self._node.leases.leases.get(lease)
         return known is not None and known.terms.need.kind == Kind.STORE
-
-
-def _leased_bytes(node: Node, account: str) -> int:
-    """Return what the live leases of an account's nodes let it keep here."""
-    kin = node.realms.kin
-    held = 0
-    for lease in node.leases.leases.values():
-        contact = kin.contact(lease.holder)
-        if lease.terms.need.kind == Kind.STORE and not lease.held and contact is not None and contact.site == account:
-            held += lease.terms.need.amount
-    return held

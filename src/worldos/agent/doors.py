@@ -19,7 +19,7 @@ import msgspec
 
 from worldos.agent.home import make_folder
 from worldos.errors import LeaseEnded, WorldError
-from worldos.fabric.channel import Channel, Receiver
+from worldos.fabric.channel import Channel, Ending, Receiver
 from worldos.fabric.pump import Pump
 from worldos.model.ids import LeaseId, NodeId
 
@@ -179,6 +179,13 @@ class NearDoors:
         self._path_of = path_of
         self._depot = depot
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under: dict[str, dict[Channel, Pump]] = {}
+
+    def lease_ended(self, lease: LeaseId) -> None:
+        """Cut the ways to the depot that were opened by right of a lease."""
+        for channel, pump in self._under.pop(lease, {}).items():
+            channel.abort("the lease has ended")
+            pump.closed(Ending.BROKEN, "the lease has ended")
 
     def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
         """A node opened a channel: check what it asks for, and join it to a worker or to the depot."""
@@ -192,7 +199,7 @@ class NearDoors:
         elif isinstance(door, DepotHello) or (self._depot is not None and self._depot.is_store(door.lease)):
             self._to_depot(node, channel, door.lease)
         else:
-            self._begin(self._join(channel, self._path_of(door.lease, door.worker)))
+            self._begin(self._join(channel, self._path_of(door.lease, door.worker), Pump()))
 
     def _to_depot(self, node: NodeId, channel: Channel, lease: str) -> None:
         depot = self._depot
@@ -205,21 +212,30 @@ class NearDoors:
             await depot.stands()
             return depot.door
 
-        self._begin(self._join(channel, path(), greeting))
+        pump = Pump(lambda _ending, _reason: self._forget(lease, channel))
+        if lease:
+            self._under.setdefault(lease, {})[channel] = pump
+        self._begin(self._join(channel, path(), pump, greeting))
+
+    def _forget(self, lease: str, channel: Channel) -> None:
+        under = self._under.get(lease, {})
+        under.pop(channel, None)
+        if not under:
+            self._under.pop(lease, None)
 
     def _begin(self, joining: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(joining)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _join(self, channel: Channel, where: Awaitable[str], greeting: bytes = b"") -> None:
+    async def _join(self, channel: Channel, where: Awaitable[str], pump: Pump, greeting: bytes = b"") -> None:
         try:
             async with asyncio.timeout(OPENING_TIMEOUT_S):
                 path = await where
-                pump = Pump()
                 await asyncio.get_running_loop().create_unix_connection(lambda: pump.socket, path)
         except (OSError, TimeoutError, WorldError) as error:
             channel.refuse(f"the worker cannot be reached: {error}")
+            pump.closed(Ending.REFUSED, str(error))
             return
         if greeting and pump.socket.transport is not None:
             pump.socket.transport.write(greeting)  # before the first byte of the channel

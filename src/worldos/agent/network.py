@@ -137,6 +137,10 @@ class Network:
         """Lay out sockets for the workers of a far lease."""
         return await self._far.open(lease, node, workers)
 
+    def lease_ended(self, lease: LeaseId) -> None:
+        """Cut what came in by right of a lease of ours that has ended."""
+        self._near.lease_ended(lease)
+
     async def open_depot(self, node: NodeId, lease: str = "") -> str:
         """Lay out a socket for the depot of a node."""
         return await self._far.open_depot(node, lease)

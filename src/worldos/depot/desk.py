@@ -1,13 +1,14 @@
 """What a depot answers to one connection: who may do what, and nothing of sockets.
 
-Programs of the own account may do all. A guest (a node of another account) may keep shares while it has a lease, as many as
-that allows; read shares and logs whose ids it knows, for an id is unguessable to who was not given it; and drop what its own
+Programs of the own account may do all. A guest (a node of another account) may keep shares while it has a lease, as many more
+as that allows; read shares and logs whose ids it knows, for an id is unguessable to who was not given it; and drop what its own
 account keeps here. It cannot list anything. ``Who`` was written on this machine: nothing that a far program says about itself
 is believed.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from worldos.depot.block_store import BlockStore
@@ -45,6 +46,7 @@ from worldos.depot.wire import (
 from worldos.errors import BadRequest, NotAllowed, OverQuota, WorldError
 
 NOTHING = b""
+LEASES_REMEMBERED = 65_536
 Borrow = Callable[[int], memoryview]
 Heard = Callable[[Who, "Append | Care"], None]
 
@@ -54,11 +56,36 @@ def nobody(who: Who, request: Append | Care) -> None:
     del who, request
 
 
+class Spent:
+    """What was put under each lease of guests since this process began, for all connections. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, lease: str, size_bytes: int, most_bytes: int) -> None:
+        """Count bytes against a lease, or refuse them."""
+        with self._lock:
+            spent = self._bytes.pop(lease, 0)
+            fits = spent + size_bytes <= most_bytes
+            self._bytes[lease] = spent + size_bytes if fits else spent  # the last used are the last forgotten
+            if len(self._bytes) > LEASES_REMEMBERED:
+                del self._bytes[next(iter(self._bytes))]
+        if not fits:
+            raise OverQuota(f"this lease is for {most_bytes} bytes, and {spent} are used", hint="lease more")
+
+    def give_back(self, lease: str, size_bytes: int) -> None:
+        """Uncount what was not put after all."""
+        with self._lock:
+            self._bytes[lease] = max(0, self._bytes.get(lease, 0) - size_bytes)
+
+
 class Desk:
     """Answers for one connection. Safe for several threads, as its store is."""
 
-    def __init__(self, store: BlockStore, who: Who, heard: Heard = nobody) -> None:
+    def __init__(self, store: BlockStore, who: Who, spent: Spent, heard: Heard = nobody) -> None:
         self._store = store
+        self._spent = spent
         self._heard = heard
         self._who = who
         self._own = who.rights == "own"
@@ -125,19 +152,29 @@ class Desk:
         return None if self._own else self._who.account
 
     def _put(self, request: PutShare, payload: memoryview) -> Done:
-        who, owner = self._who, request.owner or self._who.account
-        if not self._own:
-            owner = who.account
-            if not who.lease:
-                raise NotAllowed("there is no lease for this", hint="ask for one: use('Store', amount=...)")
-            if self._store.used_by(owner) + payload.nbytes > who.lease_bytes:
-                raise OverQuota(f"the leases of {owner} here are for {who.lease_bytes} bytes, and they are full")
+        if not self._own and not self._who.lease:
+            raise NotAllowed("there is no lease for this", hint="ask for one: use('Store', amount=...)")
         if not payload.nbytes:
             raise BadRequest("a share has bytes")
         if len(request.digests) != -(-payload.nbytes // LEAF_BYTES) * 32:
             raise BadRequest("a share comes with a digest of each of its leaves")
-        self._store.put(request.share, payload, digests=request.digests, owner=owner, kind=request.kind)
+        if self._own:
+            owner = request.owner or self._who.account
+            self._store.put(request.share, payload, digests=request.digests, owner=owner, kind=request.kind)
+        else:
+            self._put_for_guest(request, payload)
         return Done(id=request.id, count=1)
+
+    def _put_for_guest(self, request: PutShare, payload: memoryview) -> None:
+        """Keep a share as its account's own, at the cost of its lease."""
+        who, size = self._who, payload.nbytes
+        cost = size if self._store.have((request.share,))[0] < 0 else 0  # sent again, it takes no more room
+        self._spent.take(who.lease, cost, who.lease_bytes)
+        try:
+            self._store.put(request.share, payload, digests=request.digests, owner=who.account, kind=request.kind)
+        except WorldError:
+            self._spent.give_back(who.lease, cost)
+            raise
 
     def _get(self, request: GetShare, borrow: Borrow) -> tuple[Got, Buffer]:
         store, length = self._store, request.length

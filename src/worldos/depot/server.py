@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from worldos.depot.block_store import BlockStore
-from worldos.depot.desk import Desk, Heard, nobody
+from worldos.depot.desk import Desk, Heard, Spent, nobody
 from worldos.depot.limits import (
     CONNECTIONS_MAX,
     GUEST_CONNECTIONS_MAX,
@@ -64,6 +64,7 @@ class DepotServer:
         self._connections: set[_Connection] = set()
         self._thread = threading.Thread(target=self._accept_all, name="depot door", daemon=True)
         self._closed = False
+        self.spent = Spent()
         self.answered = 0
         self.broke = 0
 
@@ -276,7 +277,7 @@ class _Connection:
         if request.version != VERSION:
             raise BadRequest(f"this depot speaks version {VERSION}, not {request.version}", hint="update World OS")
         self._server.admit(self, request)
-        self._desk = Desk(self._store, request, self._server.heard)
+        self._desk = Desk(self._store, request, self._server.spent, self._server.heard)
 
     def _refuse(self, error: WorldError) -> None:
         self._server.broke += isinstance(error, PeerBroke)

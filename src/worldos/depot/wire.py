@@ -51,7 +51,7 @@ Rights = Literal["own", "guest"]
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="who"):
-    """First frame of a connection: for whom it speaks. ``lease_bytes``: what guests of this account may keep here."""
+    """First frame of a connection: for whom it speaks. ``lease_bytes``: how much more a guest may put under its lease."""
 
     version: int = VERSION
     node: Name

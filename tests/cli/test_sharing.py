@@ -37,6 +37,7 @@ def test_a_code_to_write_takes_a_new_version(agent: RunningAgent, folder: Path) 
     (folder / "list.txt").write_text("bread and salt")
     put = inside(agent.home, "put", str(folder / "list.txt"), told["code"])
     assert put.returncode == 0, put.stderr
+    assert "list.txt is where the code leads" in put.stdout
     opened = inside(agent.home, "open", told["code"], str(folder / "back.txt"))
     assert opened.returncode == 0, opened.stderr
     assert (folder / "back.txt").read_text() == "bread and salt"

@@ -59,7 +59,7 @@ def put(
     """Keep a file or a folder: sealed here, spread over your devices, so that any 3 may be lost.
 
     NAME/ with a slash is a folder to put it into. A folder put again under its NAME adds and renews, and removes nothing;
-    older versions stay in wos history for 30 days. In the place of NAME may stand a code by which somebody lets you write.
+    older versions stay in wos history for 30 days. Where somebody lets you write by a code, it is wos put FILE CODE [NAME].
 
     wos put ~/Pictures pictures
 
@@ -67,6 +67,9 @@ def put(
 
     pg_dump db | wos put - db.sql
     """
+    if len(words) in {2, 3} and is_code(words[1]):
+        _put_by_code(words[0], words[1], words[2] if len(words) == 3 else "", as_json=as_json)
+        return
     sources, wanted = several(words, "files") if len(words) > 1 else (words, "")
     with session() as files:
         done = [_put_one(files, source, wanted) for source in sources]
@@ -85,8 +88,6 @@ def _put_one(files: Files, source: str, wanted: str) -> About:
         with bar("putting") as progress:
             return files.put(sys.stdin.buffer, wanted, progress=progress)
     path = Path(source)
-    if is_code(wanted):
-        return _put_by_code(files, path, wanted)
     if not path.exists() and not path.is_symlink():
         raise NotThere(f"there is no file {source!r} on this machine", hint="wos get NAME brings one of yours here")
     with bar("putting") as progress:
@@ -98,12 +99,16 @@ def is_code(word: str) -> bool:
     return word.startswith(CODE_BEGIN) and len(word) >= CODE_CHARS_LEAST and "/" not in word
 
 
-def _put_by_code(files: Files, path: Path, code: str) -> About:
-    from worldos.files.opening import put_by_code  # noqa: PLC0415 - what belongs to others
-
-    if not path.exists():
-        raise NotThere(f"there is no file {str(path)!r} on this machine")
-    return put_by_code(files, path, code)
+def _put_by_code(source: str, code: str, name: str, *, as_json: bool) -> None:
+    path = Path(source)
+    if not path.is_file():
+        raise NotThere(f"there is no file {source!r} on this machine", hint="by a code files go one by one")
+    with session() as files, bar("putting"):
+        entry = files.put_by_code(path, code, name)
+    if as_json:
+        output.say_json(plain(entry))
+    else:
+        print(f"{path.name} is where the code leads: {output.size(entry.size_bytes)}; your copy is {entry.name}")
 
 
 def safety(told: StorageStatus) -> str:

@@ -41,8 +41,7 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(tmp_path
             command = [sys.executable, "-c", KILLED, str(made.folder), "4", str(tmp_path / "home"), start]
             writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
             assert writer.stdout is not None
-            for _ in range(5 + turn):
-                acknowledged.append(int(writer.stdout.readline()))
+            acknowledged += [int(writer.stdout.readline()) for _ in range(5 + turn)]
             time.sleep(random.Random(turn).random() / 50)  # any moment will do
             writer.kill()
             acknowledged += [int(line) for line in writer.stdout.read().split() if line.strip().isdigit()]

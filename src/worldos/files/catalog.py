@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,12 +26,18 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from worldos.agent.home import write_durably
 from worldos.errors import DiskFull, Unreachable, WorldError
 from worldos.files import logs
-from worldos.files.limits import DIRECTORY_LOOK_S, OPS_BYTES_MAX, OPS_PER_ENTRY_MAX, SNAPSHOT_AFTER_OPS
+from worldos.files.limits import (
+    DIRECTORY_LOOK_S,
+    OPEN_PATIENCE_S,
+    OPS_BYTES_MAX,
+    OPS_PER_ENTRY_MAX,
+    SNAPSHOT_AFTER_OPS,
+)
 from worldos.files.stores import Store, Stores
 from worldos.store.directory import Directory
 from worldos.store.entry import Entry, decode_entry, encode_entry, open_body, seal_body, sign_entry
 from worldos.store.keys import derive
-from worldos.store.ops import Change, Op, Put, encode_change, read_change
+from worldos.store.ops import Change, FileRef, Op, Put, encode_change, read_change
 from worldos.trust.keys import DeviceKey
 
 Make = Callable[[Directory], Sequence[Op]]
@@ -109,18 +115,23 @@ class Catalog:
                 self.refresh()
             yield self._directory
 
-    def refresh(self, *, thorough: bool = False) -> None:
-        """Take in what devices wrote since: as far as this machine's store has it, or ``thorough`` all of them."""
+    def refresh(self, *, thorough: bool = False, patience_s: float = OPEN_PATIENCE_S) -> None:
+        """Take in what devices wrote since: as far as this machine's store has it, or ``thorough`` all of them.
+
+        Others may have what this machine's does not, so they are given ``patience_s`` to answer.
+        """
         with self._lock:
             self._looked_at_s = time.monotonic()
             self._turned_ns = os.fstat(self._turns).st_mtime_ns
             logs_ = self._logs()
             self._directory.names = {log.writer: log.name for log in logs_}
-            stores = self._stores.reachable()
-            here = [store for store in stores if store.at.here and not store.doubted]
-            self._read(here if here and not thorough else [store for store in stores if not store.doubted], logs_)
-            if here and not thorough and (self._directory.missing() or self._behind()):
-                self._read([store for store in stores if not store.doubted], logs_)
+            stores = [store for store in self._stores.reachable() if not store.doubted]
+            here = [store for store in stores if store.at.here]
+            if here and not thorough:
+                self._read(here, logs_, 0.0)
+                if not (self._directory.missing() or self._behind()):
+                    return
+            self._read(stores, logs_, patience_s)
 
     # -- changing --------------------------------------------------------------------------------------------------------
 
@@ -150,6 +161,28 @@ class Catalog:
                     if not wish.done.done():
                         self._lead()
             wish.done.result()
+
+    def acknowledge(self) -> bool:
+        """Tell the other devices what this one has seen, if it has not; whether it had not. History ends only when all have."""
+        with self._turn():
+            if not self._directory.owes_ack(self._writer):
+                return False
+            self._append(())
+            return True
+
+    def forget(
+        self, now_ns: int, active: Collection[bytes], let_go: Callable[[Directory, Sequence[FileRef]], None]
+    ) -> None:
+        """Drop from the history what all ``active`` devices (their public keys) know to be gone for 30 days.
+
+        ``let_go`` is called with the files of which nothing is left, before that is written down: if we die in between, it comes
+        again.
+        """
+        with self._lock:
+            forgotten = self._directory.forget(now_ns, [writer_of(self._keys[0], device) for device in active])
+            let_go(self._directory, forgotten)
+            self._unsaved_ops = SNAPSHOT_AFTER_OPS  # how old what is gone is stands in the copy alone
+            self.save()
 
     def save(self) -> None:
         """Write the copy in the home anew, if much has changed since."""
@@ -258,7 +291,7 @@ class Catalog:
         self._turned_ns = os.fstat(self._turns).st_mtime_ns
 
     def _is_old(self) -> bool:
-        """Whether it is a while since we looked, or another program of this home has written since (only those can in our log)."""
+        """Whether it is a while since we looked, or another program of this home has written since."""
         return (
             time.monotonic() > self._looked_at_s + DIRECTORY_LOOK_S
             or os.fstat(self._turns).st_mtime_ns != self._turned_ns
@@ -290,10 +323,11 @@ class Catalog:
             for device, name in sorted(devices.items())
         ]
 
-    def _read(self, stores: Sequence[Store], logs_: Sequence[Log]) -> None:
+    def _read(self, stores: Sequence[Store], logs_: Sequence[Log], patience_s: float) -> None:
         heads = self._directory.heads()
         by_id = {log.id: log for log in logs_}
-        found = logs.read_new(stores, {(log.id, log.public): heads.get(log.writer, 0) for log in logs_})
+        after = {(log.id, log.public): heads.get(log.writer, 0) for log in logs_}
+        found = logs.read_new(stores, after, patience_s=patience_s)
         for which, entries in found.items():
             log = by_id[which]
             for entry in entries:

@@ -25,7 +25,7 @@ from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere
 from worldos.files import bringing, folders, source, standing
 from worldos.files.about import About, Progress, Standing, StorageStatus, Usage, Version
-from worldos.files.limits import REREADS_MAX
+from worldos.files.limits import REFRESH_PATIENCE_S, REREADS_MAX
 from worldos.files.reader import FileReader, read_range
 from worldos.files.session import Session, open_session
 from worldos.files.streams import FileWriter
@@ -281,7 +281,7 @@ class Files:
 
     def refresh(self) -> None:
         """Ask all stores what is new, not only this machine's."""
-        self.session.catalog.refresh(thorough=True)
+        self.session.catalog.refresh(thorough=True, patience_s=REFRESH_PATIENCE_S)
 
     def usage(self, name: str = "") -> Usage:
         """Return what a name and all below it take."""

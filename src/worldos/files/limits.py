@@ -12,6 +12,8 @@ GIB: Final = 1 << 30
 LOOK_EVERY_S: Final = 1.0  # the agent is asked which stores there are no more often than this
 REOPEN_AFTER_S: Final = 0.5  # a link that broke is opened again after this
 HEDGE_MIN_S: Final = 0.03  # who has not answered after this, and most have, does not keep us waiting
+SLOW_S: Final = 0.5  # a store that is still taking its share, while all others wait for the buffers, holds them up
+SPARED_S: Final = 5.0  # ... and is sent no more for so long: what it lacks is a debt
 FEW_SHARES_S: Final = (
     0.03  # ... and is given this much more, again and again up to ANSWER_S, where nobody else is left to ask
 )
@@ -31,6 +33,9 @@ STORES_WIDTH_MAX: Final = (
 DURABLE_MARGIN: Final = 1  # acknowledged at k + 1 devices
 LEASE_BYTES_MIN: Final = 64 * MIB  # room asked for at each store, for the puts of a session to come
 MANIFEST_DEVICES_MORE: Final = 1  # a manifest lies on k + 1 devices, like what it describes, before it counts
+SENT_MAX: Final = 4096  # segments that a session remembers to lack shares; of more the carers find out
+UNFINISHED_BYTES_MAX: Final = 64 * MIB  # of shares that are still on their way when their upload is kept already
+UNFINISHED_PATIENCE_S: Final = 0.5  # ... with more, the oldest are waited for so long and then given up
 CLOSE_PATIENCE_S: Final = 10.0  # what still moves when a session ends is waited for so long
 REREADS_MAX: Final = 2  # a file that changes while it is read is begun anew so often
 
@@ -55,6 +60,8 @@ OPS_PER_ENTRY_MAX: Final = 4096
 OPS_BYTES_MAX: Final = 2 * MIB
 ENTRY_DEVICES: Final = 2  # an entry of a log lies on so many devices, or on all there are, before it counts as kept
 DEVICES_EVERY_S: Final = 2.0  # the agent is asked which devices the account has no more often than this
+OPEN_PATIENCE_S: Final = 0.25  # other machines' stores are given this to say what is new when a session begins
+REFRESH_PATIENCE_S: Final = 1.5  # ... and this when somebody asks for it
 DIRECTORY_LOOK_S: Final = 0.3  # what was read of the directory is as good as new for so long
 SNAPSHOT_AFTER_OPS: Final = 256  # the copy of the directory in the home is written anew after so many changes
 
@@ -87,3 +94,8 @@ TELL_EVERY_S: Final = 30.0  # ... and the others are told what is in use no more
 FETCH_AHEAD_EVERY_S: Final = 60.0  # what was hot elsewhere is looked for again while someone is here
 
 assert FOLLOW_EVERY_S < TELL_EVERY_S < PRESENT_S
+
+# -- what was removed -----------------------------------------------------------------------------------------------------------
+FORGET_EVERY_S: Final = 6 * 3600.0  # so often it is looked what nobody can have back any more
+FORGET_FIRST_S: Final = 300.0  # ... and not sooner than this after a start
+MANIFESTS_AT_ONCE: Final = 256  # in one question

@@ -96,13 +96,15 @@ def last(stores: Sequence[Store], logs: Sequence[bytes], *, thorough: bool = Fal
     return best
 
 
-def read_new(stores: Sequence[Store], after: Mapping[tuple[bytes, bytes], int]) -> dict[bytes, list[Entry]]:
+def read_new(
+    stores: Sequence[Store], after: Mapping[tuple[bytes, bytes], int], *, patience_s: float = 0.0
+) -> dict[bytes, list[Entry]]:
     """Read what stores have of logs beyond a number: ``after`` maps (log, public key) to it. Checked; by log, in order.
 
-    Who does not answer is passed over: others have it too.
+    Who does not answer in its usual time, or in ``patience_s`` if that is longer, is passed over: others have it too.
     """
     found: dict[bytes, dict[int, Entry]] = {}
-    for (log, public), entries in _read_logs(stores, after).items():
+    for (log, public), entries in _read_logs(stores, after, patience_s).items():
         rows = found.setdefault(log, {})
         for entry in entries:
             if entry.log != log or entry.public != public or entry.register or entry.seq in rows:
@@ -114,7 +116,7 @@ def read_new(stores: Sequence[Store], after: Mapping[tuple[bytes, bytes], int]) 
 
 
 def _read_logs(
-    stores: Sequence[Store], after: Mapping[tuple[bytes, bytes], int]
+    stores: Sequence[Store], after: Mapping[tuple[bytes, bytes], int], patience_s: float
 ) -> dict[tuple[bytes, bytes], list[Entry]]:
     begun_s = time.monotonic()
     asked: dict[Future[tuple[Entry, ...]], tuple[Store, tuple[bytes, bytes], int]] = {}
@@ -129,8 +131,8 @@ def _read_logs(
     found: dict[tuple[bytes, bytes], list[Entry]] = {}
     answered: set[str] = set()
     while asked:
-        patience_s = max(store.hedge_s for store, _, _ in asked.values()) if answered else ANSWER_S
-        done, _ = wait(asked, max(0.0, begun_s + patience_s - time.monotonic()), FIRST_COMPLETED)
+        late_s = max(patience_s, *(store.hedge_s for store, _, _ in asked.values())) if answered else ANSWER_S
+        done, _ = wait(asked, max(0.0, begun_s + late_s - time.monotonic()), FIRST_COMPLETED)
         for future in done:
             store, which, last = asked.pop(future)
             if future.exception() is not None:

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from worldos.errors import DiskFull, OverQuota, Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, LAGGARD_S
+from worldos.files.limits import ANSWER_S, LAGGARD_S, SLOW_S
 from worldos.files.stores import Store
 from worldos.store.durability import acknowledged_at
 from worldos.store.erasure import Buffer, Code
@@ -44,6 +44,13 @@ def assigned(code: Code, stores: Sequence[Store]) -> list[tuple[int, Store]]:
     return [(index, stores[index % len(stores)]) for index in range(count)]
 
 
+def _usable(code: Code, stores: Sequence[Store]) -> list[Store]:
+    """Leave out whom to wait for would hold up the others: the doubted, and those that just did so."""
+    awake = [store for store in stores if not store.doubted]
+    abreast = [store for store in awake if not store.behind]
+    return abreast if len(abreast) > code.k else awake or list(stores)
+
+
 class Shipment:
     """One segment's shares under way. ``released`` is called once, when no link needs the bytes any more."""
 
@@ -60,7 +67,7 @@ class Shipment:
         self._failed: dict[str, WorldError] = {}
         self._progress: dict[str, tuple[int, float]] = {}  # what each still had to take, and since when it is no less
         self._open = True
-        self._usable = [store for store in stores if not store.doubted] or list(stores)
+        self._usable = _usable(code, stores)
         self._send(assigned(code, self._usable))
         self._release_if_over()
 
@@ -95,15 +102,25 @@ class Shipment:
         return self._code.n if devices > 1 else self._code.k
 
     @property
+    def size_bytes(self) -> int:
+        """Return how many bytes of memory it holds while it is busy."""
+        return sum(memoryview(parcel.data).nbytes for parcel in self._parcels)
+
+    @property
     def busy(self) -> bool:
         """Whether shares are still on their way."""
         with self._changed:
             return bool(self._pending)
 
-    def look_after(self) -> None:
-        """Give up whoever stalls, if enough is kept without it: somebody waits for these buffers."""
+    def look_after(self, waited_s: float) -> None:
+        """Somebody has waited so long for these buffers: give up whoever stalls, and spare whoever is slow for a while."""
         if self.busy and self.kept:
             self._give_up_stalled()
+            if waited_s > SLOW_S:
+                with self._changed:
+                    slow = {store.at.node: store for store, _ in self._pending.values()}
+                for store in slow.values():
+                    store.spare()
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
@@ -149,7 +166,8 @@ class Shipment:
                 future = store.ask(
                     lambda link, parcel=parcel: link.put_share(  # type: ignore[misc] # mypy and default arguments
                         parcel.share, parcel.data, owner=self._owner, digests=parcel.digests
-                    )
+                    ),
+                    keeping=True,
                 )
                 self._pending[index, store.at.node] = (store, future)
                 asked.append((index, store, future))
@@ -204,7 +222,7 @@ class Shipment:
                 before, since_s = self._progress.get(node, (-1, now_s))
                 if left != before:
                     self._progress[node] = (left, since_s := now_s)
-                patience_s = max(LAGGARD_S, 2 * store.hedge_s) if some_stored else ANSWER_S
+                patience_s = max(LAGGARD_S, 2 * store.keeping_late_s) if some_stored else ANSWER_S
                 if now_s - since_s > patience_s:
                     stalled.append(store)
         for store in stalled:

@@ -21,7 +21,7 @@ import msgspec
 from worldos.depot.link import StoreLink
 from worldos.depot.wire import Who
 from worldos.errors import Unreachable, WorldError
-from worldos.files.limits import HEDGE_MIN_S, LOOK_EVERY_S, REOPEN_AFTER_S
+from worldos.files.limits import HEDGE_MIN_S, LOOK_EVERY_S, REOPEN_AFTER_S, SPARED_S
 
 T = TypeVar("T")
 
@@ -76,7 +76,9 @@ class Store:
         self._closed_at_s = -REOPEN_AFTER_S
         self._small = Delay(at.rtt_us / 1e6, HEDGE_MIN_S / 4)
         self._bulk = Delay(at.rtt_us / 1e6, HEDGE_MIN_S)
+        self._kept = Delay(at.rtt_us / 1e6, HEDGE_MIN_S)
         self._doubted = False
+        self._spared_until_s = 0.0
         self._probe: Future[tuple[int, ...]] | None = None
 
     @property
@@ -105,6 +107,11 @@ class Store:
         return self._bulk.late_s
 
     @property
+    def keeping_late_s(self) -> float:
+        """Return after how long a share that it was sent is kept there later than usual."""
+        return self._kept.late_s
+
+    @property
     def waiting_bytes(self) -> int:
         """Return what was sent to it and did not leave this process yet."""
         link = self._link
@@ -113,6 +120,15 @@ class Store:
     def doubt(self) -> None:
         """Note that it left a question unanswered."""
         self._doubted = True
+
+    @property
+    def behind(self) -> bool:
+        """Whether it held up the others a moment ago."""
+        return time.monotonic() < self._spared_until_s
+
+    def spare(self) -> None:
+        """Send it no more shares for a while: it is slower than the others."""
+        self._spared_until_s = time.monotonic() + SPARED_S
 
     def hang_up(self) -> None:
         """Doubt it and break the link, so that all buffers it was lent are free at once; what was open fails."""
@@ -145,10 +161,13 @@ class Store:
                 raise
             return self._link
 
-    def ask(self, question: Callable[[StoreLink], Future[T]], *, bulk: bool = False) -> Future[T]:
+    def ask(
+        self, question: Callable[[StoreLink], Future[T]], *, bulk: bool = False, keeping: bool = False
+    ) -> Future[T]:
         """Put a question; the future fails with ``Unreachable`` where it cannot be put. What it took is remembered.
 
-        ``bulk``: the answer is large, and its time says nothing of small ones.
+        ``bulk``: the answer is large, and its time says nothing of small ones; ``keeping``: a share is to be kept, which
+        takes as long as sending and syncing it.
         """
         try:
             future = question(self.link())
@@ -156,8 +175,8 @@ class Store:
             failed: Future[T] = Future()
             failed.set_exception(error)
             return failed
-        begun_s = time.monotonic()
-        future.add_done_callback(lambda done: self._answered(done, time.monotonic() - begun_s, bulk))
+        begun_s, pace = time.monotonic(), self._kept if keeping else self._bulk if bulk else self._small
+        future.add_done_callback(lambda done: self._answered(done, time.monotonic() - begun_s, pace))
         return future
 
     def moved(self, at: StoreAt) -> None:
@@ -174,11 +193,11 @@ class Store:
         if link is not None:
             link.close()
 
-    def _answered(self, future: Future[Any], took_s: float, bulk: bool) -> None:  # noqa: FBT001 - ours alone
+    def _answered(self, future: Future[Any], took_s: float, pace: Delay) -> None:
         if future.cancelled() or future.exception() is not None:
             return
         self._doubted = False
-        (self._bulk if bulk else self._small).took(took_s)
+        pace.took(took_s)
 
 
 class Stores:

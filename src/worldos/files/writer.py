@@ -24,8 +24,15 @@ from pyfastcdc import FastCDC
 from worldos.depot.buffers import Pool, Room
 from worldos.errors import Unreachable, WorldError
 from worldos.files.equipment import Equipment, Workshop
-from worldos.files.limits import CLOSE_PATIENCE_S, MANIFEST_DEVICES_MORE
+from worldos.files.limits import (
+    CLOSE_PATIENCE_S,
+    MANIFEST_DEVICES_MORE,
+    SENT_MAX,
+    UNFINISHED_BYTES_MAX,
+    UNFINISHED_PATIENCE_S,
+)
 from worldos.files.logs import append
+from worldos.files.owing import Sent, pay
 from worldos.files.shipment import Parcel, Shipment
 from worldos.files.stores import Store
 from worldos.store import keys, manifest
@@ -50,21 +57,27 @@ class Uploads:
         self.owner = owner
         self.workshop = Workshop()
         self.unfinished: list[Shipment] = []
+        self._sent: list[Sent] = []  # what may lack shares
         self._lock = threading.Lock()
 
     def begin(self, *, write: bytes = b"", expected_bytes: int = -1) -> Upload:
         """Begin an upload; ``write`` is the write secret where it is not a new file."""
         return Upload(self, write or secrets.token_bytes(keys.SECRET_BYTES), expected_bytes)
 
-    def leave(self, shipments: Sequence[Shipment]) -> None:
+    def leave(self, sent: Sequence[Sent]) -> None:
         """Take over what is kept and not yet complete: it goes on until the session ends."""
         with self._lock:
-            self.unfinished = [each for each in (*self.unfinished, *shipments) if each.busy]
+            self._sent = [each for each in (*self._sent, *sent) if each.shipment.debt][-SENT_MAX:]
+            self.unfinished = [each.shipment for each in self._sent if each.shipment.busy]
+            rest = list(self.unfinished)
+        while sum(each.size_bytes for each in rest) > UNFINISHED_BYTES_MAX:
+            rest.pop(0).finish(UNFINISHED_PATIENCE_S)
+            rest = [each for each in rest if each.busy]
 
     def debt(self) -> int:
         """Return how many shares are still on their way."""
         with self._lock:
-            return sum(each.debt for each in self.unfinished if each.busy)
+            return sum(each.shipment.debt for each in self._sent)
 
     def close(self) -> None:
         """Let what is on its way arrive, as long as it moves; what does not is left to the carers."""
@@ -73,6 +86,10 @@ class Uploads:
         until_s = time.monotonic() + CLOSE_PATIENCE_S
         for shipment in rest:
             shipment.finish(max(0.0, until_s - time.monotonic()))
+        with self._lock:
+            sent, self._sent = [each for each in self._sent if each.shipment.debt], []
+        if sent:
+            pay(sent, self.place(max(each.segment.n for each in sent), 0), self.codec, self.owner, until_s)
         self.workshop.close()
 
 
@@ -153,7 +170,8 @@ class Upload:
             self.abandon()
             raise
         self._end()
-        self._uploads.leave(self._shipments)
+        done = [future.result() for future in self._sealed]
+        self._uploads.leave([Sent(segment, self._verify, shipment) for segment, shipment in done])
         return replace(about, write=self._write)
 
     def abandon(self) -> None:
@@ -235,13 +253,13 @@ class Upload:
 
     def _take(self, pool: Pool) -> Room:
         """Borrow a buffer; where all are out, have those stores give theirs back that hold up the others."""
+        begun_s = time.monotonic()
         while True:
             try:
                 return pool.take(timeout_s=0.02)
             except Unreachable:
-                for future in list(self._sealed):
-                    if future.done() and future.exception() is None:
-                        future.result()[1].look_after()
+                for shipment in list(self._shipments):
+                    shipment.look_after(time.monotonic() - begun_s)
                 if self._error is not None:
                     raise
 

@@ -66,6 +66,11 @@ class Home(NamedTuple):
         return self.run_folder / "depot.sock"
 
     @property
+    def given_file(self) -> Path:
+        """Return the file that is there while something is given away by codes: then the depot answers to other accounts."""
+        return self.path / "files" / "given"
+
+    @property
     def lock_file(self) -> Path:
         """Return the file that a running agent holds locked."""
         return self.path / "agent.pid"

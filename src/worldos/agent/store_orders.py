@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Literal
 
+from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.errors import BadRequest, NotAllowed, WorldError
-from worldos.model.ids import NodeId
+from worldos.model.ids import LeaseId, NodeId
 from worldos.model.offer import Offer
 from worldos.model.resource import Kind, Resource, ResourceState
 
@@ -17,14 +19,29 @@ LENT_BYTES_MAX = 1 << 60
 class StoreOrders:
     """The orders about stores, by name."""
 
-    async def order_stores(self, agent: Agent, call: Call) -> list[dict[str, Any]]:
-        """Every store that is known, and the socket that leads to its depot: this machine's own first."""
+    async def order_stores(
+        self,
+        agent: Agent,
+        call: Call,
+        others: bool = False,  # noqa: FBT001, FBT002 - an order's arguments are its JSON
+    ) -> list[dict[str, Any]]:
+        """Every store that is known, and the socket that leads to its depot: this machine's own first.
+
+        With ``others`` the nodes of other accounts that are linked as well: their depots answer to who knows an id, if they
+        give anything away.
+        """
         node = agent.node
+        if agent.depots is not None:
+            agent.tenancies.look(clock.now_ns(), secrets.randbits(63))
         held = [held.terms for held in node.uses.held.leases.values() if held.terms.need.kind == Kind.STORE]
+        held.sort(key=lambda terms: terms.need.amount)  # of two leases there the larger one counts
         foreign = {
             terms.node: terms.lease for terms in held if not node.is_member(terms.node) and terms.node != node.node
         }
         rows = [await _row(agent, offer.node, offer, _store_of(offer)) for offer in _with_stores(agent)]
+        if others:
+            kin = [there for there in node.paths if there not in foreign and not node.is_member(there)]
+            foreign |= {there: LeaseId("") for there in kin if node.realms.kin.has(there)}
         for there, lease in sorted(foreign.items()):
             rows.append(await _row(agent, there, None, None, lease))
         return sorted(rows, key=lambda row: (not row["here"], not row["linked"], row["rtt_us"], row["node"]))
@@ -81,7 +98,7 @@ async def _row(
         "name": offer.name if offer is not None else contact.name if contact is not None else "",
         "here": here,
         "linked": here or path is not None,
-        "account": node.registry.owner if not lease else str(contact.site) if contact is not None else "",
+        "account": node.registry.owner if here or node.is_member(there) else str(contact.site) if contact else "",
         "place": offer.place if offer is not None else "",
         "facts": {**offer.facts, **(store.facts if store is not None else {})} if offer is not None else {},
         "rtt_us": path.rtt_us if path is not None else 0,

@@ -16,12 +16,13 @@ from worldos.errors import BadRequest, NotAllowed, NotThere, Unreachable
 from worldos.files import logs
 from worldos.files.about import About
 from worldos.files.bringing import FolderGet, write_file
-from worldos.files.sharing import newest, resealed
+from worldos.files.receiving import SENT, free_name
+from worldos.files.sharing import newest, reaching_far, resealed, share_file
 from worldos.store import keys
 from worldos.store.caps import Cap, Right, read_code
 from worldos.store.directory import Named
-from worldos.store.drop import Drop, box_of, proven, sign_drop
-from worldos.store.entry import NONCE_BYTES
+from worldos.store.drop import OPENING_SEQ, Drop, box_of, proven, sign_drop
+from worldos.store.entry import NONCE_BYTES, Entry
 from worldos.store.limits import ENTRY_SEQ_MAX
 from worldos.store.listing import Row
 from worldos.store.manifest import Contents
@@ -31,19 +32,18 @@ from worldos.store.ops import FileRef
 if TYPE_CHECKING:
     from worldos.files.files import Files
 
-SENT = "sent"
-
 
 def open_code_at(files: Files, code: str, dest: Path) -> About:
     """Bring what a code leads to: into ``dest`` if that is a folder, else under that name."""
     cap = read_code(code)
     if cap.right is Right.APPEND:
         raise NotAllowed("this code lets you add files and read none", hint="add one with: wos put FILE CODE")
-    value = _value(files, cap)
-    if isinstance(value, Contents):
-        return _bring_file(files, cap.read_secret, value, dest)
-    rows = [row for row in value if isinstance(row, Row)] if isinstance(value, tuple) else []
-    return _bring_folder(files, rows, dest)
+    with reaching_far(files) as far:
+        value = _value(far, cap)
+        if isinstance(value, Contents):
+            return _bring_file(far, cap.read_secret, value, dest)
+        rows = [row for row in value if isinstance(row, Row)] if isinstance(value, tuple) else []
+        return _bring_folder(far, rows, dest)
 
 
 def put_by_code(files: Files, source: Path | bytes, code: str, name: str = "") -> About:
@@ -55,21 +55,22 @@ def put_by_code(files: Files, source: Path | bytes, code: str, name: str = "") -
         )
     if isinstance(source, Path) and source.is_dir():
         raise BadRequest(f"{source} is a folder: files go one by one by a code", hint="put each of its files")
-    name = name or (source.name if isinstance(source, Path) else "")
-    if cap.kind == "file":
-        shown = newest(files.session.stores, cap.read_secret)
-        _see_there(shown.seq, shown.value)
-        name = shown.value.name if isinstance(shown.value, Contents) else name
-    parts = clean(name)
-    if len(parts) != 1:
-        raise BadRequest(f"{name[:80]!r} is no name for one file")
-    box = box_for(files, cap) if cap.kind == "folder" else b""
-    about = files.put(source, f"{SENT}/{parts[0]}")
-    ref = files.alone(about.name) if files.ref(about.name).packed else files.ref(about.name)
-    if cap.kind == "file":
-        _write_file(files, cap, ref, parts[0])
-    else:
-        _drop(files, cap, ref, parts[0], box)
+    with reaching_far(files) as far:
+        name = name or (source.name if isinstance(source, Path) else "")
+        if cap.kind == "file":
+            value = _value(far, cap)
+            name = value.name if isinstance(value, Contents) else name
+        parts = clean(name)
+        if len(parts) != 1:
+            raise BadRequest(f"{name[:80]!r} is no name for one file")
+        box = box_for(far, cap) if cap.kind == "folder" else b""
+        about = files.put(source, free_name(files, f"{SENT}/{parts[0]}"))
+        sent = read_code(share_file(files, about.name, Right.READ))  # so that the owner's devices may fetch it
+        ref = files.ref(about.name)
+        if cap.kind == "file":
+            _write_file(far, cap, ref, parts[0])
+        else:
+            _drop(far, cap, ref, parts[0], sent, box)
     return about
 
 
@@ -94,21 +95,29 @@ def _append_of(cap: Cap) -> bytes:
 
 def _write_file(files: Files, cap: Cap, ref: FileRef, name: str) -> None:
     seq = newest(files.session.stores, cap.read_secret).seq + 1
-    logs.append(files.session.stores.reachable(), [resealed(files, cap.secret, ref, name, seq)])
+    _append_there(files, resealed(files, cap.secret, ref, name, seq))
 
 
-def _drop(files: Files, cap: Cap, ref: FileRef, name: str, box: bytes) -> None:
-    seq = 1 + secrets.randbelow(ENTRY_SEQ_MAX)
-    read = b""
-    if ref.size_bytes and not ref.inline:
-        write = os.urandom(keys.SECRET_BYTES)
-        logs.append(files.session.stores.reachable(), [resealed(files, write, ref, name, 1)])
-        read = keys.read_of(write)
-    drop = Drop(name=name, size_bytes=ref.size_bytes, digest=ref.digest, read=read, inline=ref.inline)
+def _drop(files: Files, cap: Cap, ref: FileRef, name: str, sent: Cap, box: bytes) -> None:
+    seq = OPENING_SEQ + 1 + secrets.randbelow(ENTRY_SEQ_MAX - OPENING_SEQ)
+    drop = Drop(
+        name=name,
+        size_bytes=ref.size_bytes,
+        digest=ref.digest,
+        read=b"" if ref.inline or not ref.size_bytes else sent.read_secret,
+        inline=ref.inline,
+    )
     if cap.right is Right.WRITE:
         drop = proven(drop, cap.secret, seq)
     entry = sign_drop(_append_of(cap), seq, drop, box, os.urandom(32), os.urandom(NONCE_BYTES))
-    logs.append(files.session.stores.reachable(), [entry])
+    _append_there(files, entry)
+
+
+def _append_there(files: Files, entry: Entry) -> None:
+    """Append to all stores of others that can be reached; where the owner is ourselves, to our own."""
+    stores = files.session.stores.reachable()
+    foreign = [store for store in stores if store.at.account != files.session.owner]
+    logs.append(foreign or stores, [entry], devices=len(stores))
 
 
 def _value(files: Files, cap: Cap) -> object:

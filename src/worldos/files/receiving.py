@@ -17,12 +17,12 @@ from msgspec.structs import replace
 
 from worldos.errors import BadRequest, OverQuota, WorldError
 from worldos.files.limits import ANSWER_S, GIVEN_EVERY_S, GIVEN_IDLE_S
-from worldos.files.sharing import end, known_given, newest, remember, show
+from worldos.files.sharing import end, known_given, mark, newest, reaching_far, remember, show
 from worldos.files.stores import Stores, answers
 from worldos.home import Home
 from worldos.store import keys
 from worldos.store.directory import Directory
-from worldos.store.drop import Drop, may_replace, open_drop
+from worldos.store.drop import OPENING_SEQ, Drop, may_replace, open_drop
 from worldos.store.entry import Entry, check_entry
 from worldos.store.given import Given
 from worldos.store.manifest import Contents
@@ -31,6 +31,7 @@ from worldos.store.ops import FileRef, Op
 if TYPE_CHECKING:
     from worldos.files.files import Files
 
+SENT = "sent"  # where what was sent by somebody's code stays until it is removed
 _SECOND_NS = 1_000_000_000
 _DROP_LOG_BYTES = 4 << 20
 
@@ -43,9 +44,10 @@ def take_in(files: Files, given: Given) -> bool:
     shown = newest(files.session.stores, read)
     if not isinstance(shown.value, Contents) or shown.value.digest in _digests(files, given.path):
         return False
-    opened = files.session.shelf.manifest(read, thorough=True)
-    ref = FileRef(read=read, size_bytes=opened.contents.size_bytes, inline=opened.contents.inline)
-    _copy_in(files, ref, given.path, opened.contents.digest, opened.contents.modified_ns)
+    with reaching_far(files) as far:
+        opened = far.session.shelf.manifest(read, thorough=True)
+        ref = FileRef(read=read, size_bytes=opened.contents.size_bytes, inline=opened.contents.inline)
+        _copy_in(files, far, ref, given.path, opened.contents.digest, opened.contents.modified_ns)
     return True
 
 
@@ -58,7 +60,7 @@ def take_drops(files: Files, given: Given) -> int:
     fresh = [entry for entry in _dropped(files.session.stores, log) if entry.public == public]
     taken = set(given.taken)
     for entry in fresh:
-        if entry.seq in taken:
+        if entry.seq in taken or entry.seq == OPENING_SEQ:
             continue
         try:
             drop = open_drop(entry, given.write)
@@ -88,16 +90,17 @@ def _dropped(stores: Stores, log: bytes) -> list[Entry]:
 def _take_drop(files: Files, given: Given, drop: Drop, *, replaces: bool) -> None:
     path = f"{given.path}/{drop.name}"
     if not replaces:
-        path = _free(files, path)
-    if drop.read:
-        opened = files.session.shelf.manifest(drop.read, thorough=True)
-        if opened.contents.size_bytes != drop.size_bytes or opened.contents.digest != drop.digest:
-            raise BadRequest(f"{drop.name} is not what was dropped")
-    ref = FileRef(read=drop.read, size_bytes=drop.size_bytes, inline=drop.inline)
-    _copy_in(files, ref, path, drop.digest, 0)
+        path = free_name(files, path)
+    with reaching_far(files) as far:
+        if drop.read:
+            opened = far.session.shelf.manifest(drop.read, thorough=True)
+            if opened.contents.size_bytes != drop.size_bytes or opened.contents.digest != drop.digest:
+                raise BadRequest(f"{drop.name} is not what was dropped")
+        ref = FileRef(read=drop.read, size_bytes=drop.size_bytes, inline=drop.inline)
+        _copy_in(files, far, ref, path, drop.digest, 0)
 
 
-def _free(files: Files, path: str) -> str:
+def free_name(files: Files, path: str) -> str:
     """Return a name that nothing has yet, like this one."""
     stem, dot, ending = path.rpartition(".")
     if not dot or "/" in ending:
@@ -109,11 +112,11 @@ def _free(files: Files, path: str) -> str:
     raise OverQuota(f"there are a thousand files called {path} already")
 
 
-def _copy_in(files: Files, ref: FileRef, path: str, digest: bytes, modified_ns: int) -> None:
-    """Make somebody else's file one of our own, under our own keys, on our own devices."""
+def _copy_in(files: Files, far: Files, ref: FileRef, path: str, digest: bytes, modified_ns: int) -> None:
+    """Make somebody else's file, read from ``far``, one of our own: under our own keys, on our own devices."""
     upload = files.session.uploads.begin(expected_bytes=ref.size_bytes)
     try:
-        for part in files.parts(ref):
+        for part in far.parts(ref):
             upload.write(part)
         own = upload.finish(modified_ns=modified_ns or time.time_ns(), mode=0o644)
     finally:
@@ -154,6 +157,7 @@ class SharingLoop:
             return now_ns + GIVEN_IDLE_S * _SECOND_NS
         active = belonging_of(self._home).active
         known = known_given(self._stores.reachable(), roots.directory_keys, active)
+        mark(self._home, known)
         if not any(not given.ended for given in known):
             self.close()
             return now_ns + GIVEN_IDLE_S * _SECOND_NS
@@ -175,7 +179,7 @@ def look_after(files: Files, known: Sequence[Given], now_ns: int) -> None:
     for given in known:
         if given.ended:
             continue
-        if given.over(now_ns):
+        if given.over(now_ns) or (given.path.startswith(SENT + "/") and not files.exists(given.path)):
             end(files.session, given)
             continue
         with contextlib.suppress(WorldError):  # one that cannot be done now does not hold up the others

@@ -67,6 +67,7 @@ class Session:
         self.follows = (
             False  # whether what is read is kept near, and counted; programs do so, whoever measures does not
         )
+        self.look_far: Callable[[], Sequence[StoreAt]] | None = None  # the stores of other accounts too, for codes
         self._roots = roots
         self._making = threading.RLock()
         self._made: list[Callable[[], None]] = []
@@ -161,13 +162,13 @@ class Agent:
                 self._connection = Connection(self._home.socket_file)
             return self._connection
 
-    def ask(self, name: str) -> Any:
+    def ask(self, name: str, **arguments: Any) -> Any:
         """Put a question to the agent."""
-        return self.connection().ask(name)
+        return self.connection().ask(name, arguments)
 
-    def stores(self) -> list[StoreAt]:
-        """Ask which stores there are."""
-        rows = msgspec.convert(self.ask("stores"), list[StoreAt])
+    def stores(self, *, others: bool = False) -> list[StoreAt]:
+        """Ask which stores there are; those of ``others`` that are linked too, which answer to who has a code."""
+        rows = msgspec.convert(self.ask("stores", others=others), list[StoreAt])
         return [msgspec.structs.replace(row, direct=row.here) for row in rows]
 
     def devices(self) -> dict[bytes, str]:
@@ -207,5 +208,6 @@ def open_session(home: Home) -> Session:
         agent.close()
         raise
     session.follows = True
+    session.look_far = lambda: agent.stores(others=True)
     session._made += [agent.close, placing.close]  # ended last, in this order
     return session

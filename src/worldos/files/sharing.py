@@ -26,7 +26,7 @@ from worldos.store import given as records
 from worldos.store import keys, manifest
 from worldos.store.caps import Kind, Right
 from worldos.store.directory import Named
-from worldos.store.drop import sign_box
+from worldos.store.drop import open_log, sign_box
 from worldos.store.entry import NONCE_BYTES, Entry, sign_entry
 from worldos.store.given import Given
 from worldos.store.listing import Row, read_listing, sign_listing
@@ -70,10 +70,21 @@ def remember(session: Session, changed: Sequence[Given]) -> None:
     with _turn(session):
         stores = session.stores.reachable()
         whole = records.united(given_by(session), tuple(changed))
+        mark(Home(session.folder.parent), whole)
         there = logs.last(stores, (log,), thorough=True).get(log)
         body = records.encode_given(whole, key, os.urandom(NONCE_BYTES))
         seq = 1 if there is None else there.seq + 1
         logs.append(stores, [sign_entry(session.key, log, seq, body, register=True)])
+
+
+def mark(home: Home, known: Sequence[Given]) -> None:
+    """Let the door of this machine's depot be open to other accounts while anything is given away, and only then."""
+    live = any(not given.ended for given in known)
+    with contextlib.suppress(OSError):  # without it the others' doors are open
+        if live and not home.given_file.exists():
+            home.given_file.touch(mode=0o600)
+        elif not live:
+            home.given_file.unlink(missing_ok=True)
 
 
 def given_by(session: Session) -> tuple[Given, ...]:
@@ -145,7 +156,8 @@ def _open_box(session: Session, given: Given) -> None:
     stores = session.stores.reachable()
     log = keys.box_log(keys.append_of(given.write))
     if log not in logs.last(stores, (log,), thorough=True):
-        logs.append(stores, [sign_box(given.write, 1, os.urandom(NONCE_BYTES))])
+        nonces = (os.urandom(NONCE_BYTES), os.urandom(NONCE_BYTES))
+        logs.append(stores, [sign_box(given.write, 1, nonces[0]), open_log(given.write, nonces[1])])
 
 
 # -- showing --------------------------------------------------------------------------------------------------------------
@@ -267,6 +279,24 @@ def _same(contents: Contents, ref: FileRef, name: str) -> bool:
         ref.mode & 0o7777,
         name,
     )
+
+
+@contextmanager
+def reaching_far(files: Files) -> Iterator[Files]:
+    """Lend the same files with the stores of other accounts in reach: to read by codes, and to write where they let us."""
+    from worldos.files.files import Files as Reaching  # noqa: PLC0415 - files know of sharing
+    from worldos.files.session import Session as Far  # noqa: PLC0415
+
+    near = files.session
+    if near.look_far is None:
+        yield files
+        return
+    stores = Stores(near.look_far)
+    session = Far(near.folder, near.owner, near.key, stores, near.devices, lambda: near.roots, near.place)
+    try:
+        yield Reaching(session)
+    finally:
+        session.close()
 
 
 # -- looking at registers -------------------------------------------------------------------------------------------------

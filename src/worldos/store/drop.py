@@ -23,6 +23,7 @@ from worldos.store.manifest import Maybe32
 from worldos.store.names import is_clean
 from worldos.trust.keys import DeviceKey, verify
 
+OPENING_SEQ = 1
 _DOMAIN = "drop"
 _ABOUT = b"drop"
 
@@ -56,6 +57,13 @@ def box_of(entry: Entry, append: bytes) -> bytes:
     if entry.log != keys.box_log(append) or len(shown) != keys.SECRET_BYTES:
         raise PeerBroke("a drop box does not say what to seal to")
     return shown
+
+
+def open_log(write: bytes, nonce: bytes) -> Entry:
+    """Write number 1 of the log of drops, as the owner: stores take what strangers append to logs that are there."""
+    append = keys.append_of(write)
+    body = seal_body(keys.box_key(append), b"", nonce, about=_ABOUT)
+    return sign_entry(keys.drop_signer(append), keys.drop_log(append), OPENING_SEQ, body)
 
 
 def sign_drop(append: bytes, seq: int, drop: Drop, shown: bytes, ephemeral: bytes, nonce: bytes) -> Entry:

@@ -91,8 +91,11 @@ def test_who_was_away_pulls_logs_registers_and_cares(five: Site) -> None:
     assert here.store is not None
     there.store.care(b"l" * 32, b"v" * 32, ACCOUNT)
     loop = syncing_of(five, here)
+    found: list[bytes] = []
+    loop._found = lambda care: found.append(care.locator)
     loop.step(NOW_NS)
     assert has(here, many[-1])
+    assert found == [b"l" * 32]
     last = here.store.last((3).to_bytes(32, "big"))
     assert last is not None
     assert last.body == b"new"

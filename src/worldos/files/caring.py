@@ -117,7 +117,7 @@ class Caring:
         self._lock = threading.RLock()
         self.repaired = 0
         self.passes = 0
-        self.files = 0
+        self.files = self._seen = 0
 
     # -- what comes in -------------------------------------------------------------------------------------------------------
 
@@ -197,15 +197,16 @@ class Caring:
             page = self._store.cares(self._mark, FILES_AT_ONCE - len(due))
             due.update((care.locator, care) for care in page)
             self._mark = page[-1].locator if page else None
-            self.files += len(page)
+            self._seen += len(page)
             if not page:
+                self.files = self._seen
                 self._pass_due_ns = now_ns + PASS_NS
                 self.passes += 1
         return [care for care in due.values() if care.owner == self._watch.account]
 
     def _begin_pass(self) -> None:
         self._mark = b""
-        self.files = 0
+        self._seen = 0
 
     # -- looking -------------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from typing import Final
 from worldos.depot.block_store import BlockStore
 from worldos.depot.limits import LIST_LIMIT_MAX
 from worldos.depot.records import Head
-from worldos.depot.wire import LogHead
+from worldos.depot.wire import Cared, LogHead
 from worldos.errors import WorldError
 from worldos.files.limits import ANSWER_S
 from worldos.files.stores import Store
@@ -63,9 +63,13 @@ class _Pull:
 class Syncing:
     """The loop. ``heard`` takes what local programs append; ``step`` brings it to the others, and theirs here."""
 
-    def __init__(self, store: BlockStore, peers: Callable[[], Peers]) -> None:
+    def __init__(
+        self, store: BlockStore, peers: Callable[[], Peers], found: Callable[[Cared], None] = lambda _: None
+    ) -> None:
+        """``found`` is told of what others look after and this device does from now on."""
         self._store = store
         self._peers = peers
+        self._found = found
         self._pending: deque[Entry] = deque()
         self._pending_bytes = 0
         self._news = threading.Condition()
@@ -142,6 +146,7 @@ class Syncing:
         for care in cares:
             if care.locator not in known:
                 self._store.care(care.locator, care.verify, care.owner)
+                self._found(care)
         pull.after = heads[-1].log if len(heads) == LIST_LIMIT_MAX else b""
         pull.cares_after = cares[-1].locator if len(cares) == LIST_LIMIT_MAX else b""
         if not pull.after and not pull.cares_after:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from tests.files.carers import DAY_NS, Carer, carers
 from tests.files.depots import ACCOUNT, Site, site
 
-from worldos.files.watching import BEAT_NS, LOOK_NS, beat_log
+from worldos.files.watching import BEAT_NS, LOOK_NS, Beat, Note, beat_log
 from worldos.store.entry import sign_entry
+from worldos.store.keys import derive
 from worldos.trust.keys import DeviceKey
 
 SEGMENT = b"s" * 16
@@ -106,3 +108,11 @@ def test_who_is_given_up_is_lost_to_all_that_hear_of_it_and_doubt_it_too(made: l
     here.now_ns += LOOK_NS
     assert here.watch.look(here.now_ns)
     assert here.watch.lost == frozenset()
+
+
+def test_the_bytes_of_a_beat_are_those_of_its_format() -> None:
+    told = Beat(1, ("node",), (Note(SEGMENT, 5, "other"),))
+    raw = bytes.fromhex("930191a46e6f64659193c410" + "73" * 16 + "05a56f74686572")
+    assert msgspec.msgpack.encode(told) == raw
+    assert msgspec.msgpack.decode(raw, type=Beat) == told
+    assert beat_log(ACCOUNT, bytes(32)) == derive(ACCOUNT.encode(), "beat", bytes(32))

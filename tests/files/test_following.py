@@ -9,16 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.files.depots import Site, site
-from tests.files.homes import Family
+from tests.files.house import House, house_of
 from tests.files.test_memory import see
 
 from worldos.agent.home import open_key
 from worldos.files import following, logs
 from worldos.files.files import Files
 from worldos.files.following import FollowingLoop, told_by
-from worldos.files.roots import KeyringLoop, belonging_of, find_roots
-from worldos.files.session import Session
+from worldos.files.roots import find_roots
 from worldos.home import Home
 from worldos.store.entry import NONCE_BYTES, seal_body, sign_entry
 
@@ -26,40 +24,14 @@ DATA = os.urandom(2_000_000)
 SECOND = 1_000_000_000
 
 
-class House:
-    """A desk and a laptop of one account, with five depots; the desk's is the first, the laptop's the second."""
-
-    def __init__(self, folder: Path, five: Site) -> None:
-        self.family = Family(folder)
-        self.desk, self.laptop = self.family.homes[0], self.family.join()
-        self.five = five
-        find_roots(self.desk, five.stores(0))
-        KeyringLoop(self.desk, five.stores(0)).step(1)
-        find_roots(self.laptop, five.stores(1))
-
-    def files(self, home: Home) -> Files:
-        number = self.family.homes.index(home)
-        stores = self.five.stores(number)
-        session = Session(
-            home.path / "files",
-            belonging_of(home).account,
-            open_key(home),
-            stores,
-            lambda: {device: device.hex()[:4] for device in belonging_of(home).active},
-            lambda: find_roots(home, stores),
-            lambda count, share_bytes: self.five.place(stores, count, share_bytes),
-        )
-        session.follows = True
-        return Files(session)
-
-    def keeper(self, home: Home) -> FollowingLoop:
-        return FollowingLoop(home, self.five.stores(self.family.homes.index(home)))
-
-
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with site(5) as five:
-        yield House(tmp_path, five)
+    with house_of(tmp_path) as made:
+        yield made
+
+
+def keeper(house: House, home: Home) -> FollowingLoop:
+    return FollowingLoop(home, house.stores(home))
 
 
 def walk(loop: FollowingLoop, now_ns: int) -> int:
@@ -85,13 +57,13 @@ def test_what_was_used_on_the_desk_is_near_on_the_laptop_before_it_is_asked_for(
         desk.put(DATA, "plan.bin")
         desk.put(os.urandom(500_000), "other.bin")
         use(desk, "plan.bin", 3)
-    at_desk = house.keeper(house.desk)
+    at_desk = keeper(house, house.desk)
     now_ns = time.time_ns()
     walk(at_desk, now_ns)
     with house.files(house.laptop) as laptop:
         see(laptop, "other.bin")
         laptop.read("other.bin")
-    at_laptop = house.keeper(house.laptop)
+    at_laptop = keeper(house, house.laptop)
     walk(at_laptop, now_ns + SECOND)
     at_laptop.close()
     with house.files(house.laptop) as laptop:
@@ -107,7 +79,7 @@ def test_where_nobody_is_nothing_is_fetched(house: House) -> None:
         desk.put(DATA, "plan.bin")
         use(desk, "plan.bin", 3)
         now_ns = time.time_ns()
-    at_desk, at_laptop = house.keeper(house.desk), house.keeper(house.laptop)
+    at_desk, at_laptop = keeper(house, house.desk), keeper(house, house.laptop)
     walk(at_desk, now_ns)
     assert at_laptop.step(now_ns) > now_ns
     with house.files(house.laptop) as laptop:

@@ -15,12 +15,15 @@ from worldos.agent.home import open_key
 from worldos.depot.block_store import BlockStore
 from worldos.depot.records import Cared
 from worldos.depot.wire import Append, Care, Who
+from worldos.depot.wire import Cared as CaredThere
 from worldos.errors import Unreachable, WorldError
 from worldos.files.attending import Attending
 from worldos.files.auditing import Auditing, Scrubbing
 from worldos.files.caring import Caring
 from worldos.files.following import FollowingLoop
+from worldos.files.forgetting import ForgettingLoop
 from worldos.files.placing import Placing
+from worldos.files.receiving import SharingLoop
 from worldos.files.roots import KeyringLoop
 from worldos.files.session import Agent
 from worldos.files.stores import Store, StoreAt, Stores
@@ -149,20 +152,23 @@ class CareOfHome:
         self._neighbours = Neighbours(home)
         self._home = home
         self._stores = Stores(self._neighbours.rows)
-        self._syncing = Syncing(store, lambda: self.watch.peers())  # noqa: PLW0108 - it is made one line below
+        self._syncing = Syncing(store, lambda: self.watch.peers(), self._found)  # noqa: PLW0108 - it is made below
         self.watch = Watch(folder, account, open_key(home), store, self._stores, self._syncing.heard)
         self._leasing = Leasing(self._neighbours, self._stores)
         self._caring = Caring(folder, store, self.watch, self._leasing.places)
         self._scrubbing = Scrubbing(store, lambda _: None)
+        self._sharing = SharingLoop(home, self._stores)
         self._here = self.watch.me
 
     def heard(self, who: Who, request: Append | Care) -> None:
         """Take in what the depot was told: what to look after, and what a program of this machine wrote."""
         if isinstance(request, Care):
-            care = Cared(locator=request.locator, verify=request.verify, owner=request.owner)
-            self._caring.heard(care, time.time_ns())
+            self._found(request)
         elif who.node == self._here:
             self._syncing.heard(request.entries)
+
+    def _found(self, care: Care | CaredThere) -> None:
+        self._caring.heard(Cared(locator=care.locator, verify=care.verify, owner=care.owner), time.time_ns())
 
     def loops(self) -> list[Loop]:
         """Return all loops."""
@@ -176,11 +182,14 @@ class CareOfHome:
             Leaving(self._neighbours, self.watch),
             KeyringLoop(self._home, self._stores),
             FollowingLoop(self._home, self._stores),
+            ForgettingLoop(self._home, self._stores),
+            self._sharing,
         ]
         return [self._scrubbing, *(_WithAgent(loop, self._neighbours) for loop in needy)]
 
     def close(self) -> None:
         """End: give back what was leased, remember what was learnt."""
+        self._sharing.close()
         self._leasing.close()
         self.watch.close()
         self._neighbours.close()

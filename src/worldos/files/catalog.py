@@ -180,7 +180,11 @@ class Catalog:
         """
         with self._lock:
             forgotten = self._directory.forget(now_ns, [writer_of(self._keys[0], device) for device in active])
-            let_go(self._directory, forgotten)
+            try:
+                let_go(self._directory, forgotten)
+            except BaseException:
+                self._directory, self._unsaved_ops = self._restored(), 0  # as if nothing had been forgotten
+                raise
             self._unsaved_ops = SNAPSHOT_AFTER_OPS  # how old what is gone is stands in the copy alone
             self.save()
 

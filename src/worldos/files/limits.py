@@ -14,6 +14,8 @@ REOPEN_AFTER_S: Final = 0.5  # a link that broke is opened again after this
 HEDGE_MIN_S: Final = 0.03  # who has not answered after this, and most have, does not keep us waiting
 SLOW_S: Final = 0.5  # a store that is still taking its share, while all others wait for the buffers, holds them up
 SPARED_S: Final = 5.0  # ... and is sent no more for so long: what it lacks is a debt
+LATE_S: Final = 3.0  # too little is known without those that are late: they are waited for this long
+STANDING_S: Final = 1.5  # how things stand: each store that is not doubted is given this to say what it has
 FEW_SHARES_S: Final = (
     0.03  # ... and is given this much more, again and again up to ANSWER_S, where nobody else is left to ask
 )

@@ -59,6 +59,9 @@ class Directory:
         self.aging = retention.Aging()
         self._heads: dict[bytes, int] = {}
         self._seen: dict[bytes, dict[bytes, int]] = {}  # what each device had seen when it wrote its last change here
+        self._said: dict[
+            bytes, int
+        ] = {}  # the last entry of each device that does something, and not only acknowledges
         self._waiting: dict[bytes, dict[int, Change]] = {}
         self._wanted: dict[bytes, dict[int, Waiters]] = {}  # device -> entry -> changes that wait for it
         self._waiting_count = 0
@@ -106,7 +109,7 @@ class Directory:
     def owes_ack(self, device: bytes) -> bool:
         """Whether others wrote what this device has not yet told that it saw: history ends only when all have."""
         known = self._seen.get(device, {})
-        return any(known.get(other) != seq for other, seq in self._heads.items() if other != device)
+        return any(known.get(other, 0) < seq for other, seq in self._said.items() if other != device)
 
     def stable(self, active: Collection[bytes]) -> dict[bytes, int]:
         """Return the entries of each device that all ``active`` devices have acknowledged."""
@@ -177,6 +180,10 @@ class Directory:
     def dead_caps(self) -> set[bytes]:
         """Return the secrets of the files that are only in the history."""
         return retention.caps(self.tree, live=False) - self.live_caps()
+
+    def kept(self) -> set[FileRef]:
+        """Return all files that have a secret, those of the history too: what must not be given up."""
+        return {file for _, file in retention.files(self.tree)}
 
     def forget(self, now_ns: int, active: Collection[bytes]) -> tuple[FileRef, ...]:
         """Drop from the history what is older than 30 days and acknowledged by all active devices.
@@ -297,6 +304,8 @@ class Directory:
             if other != device and number > seen.get(other, 0):
                 seen[other] = number
         self._heads[device] = seq
+        if change.ops:
+            self._said[device] = seq
         origin = Origin(device, seq, seq + sum(seen.values()), change.at_ns)
         self.clock = max(self.clock, origin.clock)
         tree = self.tree
@@ -423,7 +432,8 @@ class Directory:
     def snapshot(self) -> bytes:
         """Write all of it as bytes for a cache on this machine; they hold secrets in the clear."""
         return snapshot.encode(
-            self.tree, snapshot.Known(heads=self._heads, seen=self._seen, aging=self.aging, clock=self.clock)
+            self.tree,
+            snapshot.Known(heads=self._heads, seen=self._seen, said=self._said, aging=self.aging, clock=self.clock),
         )
 
     @classmethod
@@ -431,7 +441,7 @@ class Directory:
         """Read a snapshot back; folders are decoded when they are looked at. Raise CorruptFile."""
         directory = cls(names)
         directory.tree, known = snapshot.decode(data)
-        directory._heads, directory._seen = known.heads, known.seen
+        directory._heads, directory._seen, directory._said = known.heads, known.seen, known.said
         directory.aging, directory.clock = known.aging, known.clock
         return directory
 

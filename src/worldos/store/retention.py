@@ -10,7 +10,7 @@ are in ns. Source: A. Demers et al., "Epidemic Algorithms", PODC 1987 (death cer
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import blake3
 import msgspec
@@ -117,16 +117,18 @@ def gone_with(tree: Tree, path: str) -> list[tuple[str, FileRef]]:
     return [(here, decode_file(item.file)) for here, item in dict(files).items() if item.file is not None]
 
 
+def files(tree: Tree) -> Iterator[tuple[bool, FileRef]]:
+    """Go through all files that have a secret, with whether each is there now or in the history."""
+    for path, item in tree.below(""):
+        if item.file is not None:
+            file = decode_file(item.file)
+            if file.cap:
+                yield item.place(path) is not None, file
+
+
 def caps(tree: Tree, *, live: bool) -> set[bytes]:
     """Return the secrets of all files that are there now, or of all that are in the history."""
-    found: set[bytes] = set()
-    for path, item in tree.below(""):
-        if item.file is None or (item.place(path) is not None) != live:
-            continue
-        cap = decode_file(item.file).cap
-        if cap:
-            found.add(cap)
-    return found
+    return {file.cap for there, file in files(tree) if there == live}
 
 
 def version_of(op: OpId) -> str:

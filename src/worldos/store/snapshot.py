@@ -30,6 +30,7 @@ class Known(msgspec.Struct, kw_only=True):
 
     heads: dict[bytes, int]
     seen: dict[bytes, dict[bytes, int]]
+    said: dict[bytes, int]
     aging: Aging
     clock: int
 

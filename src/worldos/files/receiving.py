@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from worldos.errors import BadRequest, OverQuota, WorldError
-from worldos.files.limits import ANSWER_S, GIVEN_EVERY_S, GIVEN_IDLE_S
+from worldos.files.limits import ANSWER_S, GIVEN_EVERY_S, GIVEN_IDLE_S, STANDING_S
 from worldos.files.sharing import end, known_given, mark, newest, reaching_far, remember, show
 from worldos.files.stores import Stores, answers
 from worldos.home import Home
@@ -77,7 +77,12 @@ def take_drops(files: Files, given: Given) -> int:
 
 
 def _dropped(stores: Stores, log: bytes) -> list[Entry]:
-    told = answers(stores.reachable(), lambda link: link.read_log(log, 1, _DROP_LOG_BYTES), within_s=ANSWER_S)
+    told = answers(
+        stores.reachable(),
+        lambda link: link.read_log(log, 1, _DROP_LOG_BYTES),
+        within_s=ANSWER_S,
+        patience_s=STANDING_S,
+    )
     found: dict[int, Entry] = {}
     for entry in [entry for entries in told.values() for entry in entries]:
         if entry.log == log and entry.seq not in found:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from worldos.errors import BadRequest, NotThere, WorldError
 from worldos.files import logs
-from worldos.files.limits import ANSWER_S, ENTRIES_AT_ONCE
+from worldos.files.limits import ANSWER_S, ENTRIES_AT_ONCE, STANDING_S
 from worldos.files.stores import Store, Stores, answers
 from worldos.home import Home
 from worldos.store import given as records
@@ -27,7 +27,7 @@ from worldos.store import keys, manifest
 from worldos.store.caps import Kind, Right
 from worldos.store.directory import Named
 from worldos.store.drop import open_log, sign_box
-from worldos.store.entry import NONCE_BYTES, Entry, sign_entry
+from worldos.store.entry import NONCE_BYTES, Entry, check_entry, sign_entry
 from worldos.store.given import Given
 from worldos.store.listing import Row, read_listing, sign_listing
 from worldos.store.manifest import Contents, Map
@@ -53,13 +53,11 @@ def known_given(
 ) -> tuple[Given, ...]:
     """Return what the devices of the account have given away."""
     wanted = {records.given_log(key, device): (key, device) for key in directory_keys for device in devices}
-    found = logs.last(stores, tuple(wanted), thorough=True)
+    found = registers(stores, {log: device for log, (_, device) in wanted.items()})
     known: list[tuple[Given, ...]] = []
     for log, entry in found.items():
-        key, device = wanted[log]
-        if entry.public == device and entry.register:
-            with contextlib.suppress(WorldError):  # what a newer World OS wrote
-                known.append(records.decode_given(entry.body, key))
+        with contextlib.suppress(WorldError):  # what a newer World OS wrote
+            known.append(records.decode_given(entry.body, wanted[log][0]))
     return records.united(*known)
 
 
@@ -71,7 +69,7 @@ def remember(session: Session, changed: Sequence[Given]) -> None:
         stores = session.stores.reachable()
         whole = records.united(given_by(session), tuple(changed))
         mark(Home(session.folder.parent), whole)
-        there = logs.last(stores, (log,), thorough=True).get(log)
+        there = registers(stores, {log: session.key.public}).get(log)
         body = records.encode_given(whole, key, os.urandom(NONCE_BYTES))
         seq = 1 if there is None else there.seq + 1
         logs.append(stores, [sign_entry(session.key, log, seq, body, register=True)])
@@ -155,7 +153,7 @@ def _is_for(given: Given, path: str, until_ns: int) -> bool:
 def _open_box(session: Session, given: Given) -> None:
     stores = session.stores.reachable()
     log = keys.box_log(keys.append_of(given.write))
-    if log not in logs.last(stores, (log,), thorough=True):
+    if log not in registers(stores, {log: keys.signing_key(given.write).public}):
         nonces = (os.urandom(NONCE_BYTES), os.urandom(NONCE_BYTES))
         logs.append(stores, [sign_box(given.write, 1, nonces[0]), open_log(given.write, nonces[1])])
 
@@ -309,7 +307,7 @@ def newest(stores: Stores, read: bytes) -> Shown:
     """
     verify = keys.verify_of(read)
     log = keys.locator_of(verify)
-    told = answers(stores.reachable(), lambda link: link.last((log,)), within_s=ANSWER_S)
+    told = _asked_all(stores.reachable(), (log,))
     best, refused = Shown(0, ()), list[WorldError]()
     for entry in [entry for entries in told.values() for entry in entries]:
         try:
@@ -322,6 +320,24 @@ def newest(stores: Stores, read: bytes) -> Shown:
     if not best.seq and refused:
         raise refused[0]
     return best
+
+
+def registers(stores: Sequence[Store], signers: Mapping[bytes, bytes]) -> dict[bytes, Entry]:
+    """Return the last entry of each register, as its own signer (log -> public key) wrote it, as far as stores know."""
+    best: dict[bytes, Entry] = {}
+    for entry in [entry for entries in _asked_all(stores, tuple(signers)).values() for entry in entries]:
+        if signers.get(entry.log) != entry.public or not entry.register:
+            continue
+        if entry.log not in best or entry.seq > best[entry.log].seq:
+            with contextlib.suppress(WorldError):  # a store that lies is one store less
+                check_entry(entry)
+                best[entry.log] = entry
+    return best
+
+
+def _asked_all(stores: Sequence[Store], wanted: Sequence[bytes]) -> dict[str, tuple[Entry, ...]]:
+    awake = [store for store in stores if not store.doubted] or stores
+    return answers(awake, lambda link: link.last(wanted), within_s=ANSWER_S, patience_s=STANDING_S)
 
 
 def _value_of(entry: Entry, read: bytes) -> object:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -69,6 +70,13 @@ class Depot:
     def tell(self, number: int) -> None:
         assert self.process is not None
         os.kill(self.process.pid, number)
+        while number == signal.SIGSTOP and not self._stands_still():
+            time.sleep(0.001)
+
+    def _stands_still(self) -> bool:
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:

@@ -11,6 +11,7 @@ leaves under the signed roots, which store gave wrong ones.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from math import inf
 
 from worldos.depot.link import Fetched, StoreLink
 from worldos.errors import Damaged, Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, FEW_SHARES_S
+from worldos.files.limits import ANSWER_S, FEW_SHARES_S, LATE_S
 from worldos.files.stores import Store, answers
 from worldos.store.erasure import Code, Codec, decode, share_bytes
 from worldos.store.leaves import bad_leaves, check_digests
@@ -33,23 +34,40 @@ Holders = dict[int, list[Store]]
 """For each share of a segment the stores that have it, the one to ask first at the front."""
 
 
-def holders_of(stores: Sequence[Store], segments: Sequence[Segment], verify: bytes) -> list[Holders]:
-    """Ask all stores which shares of these segments they have."""
-    ids = [share_ids(segment, verify) for segment in segments]
-    flat = [share for each in ids for share in each]
-    sizes = [size for segment in segments for size in [share_bytes(segment.size_bytes, segment.k)] * segment.n]
+def holders_of(
+    stores: Sequence[Store], segments: Sequence[Segment], verify: bytes, *, patience_s: float = 0.0
+) -> list[Holders]:
+    """Ask all stores which shares of these segments they have.
+
+    Late ones are passed over once enough is known to read all of it; ``patience_s``: not before that time, to see how it stands.
+    """
     found: list[Holders] = [{} for _ in segments]
     places = [(number, index) for number, segment in enumerate(segments) for index in range(segment.n)]
+    ids = [share for segment in segments for share in share_ids(segment, verify)]
+    sizes = [share_bytes(segment.size_bytes, segment.k) for segment in segments]
     by_node = {store.at.node: store for store in stores}
-    for first in range(0, len(flat), IDS_AT_ONCE):
-        asked = flat[first : first + IDS_AT_ONCE]
-        told = answers(stores, lambda link, asked=asked: link.have(asked), within_s=ANSWER_S)  # type: ignore[misc]
+    for first in range(0, len(ids), IDS_AT_ONCE):
+        asked = ids[first : first + IDS_AT_ONCE]
+        those = places[first : first + IDS_AT_ONCE]
+        told = answers(
+            stores,
+            lambda link, asked=asked: link.have(asked),  # type: ignore[misc]
+            within_s=LATE_S,
+            will_do=lambda told, those=those: _readable(told, those, segments),  # type: ignore[misc]
+            patience_s=patience_s,
+        )
         for node, store in by_node.items():
-            for place, size in zip(range(first, first + len(asked)), told.get(node, ()), strict=False):
-                if size == sizes[place]:
-                    number, index = places[place]
+            for (number, index), size in zip(those, told.get(node, ()), strict=False):
+                if size == sizes[number]:
                     found[number].setdefault(index, []).append(store)
     return found
+
+
+def _readable(told: dict[str, tuple[int, ...]], places: Sequence[tuple[int, int]], segments: Sequence[Segment]) -> bool:
+    """Whether k shares of each of the segments are known to be somewhere (of one that the question cut, as far as it goes)."""
+    here = {place for sizes in told.values() for place, size in zip(places, sizes, strict=False) if size >= 0}
+    asked, known = Counter(number for number, _ in places), Counter(number for number, _ in here)
+    return all(known[number] >= min(segments[number].k, asked[number]) for number in asked)
 
 
 @dataclass

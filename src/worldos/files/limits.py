@@ -27,6 +27,7 @@ READ_BYTES: Final = 8 * MIB  # read from a file at a time
 READ_BUFFERS: Final = 4
 SEGMENTS_IN_FLIGHT: Final = 12  # small ones; of large ones as many as FLIGHT_BYTES_MAX lets
 FLIGHT_BYTES_MAX: Final = 112 * MIB  # of segments and their parity in one upload
+IDLE_BYTES_MAX: Final = 128 * MIB  # of buffers that wait for the next upload; those of one are kept in any case
 UPLOADS_MAX: Final = 8  # at once in one program; more wait for their turn
 SEGMENT_BYTES_FEW: Final = 4 * MIB  # the largest segment where k < 3: a share must fit into a frame
 STORES_WIDTH_MAX: Final = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from worldos.errors import WorldError
 from worldos.files.fetching import Fetch, holders_of
+from worldos.files.limits import STANDING_S
 from worldos.files.shipment import Parcel, Shipment
 from worldos.files.stores import Store
 from worldos.store.erasure import Code, Codec, coded_bytes, data_shares, encode, share_bytes
@@ -48,7 +49,7 @@ def _pay(sent: Sent, stores: Sequence[Store], codec: Codec, owner: str, until_s:
     segment = sent.segment
     if {store.at.node for store in stores} <= set(sent.shipment.stored.values()):
         return 0  # each has one already: it takes another device
-    holders = holders_of(stores, [segment], sent.verify)[0]
+    holders = holders_of(stores, [segment], sent.verify, patience_s=STANDING_S)[0]
     missing = [index for index in range(segment.n) if index not in holders]
     holding = {store.at.node for each in holders.values() for store in each}
     free = [store for store in stores if store.at.node not in holding and not store.refused_room]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from worldos.depot.buffers import Pool, Room
 from worldos.errors import Damaged, NotAllowed, PeerBroke, Unreachable, WorldError
 from worldos.files.fetching import Fetch, Holders, damaged, holders_of
-from worldos.files.limits import ANSWER_S, HOLDERS_AHEAD, MANIFESTS_KEPT, ROOMS_KEPT, SEGMENTS_AHEAD
+from worldos.files.limits import HOLDERS_AHEAD, LATE_S, MANIFESTS_KEPT, ROOMS_KEPT, SEGMENTS_AHEAD
 from worldos.files.memory import Memory, Near
 from worldos.files.stores import Store, Stores, answers
 from worldos.files.uses import Uses
@@ -121,7 +121,9 @@ class Shelf:
             return bool(best) and not thorough
 
         stores = self.stores.reachable()
-        answers(stores, lambda link: link.last((locator,)), within_s=ANSWER_S, enough=enough)
+        answers(
+            stores, lambda link: link.last((locator,)), within_s=LATE_S, enough=enough, will_do=lambda _: bool(best)
+        )
         if not best:
             errors = [error for error in seen.values() if error is not None]
             if errors:

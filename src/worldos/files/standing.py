@@ -15,7 +15,7 @@ from worldos.depot.wire import UsageTold
 from worldos.errors import WorldError
 from worldos.files.about import Standing, StorageStatus, StoreRow, Usage
 from worldos.files.fetching import Holders, holders_of
-from worldos.files.limits import ANSWER_S, HOLDERS_AHEAD
+from worldos.files.limits import ANSWER_S, HOLDERS_AHEAD, STANDING_S
 from worldos.files.reader import Opened
 from worldos.files.session import Session
 from worldos.files.stores import Store, answers
@@ -146,7 +146,7 @@ def _holders(opened: Opened, stores: list[Store]) -> Iterator[tuple[int, Holders
     segments = opened.made.segments
     for first in range(0, len(segments), HOLDERS_AHEAD):
         some = segments[first : first + HOLDERS_AHEAD]
-        for segment, holders in zip(some, holders_of(stores, some, opened.verify), strict=True):
+        for segment, holders in zip(some, holders_of(stores, some, opened.verify, patience_s=STANDING_S), strict=True):
             yield segment.size_bytes, holders
 
 
@@ -199,4 +199,4 @@ def _of_entry(path: str, ref: FileRef, stores: list[Store], names: dict[str, str
 
 
 def _usages(session: Session) -> dict[str, UsageTold]:
-    return answers(session.stores.reachable(), lambda link: link.usage(), within_s=ANSWER_S)
+    return answers(session.stores.reachable(), lambda link: link.usage(), within_s=ANSWER_S, patience_s=STANDING_S)

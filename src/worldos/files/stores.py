@@ -25,6 +25,8 @@ from worldos.files.limits import HEDGE_MIN_S, LOOK_EVERY_S, REOPEN_AFTER_S, SPAR
 
 T = TypeVar("T")
 
+OUTLIER = 4  # an answer counts for so many times what is late at most: who is really slow is known after a few
+
 
 class StoreAt(msgspec.Struct, frozen=True, kw_only=True):
     """A store as the agent tells of it. ``path``: the Unix socket that leads to its depot, empty where none is laid.
@@ -59,7 +61,8 @@ class Delay:
         return max(HEDGE_MIN_S, self.mean_s + 2 * self._spread_s)
 
     def took(self, took_s: float) -> None:
-        """Take in how long an answer took."""
+        """Take in how long an answer took; one that took very long (a depot that was just starting) counts as a few late ones."""
+        took_s = min(took_s, OUTLIER * self.late_s)
         self._spread_s += (abs(took_s - self.mean_s) - self._spread_s) / 4
         self.mean_s += (took_s - self.mean_s) / 8
 
@@ -269,24 +272,29 @@ def answers(
     *,
     within_s: float,
     enough: Callable[[dict[str, T]], bool] = lambda _: False,
+    will_do: Callable[[dict[str, T]], bool] = bool,
+    patience_s: float = 0.0,
 ) -> dict[str, T]:
     """Ask all of these stores the same; return what each said, by node.
 
-    Who has not answered when there is ``enough``, or when the others have and its own hedge time is over, is left out and
-    doubted. ``within_s`` bounds the whole.
+    It is over when all have answered, or what they said is ``enough``; or when it ``will_do`` (anything does, if not said
+    otherwise) and those that are left have had their usual time, and ``patience_s`` if that is longer; they are doubted.
+    Who is doubted already has no time.
+    ``within_s`` bounds the whole.
     """
     begun_s = time.monotonic()
     asked: dict[Future[T], Store] = {store.ask(question): store for store in stores}
     told: dict[str, T] = {}
     open_ = set(asked)
-    while open_:
-        patience_s = within_s if not told else min(within_s, max(asked[future].hedge_s for future in open_))
-        done, open_ = wait(open_, max(0.0, begun_s + patience_s - time.monotonic()), FIRST_COMPLETED)
+    done_with = False
+    while open_ and not done_with:
+        usual_s = max([0.0, *(max(patience_s, asked[each].hedge_s) for each in open_ if not asked[each].doubted)])
+        until_s = begun_s + (min(within_s, usual_s) if will_do(told) else within_s)
+        done, open_ = wait(open_, max(0.0, until_s - time.monotonic()), FIRST_COMPLETED)
         for future in done:
             if future.exception() is None:
                 told[asked[future].at.node] = future.result()
-        if not done or enough(told):
-            break
+        done_with = not done or enough(told)
     for future in open_:
         future.cancel()
         if not enough(told):

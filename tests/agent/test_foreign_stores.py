@@ -23,8 +23,8 @@ from worldos.sdk import connection as connections
 from worldos.sdk.connection import UseMessage
 
 WAIT_S = 20
-SHARE, OTHER = bytes([1]) * 32, bytes([2]) * 32
-AMOUNT = 1_000_000
+SHARE, OTHER, THIRD = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
+AMOUNT = 2_000_000  # more than a tenancy
 TTL_NS = 10 * 10**9
 
 
@@ -119,7 +119,7 @@ def test_a_guest_keeps_what_its_lease_allows_and_lists_nothing(two, holding):
     (row,) = foreign(den)
     assert (row["node"], row["linked"], row["lease"]) == (terms.node, True, terms.lease)
     assert row["account"] == office.ask("status")["account"]
-    data = os.urandom(600_000)
+    data = os.urandom(1_200_000)
     digests = bytes(-(-len(data) // 16384) * 32)
     with StoreLink.open(row["path"]) as link:
         link.put_share(SHARE, data, digests=digests).result(WAIT_S)
@@ -161,6 +161,26 @@ def test_without_a_lease_the_door_of_another_account_is_shut(two, holding):
     link.have([SHARE]).result(WAIT_S)
     held.end()
     until(lambda: not link.is_open, "the way that was open is cut")
-    until(lambda: foreign(den) == [], "it is listed no more")
+    until(lambda: row["lease"] not in [each["lease"] for each in foreign(den)], "it is listed no more")
     with pytest.raises(Unreachable):
         StoreLink.open(row["path"]).have([SHARE]).result(WAIT_S)
+
+
+def test_a_small_site_is_a_tenant_of_others_finds_them_again_and_reads_what_it_put(two):
+    office, den = two
+    lends(office, "family")
+    den.end()  # a new life asks at once
+    with running(den.home) as first:
+        (row,) = until(lambda: foreign(first), "it is a tenant", WAIT_S)
+        assert (row["node"], row["linked"]) == (office.ask("status")["node"], True)
+        assert {lease["amount"] for lease in first.ask("leases")["held"]} == {1 << 20}
+        with StoreLink.open(row["path"]) as link:
+            link.put_share(THIRD, b"of the den", digests=bytes(32)).result(WAIT_S)
+        assert (den.home.depot_folder / "tenancies").stat().st_mode & 0o777 == 0o600
+        lends(office, "me")  # what was granted stays
+        assert foreign(first)[0]["lease"] == row["lease"]
+    lends(office, "family")
+    with running(den.home) as second:
+        (row,) = until(lambda: foreign(second), "it is found again", WAIT_S)
+        with StoreLink.open(row["path"]) as link:
+            assert link.get_share(THIRD).result(WAIT_S).data == b"of the den"

@@ -26,6 +26,7 @@ from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
 from worldos.agent.start import Started
+from worldos.agent.tenancies import TENANT, Tenancies
 from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.effects import (
     CloseLane,
@@ -111,6 +112,7 @@ class Agent:
         self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
         if not started.passing:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
+        self.tenancies = Tenancies(started.home.depot_folder / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
         self._petitions: dict[int, asyncio.Future[None]] = {}
@@ -334,6 +336,9 @@ class Agent:
     def _tell(self, effect: Tell) -> None:
         if effect.client == OWN_CLIENT:
             self._answered(effect.message)
+            return
+        if effect.client == TENANT:
+            self.tenancies.heard(effect.message)
             return
         if isinstance(effect.message, LeaseLost) and self.network is not None:
             self.network.close_doors(effect.message.lease)

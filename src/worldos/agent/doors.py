@@ -191,7 +191,7 @@ class NearDoors:
         """A node opened a channel: check what it asks for, and join it to a worker or to the depot."""
         try:
             door = msgspec.msgpack.decode(hello, type=DoorHello | DepotHello)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             channel.refuse("that is no lane")
             return
         if isinstance(door, DoorHello) and not self._may_enter(door.lease, node):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worldos.errors import BadRequest
 from worldos.store.limits import NAME_BYTES_MAX, NAME_DEPTH_MAX, NAME_PART_BYTES_MAX
-from worldos.store.names import beneath, check, clean, conflict_name, is_clean, may_be_conflict, same_but_case, text_of
+from worldos.store.names import check, clean, conflict_name, is_clean, may_be_conflict, text_of
 
 SCRIPTS = (
     "été",
@@ -100,11 +100,6 @@ def test_what_is_not_in_the_one_spelling_is_not_clean(part: str) -> None:
         assert not is_clean(other)
 
 
-def test_names_that_differ_in_case_only_are_told() -> None:
-    assert same_but_case(["Readme", "README", "readme", "other"]) == [["README", "Readme", "readme"]]
-    assert same_but_case(["Straße", "STRASSE", "b"]) == [["STRASSE", "Straße"]]
-
-
 @given(PARTS, st.text(max_size=100), st.integers(1, 9))
 def test_the_name_of_a_conflict_is_a_name_that_says_so(name: str, device: str, number: int) -> None:
     try:
@@ -115,10 +110,3 @@ def test_the_name_of_a_conflict_is_a_name_that_says_so(name: str, device: str, n
     if name:
         assert is_clean(made)
     assert may_be_conflict(made)
-
-
-def test_a_path_lies_beneath_its_folders_only() -> None:
-    assert beneath("a/b", "a")
-    assert beneath("a", "a")
-    assert beneath("a", "")
-    assert not beneath("ab", "a")

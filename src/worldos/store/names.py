@@ -60,19 +60,6 @@ def is_clean(text: str) -> bool:
     return True
 
 
-def beneath(path: str, folder: str) -> bool:
-    """Whether a path is this folder or lies in it."""
-    return not folder or path == folder or path.startswith(folder + "/")
-
-
-def same_but_case(names: list[str]) -> list[list[str]]:
-    """Group the names that a system which does not tell case apart cannot hold side by side."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(unicodedata.normalize("NFC", name.casefold()), []).append(name)
-    return [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
-
-
 def conflict_name(name: str, device: str, number: int = 1) -> str:
     """Name the file that was written on ``device`` at the same time as another of this name."""
     who = "".join("_" if char == "/" or not char.isprintable() else char for char in device)[:64] or "another device"

@@ -25,6 +25,7 @@ def test_two_borrowers_have_two_buffers() -> None:
         first[0], second[0] = 1, 2
         assert (first[0], second[0]) == (1, 2)
     assert pool.count == 2
+    assert pool.held_bytes == 20
 
 
 def test_who_finds_none_waits_until_one_comes_back() -> None:

@@ -72,6 +72,12 @@ class Pool:
         with self._changed:
             return self._made - len(self._free)
 
+    @property
+    def held_bytes(self) -> int:
+        """What all its buffers take, borrowed or not."""
+        with self._changed:
+            return self._made * self.size_bytes
+
     def _take_back(self, view: memoryview) -> None:
         with self._changed:
             self._free.append(view)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from worldos.depot.buffers import Pool
 from worldos.files.limits import (
     FLIGHT_BYTES_MAX,
+    IDLE_BYTES_MAX,
     READ_BUFFERS,
     READ_BYTES,
     SEGMENT_BYTES_FEW,
@@ -45,6 +46,11 @@ class Equipment:
         self.segments = Pool(segment_bytes, flight)
         self.parity = Pool(max(1, parity_bytes), flight)
 
+    @property
+    def held_bytes(self) -> int:
+        """What its buffers take."""
+        return self.reading.held_bytes + self.segments.held_bytes + self.parity.held_bytes
+
 
 class Workshop:
     """Lends equipment to as many uploads as may run at once, and threads that pack and code for all of them."""
@@ -70,7 +76,7 @@ class Workshop:
         self._turns.acquire()
         with self._lock:
             while self._free:
-                equipment = self._free.pop()
+                equipment = self._free.pop(0)
                 if equipment.code == code:
                     return equipment
         return Equipment(code)
@@ -79,7 +85,9 @@ class Workshop:
         """Take equipment back; where a buffer of it is still out it is not lent again."""
         with self._lock:
             if not (equipment.reading.out or equipment.segments.out or equipment.parity.out):
-                self._free = [equipment, *self._free][:1]
+                self._free.insert(0, equipment)
+            while len(self._free) > 1 and sum(each.held_bytes for each in self._free) > IDLE_BYTES_MAX:
+                self._free.pop()
         self._turns.release()
 
     def close(self) -> None:

@@ -142,6 +142,8 @@ class Memory:
         One that came from near, and for the first time, is not worth it, unless it is ``wanted``; nor is one when too much else
         is being kept just now.
         """
+        if len(self._stores.known()) < 2:
+            return  # what this machine's store alone has is near
         here = self._stores.here()
         if here is None or self.has(segment) or not (wanted or self._is_worth(segment)):
             return

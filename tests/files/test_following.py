@@ -15,10 +15,11 @@ from tests.files.test_memory import see
 from worldos.agent.home import open_key
 from worldos.files import following, logs
 from worldos.files.files import Files
-from worldos.files.following import FollowingLoop, told_by
+from worldos.files.following import FollowingLoop, told_by, wishes_of
 from worldos.files.roots import find_roots
 from worldos.home import Home
 from worldos.store.entry import NONCE_BYTES, seal_body, sign_entry
+from worldos.store.heat import Heats
 
 DATA = os.urandom(2_000_000)
 SECOND = 1_000_000_000
@@ -87,6 +88,23 @@ def test_where_nobody_is_nothing_is_fetched(house: House) -> None:
         assert not laptop.status("plan.bin")[0].near
     at_desk.close()
     at_laptop.close()
+
+
+def test_what_is_hot_here_is_wished_for_and_what_was_looked_into_once_is_not() -> None:
+    now_ns = 1_700_000_000 * SECOND
+    heats = Heats()
+    for file, place, times in (
+        (b"h" * 32, "here", 4),
+        (b"o" * 32, "here", 1),
+        (b"b" * 32, "here", 1),
+        (b"b" * 32, "desk", 1),
+    ):
+        for _ in range(times):
+            heats.use(file, place, 1000, now_ns)
+    warm = [each for each in heats.snapshot() if each.place == "here"]
+    elsewhere = [each for each in heats.snapshot() if each.place == "desk"]
+    assert list(wishes_of(warm, elsewhere, "here", now_ns, 1 << 30)) == [b"h" * 32, b"b" * 32]
+    assert list(wishes_of(warm, elsewhere, "here", now_ns, 999)) == []
 
 
 def test_what_others_write_into_a_register_is_not_believed(house: House) -> None:

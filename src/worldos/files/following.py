@@ -36,7 +36,7 @@ from worldos.files.uses import read_book
 from worldos.home import Home
 from worldos.store.entry import NONCE_BYTES, open_body, seal_body, sign_entry
 from worldos.store.erasure import coded_bytes
-from worldos.store.heat import Heats, Warm
+from worldos.store.heat import Heats, Warm, Wish
 from worldos.store.keys import Bytes32, derive, locator_of
 from worldos.store.manifest import Segment, open_map
 from worldos.trust.keys import DeviceKey, node_id_of
@@ -126,11 +126,7 @@ class FollowingLoop:
             return
         others = [device for device in here.active if device != here.key.public]
         elsewhere = told_by(self._stores, roots.directory_keys, others)
-        place = here.key.node_id
-        wishes = Heats([*elsewhere, *(each for each in warm if each.place == place)]).prefetch(
-            place, now_ns, held=(), room_bytes=memory.room_bytes, link_bytes_per_s=LINK_BYTES_PER_S
-        )
-        for verify in wishes:
+        for verify in wishes_of(warm, elsewhere, here.key.node_id, now_ns, memory.room_bytes):
             self._wanted += [(segment, verify) for segment in self._segments(verify) if not memory.has(segment)]
 
     def _segments(self, verify: bytes) -> Sequence[Segment]:
@@ -151,6 +147,22 @@ class FollowingLoop:
         with contextlib.suppress(WorldError):  # what cannot be had now is not missed: nobody asked for it
             Fetch(segment, verify, holders, self._codec, buffer).whole()
             memory.keep(segment, verify, buffer, wanted=True)
+
+
+def wishes_of(
+    warm: Sequence[Warm], elsewhere: Sequence[Warm], place: str, now_ns: int, room_bytes: int
+) -> Sequence[bytes]:
+    """Say which files to fetch to ``place``, the first one first: what is used on other devices, and what is hot here.
+
+    What was used here once or twice is not fetched whole: who read all of it has it near, and who looked into it may not want
+    the rest.
+    """
+    heats, used = Heats(warm), {each.file for each in elsewhere}
+    ours = [each for each in warm if each.place == place]
+    hot = [each for each in ours if each.file in used or heats.wish(each.file, place, now_ns) is Wish.WHOLE]
+    return Heats([*elsewhere, *hot]).prefetch(
+        place, now_ns, held=(), room_bytes=room_bytes, link_bytes_per_s=LINK_BYTES_PER_S
+    )
 
 
 def tell(stores: Stores, directory_key: bytes, device: DeviceKey, warm: Sequence[Warm]) -> None:

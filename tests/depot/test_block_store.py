@@ -238,6 +238,19 @@ def test_a_store_takes_no_more_than_was_lent_and_accepts_again_after_a_drop(tmp_
         assert store.usage().free_bytes <= MIB
 
 
+def test_what_is_cached_goes_at_once_and_before_a_share_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path, capacity_bytes=8 * MIB) as store:
+        for number in range(6):
+            store.put(name(number), some(number, MIB), kind="cache", owner="ann")
+        before = store.disk_bytes
+        store.drop([name(0)])
+        assert store.disk_bytes < before - MIB + 10_000
+        assert store.usage().trash_bytes == 0
+        for number in range(10, 15):
+            store.put(name(number), some(number, MIB), owner="ann")
+        assert store.have([name(number) for number in range(10, 15)]) == [MIB] * 5
+
+
 def test_flipped_bits_are_found_by_one_scrub_and_not_served(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         for number in range(50):

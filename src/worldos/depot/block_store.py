@@ -307,6 +307,8 @@ class BlockStore:
 
         if over() > 0:
             self._free(over())
+        while over() > 0 and (cached := self._index.of_kind("cache", PACK_IDS_MAX)):  # it is elsewhere as well
+            self.drop(cached)
         if (missing := over()) > 0:
             free = max(0, size - missing)
             raise OverQuota(f"the space lent here is used up: {size} bytes were asked for, and {free} are free")
@@ -349,8 +351,14 @@ class BlockStore:
         return self._index.sizes(ids)
 
     def drop(self, ids: Iterable[bytes], *, owner: str | None = None) -> int:
-        """Throw shares away, those of ``owner`` alone if given; return how many were here."""
-        return self._say(Kind.DROP, self._in_state(ids, State.ALIVE, owner))
+        """Throw shares away, those of ``owner`` alone if given; return how many were here. What is cached goes at once."""
+        known = self._in_state(ids, State.ALIVE, owner)
+        count = self._say(Kind.DROP, known)
+        for share_id in known:
+            row = self._index.share(share_id)
+            if row is not None and row.kind == KINDS.index("cache"):
+                self._trash.give_up(share_id)
+        return count
 
     def restore(self, ids: Iterable[bytes], *, owner: str | None = None) -> int:
         """Take shares back from the trash; return how many were still in it."""

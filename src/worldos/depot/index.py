@@ -84,6 +84,7 @@ class Index:
                 file or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64
             )
             run = self._db.execute
+            run("PRAGMA locking_mode=EXCLUSIVE")  # no shared memory file: writing to one on a full disk is a SIGBUS
             run("PRAGMA journal_mode=WAL")
             run("PRAGMA synchronous=NORMAL")
             run(f"PRAGMA cache_size=-{INDEX_CACHE_KIB}")
@@ -204,6 +205,15 @@ class Index:
                 self._put(share_id, old, row)
                 changed += fresh == state
         return changed
+
+    def of_kind(self, kind: str, limit: int) -> list[bytes]:
+        """Return shares of one kind that are alive."""
+        ask = "SELECT id FROM shares WHERE kind = ? AND state = 1 LIMIT ?"
+        number = KINDS.index(kind)
+        with self.lock:
+            if not any(of == number and count for (_, of), (_, count) in self.owned.items()):
+                return []  # no walk through all rows for nothing
+            return [row[0] for row in self._db.execute(ask, (number, limit))]
 
     def purge(self, share_id: bytes, row: Row) -> bool:
         """Give up a share in the trash, unless it was taken out of it just now; if True, its bytes may go."""

@@ -36,9 +36,7 @@ class Trash:
         freed = 0
         while rows := self._index.trash(before_ns, TRASH_ROWS_MAX):
             for share_id, row in rows:
-                if not self._index.purge(share_id, row):
-                    continue  # restored meanwhile
-                freed += self._packs.punch(row.pack, row.offset + HEADER_BYTES + row.meta_bytes, row.body_bytes)
+                freed += self._give_up(share_id, row)
                 if 0 < wanted_bytes <= freed:
                     break
             else:
@@ -46,6 +44,17 @@ class Trash:
             break
         self.freed_bytes += freed
         return freed
+
+    def give_up(self, share_id: bytes) -> None:
+        """Empty one share from the trash now."""
+        row = self._index.share(share_id)
+        if row is not None:
+            self.freed_bytes += self._give_up(share_id, row)
+
+    def _give_up(self, share_id: bytes, row: Row) -> int:
+        if not self._index.purge(share_id, row):
+            return 0  # restored meanwhile
+        return self._packs.punch(row.pack, row.offset + HEADER_BYTES + row.meta_bytes, row.body_bytes)
 
     def compact(self) -> bool:
         """Copy what counts of the pack that is most dead, and remove it; return whether there is another one."""

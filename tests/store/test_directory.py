@@ -204,6 +204,14 @@ def merged_of(*ops: Put) -> Directory:
     return directory
 
 
+def test_what_a_move_would_give_too_long_a_name_stays_where_it_is() -> None:
+    directory = Directory()
+    deep = "/".join(["d"] * 60)
+    puts = (Put(path="a/x", file=file_of(1)), Put(path="a/b/c/d/e/f", file=file_of(2)))
+    directory.apply(LAPTOP, 1, Change(at_ns=1, after=0, ops=(*puts, Move(source="a", target=deep))))
+    assert sorted(row.path for row in directory.walk() if row.file is not None) == ["a/b/c/d/e/f", f"{deep}/x"]
+
+
 def test_what_cannot_be_done_is_refused_before_it_is_written(two: Two) -> None:
     two.put(0, "trip/one")
     laptop = two.laptop

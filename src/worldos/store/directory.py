@@ -20,7 +20,7 @@ import msgspec
 from worldos.errors import BadRequest, NotThere, OverQuota
 from worldos.store import retention, snapshot
 from worldos.store.limits import CHANGES_WAITING_MAX
-from worldos.store.names import Parts, clean, conflict_name, may_be_conflict, text_of
+from worldos.store.names import Parts, clean, conflict_name, is_clean, may_be_conflict, text_of
 from worldos.store.ops import Change, FileRef, Folder, Move, Op, OpId, Put, Remove, decode_file, encode_file
 from worldos.store.retention import Past
 from worldos.store.tree import Item, Origin, Spot, Step, Tree, View
@@ -339,7 +339,9 @@ class Directory:
         if target is not None and (target == path or target.startswith(path + "/")):
             return  # into itself: its author would not have let it be written
         for here, item in list(self.tree.below(path)):
-            self._step(view, item, here, None if target is None else target + here[len(path) :])
+            place = None if target is None else target + here[len(path) :]
+            if place is None or is_clean(place):  # what would get too long a name stays where it is
+                self._step(view, item, here, place)
 
     def _step(self, view: View, item: Item, here: str, target: str | None) -> None:
         """Let an operation take an item from where its author saw it; nothing if that was not here."""

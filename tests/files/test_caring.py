@@ -14,6 +14,8 @@ from tests.files.depots import Depot, Site, files_of, site
 from worldos.files.files import Files
 from worldos.store.limits import LEAF_BYTES
 
+pytestmark = pytest.mark.slow
+
 DATA = os.urandom(300_000)
 
 

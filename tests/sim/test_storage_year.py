@@ -8,6 +8,8 @@ from worldos.sim.storage_year import Laptop, Year, YearSettings, run_year
 from worldos.store.limits import HOUR_NS
 from worldos.store.presence import Presence, Status
 
+pytestmark = pytest.mark.slow
+
 SEASON = YearSettings(days=120, objects=20, deaths_per_year=0.8)
 COMING_BACK = YearSettings(days=80, objects=6, long_absences_per_year=6.0)
 

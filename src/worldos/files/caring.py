@@ -15,6 +15,7 @@ import contextlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,10 @@ from worldos.agent.home import write_durably
 from worldos.depot.block_store import BlockStore
 from worldos.depot.codec import best_codec
 from worldos.depot.limits import IDS_PER_REQUEST_MAX
+from worldos.depot.link import StoreLink
 from worldos.depot.records import Cared
 from worldos.errors import DiskFull, Refused, WorldError
-from worldos.files.limits import ANSWER_S
+from worldos.files.limits import ANSWER_S, STANDING_S
 from worldos.files.mending import Gathered, Mender
 from worldos.files.stores import Store, answers
 from worldos.files.watching import Watch
@@ -268,7 +270,7 @@ class Caring:
         for first in range(0, len(flat), IDS_PER_REQUEST_MAX):
             part = flat[first : first + IDS_PER_REQUEST_MAX]
             asked = tuple(patients[number].ids[index] for number, index in part)
-            told = answers(stores.values(), lambda link, asked=asked: link.have(asked), within_s=ANSWER_S)  # type: ignore[misc]
+            told = answers(stores.values(), _have(asked), within_s=ANSWER_S, patience_s=STANDING_S)
             heard = heard & told.keys() if first else set(told)
             for node, sizes in told.items():
                 for (number, index), size in zip(part, sizes, strict=False):
@@ -377,6 +379,10 @@ def _is_whole(health: Health, stores: dict[str, Store]) -> bool:
     """Tell whether there is surely nothing to do: every share is kept, and none crowds on a device while another is free."""
     found = standing(health)
     return found.whole and (found.survives >= health.code.n - health.code.k or len(stores) <= found.here)
+
+
+def _have(asked: tuple[bytes, ...]) -> Callable[[StoreLink], Future[tuple[int, ...]]]:
+    return lambda link: link.have(asked)
 
 
 def _before(locator: bytes) -> bytes:

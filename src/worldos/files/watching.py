@@ -23,6 +23,7 @@ from worldos.agent.home import write_durably
 from worldos.depot.block_store import BlockStore
 from worldos.errors import DiskFull, WorldError
 from worldos.files.holders import Holders
+from worldos.files.limits import STANDING_S
 from worldos.files.stores import Store, Stores, answers
 from worldos.files.syncing import Peers
 from worldos.store import audit
@@ -150,7 +151,9 @@ class Watch:
                 self._beat(now_ns)
                 return False
             self._looked_ns = now_ns
-        told = answers([*peers.own, *peers.foreign], lambda link: link.have(()), within_s=ANSWER_S)
+        told = answers(
+            [*peers.own, *peers.foreign], lambda link: link.have(()), within_s=ANSWER_S, patience_s=STANDING_S
+        )
         with self._lock:
             before = self._lost
             came = {node for node in told if self._presence.status(node, now_ns) is not Status.HERE}

@@ -126,7 +126,7 @@ def _run_storage_year(options: argparse.Namespace) -> int:
                 f"{code} on {settings.devices} laptops, {settings.objects} objects, {settings.days} days, seed {seed}: "
                 f"{year.deaths} died with {year.shares_lost} shares, {year.repaired} made again, "
                 f"{year.false_per_object_year:.3f} false repairs for each object and year, {year.objects_lost} lost; "
-                f"repaired {middle_h:.1f} h after the declaration (median; worst {worst_h:.1f} h)"
+                f"repaired {middle_h:.1f} h after they could be (median; worst {worst_h:.1f} h)"
             )
             for complaint in year.complaints():
                 failed += 1

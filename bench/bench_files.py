@@ -186,7 +186,7 @@ class Sizes:
             return f"bench/{self.count}"
 
 
-def large(system: System, sizes: Sizes, found: Found, size: int) -> str:
+def large(system: System, sizes: Sizes, found: Found, size: int) -> None:
     key = ""
 
     def put() -> None:
@@ -195,11 +195,10 @@ def large(system: System, sizes: Sizes, found: Found, size: int) -> str:
 
     source = sizes.fresh()
     found["put MB/s"].append(size / timed(put) / 1e6)
-    for _ in range(2):
+    for what in ("get MB/s", "get again MB/s"):  # again: ours may have kept it near
         begun = time.perf_counter()
         assert system.get(key) == size
-        found["get MB/s"].append(size / (time.perf_counter() - begun) / 1e6)
-    return key
+        found[what].append(size / (time.perf_counter() - begun) / 1e6)
 
 
 def small(system: System, sizes: Sizes, found: Found, count: int) -> None:
@@ -214,26 +213,33 @@ def small(system: System, sizes: Sizes, found: Found, count: int) -> None:
     found["one put of 4 KiB, ms"].append(statistics.median(alone) * 1e3)
 
 
-def asleep(system: System, sizes: Sizes, found: Found, key: str, size: int) -> None:
+def asleep(system: System, sizes: Sizes, found: Found, size: int) -> None:
     """The first get and the first put after one, then two stores fell asleep, against the same with all awake."""
-    source = sizes.fresh()
-    awake_get = min(timed(lambda: system.get(key)) for _ in range(3))
-    awake_put = min(timed(lambda: system.put(source, sizes.name())) for _ in range(2))
-    for count in (1, 2):
+    mb = size // 1_000_000
+    times: Found = defaultdict(list)
+    for count in (0, 0, 1, 2):
+        keys = [
+            system.put(sizes.fresh(), sizes.name()) for _ in range(2)
+        ]  # two, for what was read once may be near then
         source = sizes.fresh()
+        time.sleep(1)
         system.sleep(count)
-        found[f"{count} asleep: get takes longer by, ms"].append((timed(lambda: system.get(key)) - awake_get) * 1e3)
-        took = timed(lambda source=source: system.put(source, sizes.name()))
-        found[f"{count} asleep: put takes longer by, ms"].append((took - awake_put) * 1e3)
+        times[f"get {count}"].append(timed(lambda keys=keys: system.get(keys[0])))
+        times[f"put {count}"].append(timed(lambda source=source: system.put(source, sizes.name())))
+        times[f"get {count}"].append(timed(lambda keys=keys: system.get(keys[1])))
         system.wake()
         time.sleep(2)
+    for count in (1, 2):
+        for what in ("get", "put"):
+            awake, slept = statistics.median(times[f"{what} 0"]), times[f"{what} {count}"][0]
+            found[f"{count} asleep: first {what} of {mb} MB longer by, ms"].append((slept - awake) * 1e3)
 
 
 def measure(system: System, sizes: Sizes, found: Found, choices: argparse.Namespace, *, last: bool) -> None:
-    key = large(system, sizes, found, sizes.size)
+    large(system, sizes, found, sizes.size)
     small(system, sizes, found, choices.small)
     if last and not choices.no_sleep:
-        asleep(system, sizes, found, key, sizes.size)
+        asleep(system, sizes, found, sizes.size)
 
 
 def find_tahoe(named: str) -> str | None:

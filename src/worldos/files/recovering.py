@@ -255,7 +255,7 @@ def _agent_stores(home: Home) -> Iterator[Stores]:
     from worldos.files.session import Agent  # noqa: PLC0415 - a test with depots alone does without an agent
 
     agent = Agent(home)
-    stores = Stores(agent.stores)
+    stores = Stores(lambda: agent.stores(others=True))  # those of others may be all that is left
     try:
         yield stores
     finally:

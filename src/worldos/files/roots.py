@@ -149,7 +149,8 @@ class KeyringLoop:
             if ring != held.ring:
                 held = Held(ring=ring, seq=held.seq)
                 write_held(self._home, here.account, held.ring, held.seq)
-        state = (ring, here.pairs, told.get(here.key.public) == ring)
+        nodes = tuple(store.at.node for store in self._stores.reachable() if not store.doubted)
+        state = (ring, here.pairs, told.get(here.key.public) == ring, nodes)
         if ring.roots and (state != self._seen or not state[2]):
             with contextlib.suppress(Unreachable):  # it comes again
                 publish(self._home, here, links)

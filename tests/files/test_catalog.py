@@ -33,6 +33,7 @@ with files_of(site, Path(sys.argv[3])) as files:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(tmp_path: Path) -> None:
     acknowledged: list[int] = []
     with site(4, own_process=True) as made:

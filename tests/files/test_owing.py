@@ -6,11 +6,13 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from tests.files.depots import files_of, site
 
 MIB = 1 << 20
 
 
+@pytest.mark.slow
 def test_a_store_that_woke_up_gets_its_share_before_the_session_ends(tmp_path: Path) -> None:
     data = os.urandom(5 * MIB)
     with site(6, own_process=True) as six:
@@ -31,6 +33,7 @@ def test_a_store_that_woke_up_gets_its_share_before_the_session_ends(tmp_path: P
             assert files.read("big") == data, "the shares that were paid are as good as the others"
 
 
+@pytest.mark.slow
 def test_a_store_that_sleeps_on_is_left_to_the_carers(tmp_path: Path) -> None:
     with site(6, own_process=True) as six:
         six.depots[5].tell(signal.SIGSTOP)

@@ -114,6 +114,7 @@ def test_reading_jumps_as_it_likes(six: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asleep", [1, 2, 3])
+@pytest.mark.slow
 def test_stores_that_fall_asleep_in_the_middle_hold_up_nobody(tmp_path: Path, asleep: int) -> None:
     data = bytes_of(40 * MIB)
     with site(6, own_process=True) as six, files_of(six, tmp_path / "home") as files:

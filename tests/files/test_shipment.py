@@ -55,6 +55,7 @@ def test_each_store_gets_one_share_and_few_stores_get_several() -> None:
     assert assigned(CODE, []) == []
 
 
+@pytest.mark.slow
 def test_all_arrive_and_the_buffers_come_back(six: Site) -> None:
     stores = six.stores()
     shipment, released = ship(stores.reachable())
@@ -67,6 +68,7 @@ def test_all_arrive_and_the_buffers_come_back(six: Site) -> None:
 
 
 @pytest.mark.parametrize("asleep", [1, 2, 3])
+@pytest.mark.slow
 def test_sleeping_stores_cost_one_short_wait(six: Site, asleep: int) -> None:
     stores = six.stores()
     for _ in range(3):
@@ -98,6 +100,7 @@ def test_sleeping_stores_cost_one_short_wait(six: Site, asleep: int) -> None:
     stores.close()
 
 
+@pytest.mark.slow
 def test_with_two_stores_left_either_has_all_of_it(six: Site) -> None:
     for depot in six.depots[2:]:
         depot.end()
@@ -110,6 +113,7 @@ def test_with_two_stores_left_either_has_all_of_it(six: Site) -> None:
     stores.close()
 
 
+@pytest.mark.slow
 def test_a_store_that_dies_on_the_way_is_replaced(six: Site) -> None:
     stores = six.stores()
     reachable = stores.reachable()

@@ -43,14 +43,22 @@ def append(
         for wave in _waves(others, devices - kept):
             kept += _append_at(wave, entries, devices - kept, failures)
             if kept >= devices:
+                _tell(others[len(wave) :], entries)
                 break
     if not kept:
         raise failures[0] if failures else Unreachable("no store can be reached", hint="see them: wos storage status")
     return kept
 
 
+def _tell(stores: Sequence[Store], entries: Sequence[Entry]) -> None:
+    """Let the rest have it too, so that it is seen everywhere at once; nobody waits for that, nor for their disks."""
+    for store in stores:
+        if not store.doubted:
+            store.ask(lambda link: link.append(entries, durable=False))
+
+
 def _waves(stores: Sequence[Store], needed: int) -> list[Sequence[Store]]:
-    """Ask one more than is needed at first, and the others only if that was not enough: keepers bring them the entry too."""
+    """Ask one more than is needed at first, and the others to sync it only if that was not enough."""
     first = needed + SPARE_STORES
     return [wave for wave in (stores[:first], stores[first:]) if wave]
 

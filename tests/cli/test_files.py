@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -109,6 +110,19 @@ def test_what_cannot_be_is_said_with_what_to_do(agent: RunningAgent, folder: Pat
     done(agent, "put", str(folder / "file"), "fold/")
     fails(inside(home, "get", "fold/file", str(folder / "file" / "x")), 2, "there can be no folder")
     done(agent, "rm", "-r", "fold")
+
+
+def test_a_put_that_is_broken_off_leaves_nothing(agent: RunningAgent) -> None:
+    process = subprocess.Popen(
+        command("put", "-", "half"), env=environ(agent.home), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(os.urandom(3_000_000))  # more than a pipe holds: it reads
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    fails(inside(agent.home, "cat", "half"), 2, "not there")
 
 
 def test_without_an_agent_each_says_how_to_start_one(folder: Path) -> None:

@@ -183,7 +183,9 @@ def undelete(name: str = NAME, version: str = VERSION, as_json: bool = JSON) -> 
     """Have back what was removed or replaced in the last 30 days."""
     with session() as files:
         back = files.undelete(name, version)
+        size_bytes = files.usage(back.name).plain_bytes if back.folder else back.size_bytes
     if as_json:
         output.say_json(plain(back))
     else:
-        print(f"{shown(back)} is back: {output.size(back.size_bytes)}, of {when(back.modified_ns)}")
+        of = f", of {when(back.modified_ns)}" if back.modified_ns else ""
+        print(f"{shown(back)} is back: {output.size(size_bytes)}{of}")

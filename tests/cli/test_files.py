@@ -168,7 +168,14 @@ def test_how_many_may_be_lost_is_said_in_words(losses: int, said: str) -> None:
 
 
 def test_below_policy_is_said_and_what_to_do() -> None:
-    told = StorageStatus(stores=(StoreRow(node="n", name="d"),), k=1, n=4, below_policy=True, survives=0)
+    told = StorageStatus(stores=(StoreRow(node="n", name="d", linked=True),), k=1, n=4, below_policy=True, survives=0)
     assert files.safety(told) == ". On 1 device, so none may be lost; on 4 any 3 may be: wos invite"
     enough = StorageStatus(stores=(), k=3, n=6, below_policy=False, survives=3)
     assert files.safety(enough) == ", any 3 may be lost at once (3-of-6)"
+
+
+def test_devices_that_sleep_are_no_reason_for_more_devices() -> None:
+    rows = tuple(StoreRow(node=str(n), name=str(n), linked=n < 3) for n in range(5))
+    told = StorageStatus(stores=rows, k=2, n=5, below_policy=True, survives=1)
+    said = files.safety(told)
+    assert said == ". On 3 of 5 devices, so any one may be lost now; the rest follows when the others answer"

@@ -14,7 +14,7 @@ from tests.cli.inside import inside, registered
 from typer.testing import CliRunner
 
 from worldos.cli import main, storage
-from worldos.files.about import Standing
+from worldos.files.about import Standing, StorageStatus, StoreRow
 
 COMMANDS = ("status", "lend", "gone", "unlock", "feature-code")
 
@@ -59,19 +59,40 @@ def test_lending_is_said_back(agent: RunningAgent) -> None:
     fails(inside(agent.home, "storage", "lend", "1GB", "--for", "nobody"), 2, "--for me, --for family or --for others")
 
 
+def stores(answering: int, silent: int = 0) -> StorageStatus:
+    rows = tuple(StoreRow(node=str(n), name=str(n), linked=n < answering) for n in range(answering + silent))
+    return StorageStatus(stores=rows, k=2, n=5, below_policy=silent > 0, survives=3 - silent)
+
+
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "told", "said"),
     [
-        ({}, "whole"),
-        ({"debt": 2}, "2 parts missing"),
-        ({"debt": 2, "repairing": True}, "in repair"),
-        ({"below_policy": True}, "whole, below policy"),
-        ({"survives": -1}, "out of reach until devices come back"),
+        ({}, stores(5), "whole"),
+        ({"debt": 2}, stores(5), "2 parts missing"),
+        ({"debt": 2}, stores(3, 2), "2 parts on devices that do not answer"),
+        ({"debt": 2, "repairing": True}, stores(5), "in repair"),
+        ({"debt": 2, "below_policy": True}, stores(2), "too few devices"),
+        ({"survives": -1}, stores(1, 4), "out of reach until devices come back"),
     ],
 )
-def test_the_state_of_a_file_is_said_in_words(more: dict, said: str) -> None:
+def test_the_state_of_a_file_is_said_in_words(more: dict, told: StorageStatus, said: str) -> None:
     row = Standing(**{"name": "a", "k": 3, "n": 6, "devices": 6, "survives": 3, **more})
-    assert storage._standing(row)[-1] == said
+    assert storage._standing(row, told)[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (stores(5), "New files: 2 of 5 parts rebuild them, any 3 may be lost at once"),
+        (
+            stores(3, 2),
+            "2 of 5 devices do not answer: of what is put now any one may be lost; the rest follows when they do",
+        ),
+    ],
+)
+def test_what_new_files_get_is_said(told: StorageStatus, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    storage._show_stores(told)
+    assert said in capsys.readouterr().out
 
 
 def test_counting_says_nothing_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,9 +115,12 @@ def safety(told: StorageStatus) -> str:
     """Say how many devices may be lost, as it is for what is written now."""
     if not told.below_policy:
         return f", {survival(told.survives)} ({told.k}-of-{told.n})"
-    count = len(told.stores)
+    count, answering = len(told.stores), sum(store.linked for store in told.stores)
+    if answering < count:
+        return f". On {answering} of {count} devices, so {survival(told.survives)} now; the rest follows when the others answer"
     many = f"{count} devices" if count != 1 else "1 device"
-    return f". On {many}, so {survival(told.survives)}; on {DEVICES_WANTED} any 3 may be: wos invite"
+    advice = f"; on {DEVICES_WANTED} any 3 may be: wos invite" if count < DEVICES_WANTED else ""
+    return f". On {many}, so {survival(told.survives)}{advice}"
 
 
 def survival(losses: int) -> str:

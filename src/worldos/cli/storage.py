@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from worldos.cli import guarding, output
-from worldos.cli.files import survival
+from worldos.cli.files import DEVICES_WANTED, survival
 from worldos.cli.names import JSON, SOME, plain, session
 from worldos.cli.person import sure
 from worldos.config import default_home
@@ -57,7 +57,7 @@ def status(name: str = SOME, as_json: bool = JSON) -> None:
         _show_stores(told)
     if standings:
         print()
-        rows = [_standing(row) for row in standings]
+        rows = [_standing(row, told) for row in standings]
         columns = ("NAME", "SIZE", "CODE", "DEVICES", "SURVIVES", "HERE", "HEAT", "STATE")
         output.table(columns, rows, right=("SIZE", "DEVICES", "HEAT"))
 
@@ -79,11 +79,17 @@ def _show_stores(told: StorageStatus) -> None:
     )
     folders = f" in {told.folders} folders" if told.folders else ""
     output.out.print(f"\n{told.files} files{folders}, {output.size(told.plain_bytes)}")
-    if told.below_policy:
-        more = "three more devices" if len(told.stores) == 1 else "more devices, 4 in all"
+    count, answering = len(told.stores), sum(store.linked for store in told.stores)
+    if answering < count and told.below_policy:
         output.out.print(
-            f"[bold yellow]Below policy[/]: new files are whole on each device, and {survival(told.survives)}. "
-            f"With {more} any 3 may be: wos invite"
+            f"[bold yellow]{count - answering} of {count} devices do not answer[/]: of what is put now "
+            f"{survival(told.survives)}; the rest follows when they do"
+        )
+    elif told.below_policy:
+        more = "three more devices" if count == 1 else f"{DEVICES_WANTED} devices in all"
+        advice = f". With {more} any 3 may be: wos invite" if count < DEVICES_WANTED else ""
+        output.out.print(
+            f"[bold yellow]Below policy[/]: new files are whole on each device, and {survival(told.survives)}{advice}"
         )
     else:
         output.out.print(f"New files: {told.k} of {told.n} parts rebuild them, {survival(told.survives)}")
@@ -91,16 +97,33 @@ def _show_stores(told: StorageStatus) -> None:
         output.out.print(f"{told.debt} parts are still on their way to their devices")
 
 
-def _standing(row: Standing) -> tuple[Any, ...]:
-    state = "in repair" if row.repairing else f"{row.debt} parts missing" if row.debt else "whole"
-    if row.survives < 0:
-        state = "out of reach until devices come back"
-    elif row.below_policy:
-        state += ", below policy"
+def _standing(row: Standing, told: StorageStatus) -> tuple[Any, ...]:
     losses = "no loss" if row.survives <= 0 else "1 loss" if row.survives == 1 else f"any {row.survives}"
     near = "yes" if row.near else "-"
     heat = f"{row.heat / HEAT_OF_ONE_USE:.1f}" if row.heat else "-"
-    return output.text(row.name), output.size(row.size_bytes), row.code, row.devices, losses, near, heat, state
+    return (
+        output.text(row.name),
+        output.size(row.size_bytes),
+        row.code,
+        row.devices,
+        losses,
+        near,
+        heat,
+        state_of(row, told),
+    )
+
+
+def state_of(row: Standing, told: StorageStatus) -> str:
+    """Say in words how a file stands. A part on a device that does not answer is not lost, so it is not called missing."""
+    if row.survives < 0:
+        return "out of reach until devices come back"
+    if row.repairing:
+        return "in repair"
+    if row.below_policy and len(told.stores) < DEVICES_WANTED:
+        return "too few devices"
+    if row.debt and not all(store.linked for store in told.stores):
+        return f"{row.debt} parts on devices that do not answer"
+    return f"{row.debt} parts missing" if row.debt else "whole"
 
 
 def lend(

@@ -125,7 +125,8 @@ class Catalog:
             self._turned_ns = os.fstat(self._turns).st_mtime_ns
             logs_ = self._logs()
             self._directory.names = {log.writer: log.name for log in logs_}
-            stores = [store for store in self._stores.reachable() if not store.doubted]
+            reachable = self._stores.reachable()
+            stores = [store for store in reachable if not store.doubted] or reachable  # slow ones are better than none
             here = [store for store in stores if store.at.here]
             if here and not thorough:
                 self._read(here, logs_, 0.0)

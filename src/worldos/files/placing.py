@@ -131,6 +131,7 @@ class Placing:
             except NoCapacity:
                 continue
             self._left_bytes = amount_bytes
+            self._stores.refresh(at_once=True)  # the way to a store of others is that of its lease
             return self._room
         return None
 

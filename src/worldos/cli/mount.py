@@ -100,11 +100,8 @@ def _show(server: FolderServer, user: str, password: str, *, read_only: bool) ->
         ("Windows", f"Explorer, This PC, Map network drive: http://{place}/"),
         ("GNOME", f"Files, Other Locations: dav://{user}@{place}/"),
         ("KDE", f"Dolphin: webdav://{user}@{place}/"),
-        ("iOS", f"a WebDAV app on a phone reaches it through a tunnel: ssh -L {place.rsplit(':', 1)[1]}:{place} ..."),
-        (
-            "rclone",
-            f"rclone lsf :webdav: --webdav-url http://{place}/ --webdav-user {user} --webdav-pass $(rclone obscure PASSWORD)",
-        ),
+        ("phone", "a WebDAV app, through a tunnel to this machine (ssh, WireGuard)"),
+        ("rclone", f"rclone config create mine webdav url=http://{place}/ vendor=other user={user} pass=PASSWORD"),
     )
     for name, said in rows:
         output.out.print(f"    [bold]{name:<9}[/] {output.text(said)}")

@@ -32,7 +32,7 @@ from worldos.files.limits import (
 from worldos.files.memory import Memory
 from worldos.files.roots import belonging_of, own_roots
 from worldos.files.stores import Stores
-from worldos.files.uses import read_book
+from worldos.files.uses import Book, read_book
 from worldos.home import Home
 from worldos.store.entry import NONCE_BYTES, open_body, seal_body, sign_entry
 from worldos.store.erasure import coded_bytes
@@ -75,6 +75,7 @@ class FollowingLoop:
         self._memory: Memory | None = None
         self._told_ns = self._looked_ns = self._fitted_ns = 0
         self._told_of = 0  # the last use that was told
+        self._book, self._read_ns = Book(), -1
         self._wanted: deque[tuple[Segment, bytes]] = deque()
         self._codec = best_codec()
 
@@ -89,7 +90,7 @@ class FollowingLoop:
         if _is_due(self._fitted_ns, FETCH_AHEAD_EVERY_S, now_ns):
             self._fitted_ns = now_ns
             memory.fit()
-        book = read_book(self._folder)
+        book = self._read()
         if abs(now_ns - book.used_ns) > PRESENT_S * _SECOND_NS:
             return now_ns + _EVERY_NS  # nobody is here
         if _is_due(self._looked_ns, FETCH_AHEAD_EVERY_S, now_ns):
@@ -101,6 +102,16 @@ class FollowingLoop:
                 self._told_of = book.used_ns
             self._told_ns = now_ns
         return now_ns if self._wanted else now_ns + _EVERY_NS
+
+    def _read(self) -> Book:
+        """Read what was used here, if it was written since it was last read."""
+        try:
+            written_ns = (self._folder / "uses").stat().st_mtime_ns
+        except FileNotFoundError:
+            return Book()
+        if written_ns != self._read_ns:
+            self._book, self._read_ns = read_book(self._folder), written_ns
+        return self._book
 
     def close(self) -> None:
         """Let what is being kept arrive."""

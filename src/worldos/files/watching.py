@@ -34,6 +34,7 @@ from worldos.trust.keys import DeviceKey, public_of
 
 SECOND: Final = 1_000_000_000
 LOOK_NS: Final = 30 * SECOND
+CAME_NS: Final = 600 * SECOND  # who was silent for so long has come back: what it has is asked again
 BEAT_NS: Final = 900 * SECOND
 NEWS_NS: Final = 10 * SECOND  # news for other carers waits this long for more
 SAVE_NS: Final = 60 * SECOND
@@ -156,7 +157,7 @@ class Watch:
         )
         with self._lock:
             before = self._lost
-            came = {node for node in told if self._presence.status(node, now_ns) is not Status.HERE}
+            came = [node for node in told if not 0 <= self._presence.silent_ns(node) <= CAME_NS]
             for node in told:
                 self._presence.seen(node, now_ns)
             self._hear_beats(now_ns)

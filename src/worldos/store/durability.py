@@ -10,8 +10,10 @@ Source: research of the project ("Durability and availability maths"); Tahoe-LAF
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from typing import Final
 
 import msgspec
@@ -20,6 +22,7 @@ from worldos.store.erasure import Code
 from worldos.store.limits import LOSSES_MIN
 
 PPM: Final = 1_000_000
+COUNTED_DEVICES_MAX: Final = 12  # up to so many, all sets of them are tried where a device holds several shares
 
 # From how many devices on: the codes to be tried, the thriftiest first.
 CODES: Final[tuple[tuple[int, tuple[tuple[int, int], ...]], ...]] = (
@@ -85,7 +88,7 @@ def survives(holders: Mapping[int, Collection[str]], code: Code, domains: Mappin
 
     ``holders`` has, for each index, the devices that hold that share. With ``domains`` (device -> its place, or its owner)
     it counts these instead: a home of three devices is lost as one. Exact where each device holds one share of the segment,
-    as they are placed; where one holds more the figure is never too high.
+    as they are placed, and where there are few devices; otherwise the figure is never too high.
     """
     behind = {
         index: {domains.get(node, node) if domains else node for node in nodes}
@@ -104,7 +107,23 @@ def survives(holders: Mapping[int, Collection[str]], code: Code, domains: Mappin
         if _emptied(copies, taken) > spare:
             break
         losses += 1
+    if held and largest[0] > 1 and len(held) <= COUNTED_DEVICES_MAX:
+        numbers = {node: number for number, node in enumerate(sorted(held))}
+        masks = tuple(sorted(sum(1 << numbers[node] for node in nodes) for nodes in behind.values()))
+        return _counted(masks, spare, losses)
     return losses
+
+
+@functools.lru_cache(maxsize=4096)
+def _counted(masks: tuple[int, ...], spare: int, least: int) -> int:
+    """Try all sets of devices, the small ones first; a share is gone with all of its holders (bits of its mask)."""
+    devices = max(masks).bit_length()
+    for losses in range(least + 1, devices + 1):
+        for lost in combinations(range(devices), losses):
+            gone = sum(1 << device for device in lost)
+            if sum(not mask & ~gone for mask in masks) > spare:
+                return losses - 1
+    return devices
 
 
 def acknowledged_at(code: Code, devices: int) -> int:

@@ -176,7 +176,7 @@ def test_a_small_site_is_a_tenant_of_others_finds_them_again_and_reads_what_it_p
         assert {lease["amount"] for lease in first.ask("leases")["held"]} == {1 << 20}
         with StoreLink.open(row["path"]) as link:
             link.put_share(THIRD, b"of the den", digests=bytes(32)).result(WAIT_S)
-        assert (den.home.depot_folder / "tenancies").stat().st_mode & 0o777 == 0o600
+        assert (den.home.path / "tenancies").stat().st_mode & 0o777 == 0o600
         lends(office, "me")  # what was granted stays
         assert foreign(first)[0]["lease"] == row["lease"]
     lends(office, "family")

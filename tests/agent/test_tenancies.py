@@ -8,7 +8,7 @@ import pytest
 from tests.agent.agents import new_home
 
 from worldos.agent.start import open_home
-from worldos.agent.tenancies import REMEMBERED_MAX, RETRY_NS, TENANCY_BYTES, TENANT, Tenancies
+from worldos.agent.tenancies import REMEMBERED_MAX, RETRY_NS, RETRY_NS_MAX, TENANCY_BYTES, TENANT, Tenancies
 from worldos.config import Home
 from worldos.kernel.events import UseAsked
 from worldos.model.ids import LeaseId, NodeId, ResourceId
@@ -29,7 +29,7 @@ class Story:
         self.node.uses.looks_further = True
         self.asked: list[UseAsked] = []
         self.now_ns = 0
-        self.tenancies = Tenancies(folder / "depot" / "tenancies", self.node, self.asked.append)
+        self.tenancies = Tenancies(folder / "tenancies", self.node, self.asked.append)
 
     def look(self, after_ns: int = 0) -> list[UseAsked]:
         """What is asked at a look, some time after the one before."""
@@ -75,11 +75,15 @@ def test_one_more_is_asked_for_until_there_are_enough(story):
     assert story.look(RETRY_NS) == []
 
 
-def test_after_a_refusal_nobody_is_asked_for_a_while(story):
+def test_after_a_refusal_nobody_is_asked_for_a_while_and_each_time_longer(story):
     (asked,) = story.look()
     story.tenancies.heard(UseRefused(use=asked.use, reason="none", hint=""))
-    assert story.look(RETRY_NS - 1) == []
-    assert len(story.look(1)) == 1
+    waited_ns = RETRY_NS
+    while waited_ns < 4 * RETRY_NS_MAX:
+        assert story.look(min(waited_ns, RETRY_NS_MAX) - 1) == []
+        (asked,) = story.look(1)
+        story.tenancies.heard(UseRefused(use=asked.use, reason="none", hint=""))
+        waited_ns *= 2
 
 
 def test_a_lost_store_is_asked_for_again_by_its_name(story):
@@ -100,8 +104,7 @@ def test_the_next_life_knows_where_things_lie(story, folder):
 
 @pytest.mark.parametrize("left", [b"", b"\xc1", b"\x91\x01"])
 def test_what_cannot_be_read_is_forgotten(folder, left):
-    (folder / "depot").mkdir()
-    (folder / "depot" / "tenancies").write_bytes(left)
+    (folder / "tenancies").write_bytes(left)
     assert [each.needs[0].near for each in Story(folder).look()] == [""]
 
 

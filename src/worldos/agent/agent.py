@@ -112,7 +112,7 @@ class Agent:
         self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
         if not started.passing:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
-        self.tenancies = Tenancies(started.home.depot_folder / "tenancies", self.node, self.feed)
+        self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
         self._petitions: dict[int, asyncio.Future[None]] = {}

@@ -3,7 +3,7 @@
 A site with few devices has nowhere of its own to spread its shares to. Where the realm above lends stores, this node holds a
 lease in as many as the site lacks: it keeps them linked, and has the order ``stores`` list them beside those of the site. Which
 they were is remembered over lives, for what was put there is to be read there again; a program that puts leases room itself.
-Nothing is asked for before a program asks for stores, and nobody is asked again sooner than RETRY_NS.
+Nothing is asked for before a program asks for stores, and who refused is asked again ever later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 TENANT: Final = ClientId("tenant")
 DEVICES_MIN: Final = 4  # with fewer stores of its own a site looks for others
 TENANCY_BYTES: Final = 1 << 20
-RETRY_NS: Final = 30 * SECOND
+RETRY_NS: Final = 2 * SECOND  # after a refusal; each time doubled, up to the next
+RETRY_NS_MAX: Final = 32 * SECOND
 REMEMBERED_MAX: Final = 16
 
 _Remembered = Annotated[list[NodeId], msgspec.Meta(max_length=REMEMBERED_MAX)]
@@ -46,7 +47,7 @@ class Tenancies:
         self._remembered: list[NodeId] | None = None
         self._held: dict[LeaseId, LeaseTerms] = {}
         self._asked: dict[UseId, NodeId | None] = {}
-        self._tried_ns: dict[NodeId | None, int] = {}
+        self._again_ns: dict[NodeId | None, tuple[int, int]] = {}  # when each is asked again, and how long that was
         self._number = 0
 
     def look(self, now_ns: int, nonce: int) -> None:
@@ -80,10 +81,11 @@ class Tenancies:
                 pass
 
     def _ask(self, now_ns: int, nonce: int, node: NodeId | None, need: Need) -> None:
-        tried_ns = self._tried_ns.get(node)
-        if node in self._asked.values() or (tried_ns is not None and now_ns < tried_ns + RETRY_NS):
+        again_ns, waited_ns = self._again_ns.get(node, (0, 0))
+        if node in self._asked.values() or now_ns < again_ns:
             return
-        self._tried_ns[node] = now_ns
+        wait_ns = min(RETRY_NS_MAX, max(RETRY_NS, 2 * waited_ns))
+        self._again_ns[node] = (now_ns + wait_ns, wait_ns)
         self._number += 1
         use = UseId(f"tenancy-{self._number}")
         self._asked[use] = node
@@ -93,6 +95,8 @@ class Tenancies:
 
     def _take(self, terms: LeaseTerms) -> None:
         self._held[terms.lease] = terms
+        self._again_ns.pop(terms.node, None)
+        self._again_ns.pop(None, None)
         known = self._known()
         if terms.node not in known and not self._node.is_member(terms.node):
             known.append(terms.node)

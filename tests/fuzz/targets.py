@@ -15,7 +15,23 @@ import msgspec
 
 from worldos.depot import wire
 from worldos.errors import BadRequest, BadSignature, CorruptFile, Damaged, PeerBroke
-from worldos.store import boxes, caps, entry, guardians, keyring, keys, leaves, manifest, names, ops, pack, segment
+from worldos.store import (
+    boxes,
+    caps,
+    drop,
+    entry,
+    given,
+    guardians,
+    keyring,
+    keys,
+    leaves,
+    listing,
+    manifest,
+    names,
+    ops,
+    pack,
+    segment,
+)
 from worldos.store.directory import Directory
 from worldos.trust.keys import DeviceKey, id_of
 
@@ -154,6 +170,50 @@ def change(data: bytes) -> None:
     refused(read)
 
 
+def open_listing(data: bytes) -> None:
+    """The rows of a folder that was given away: none may be written outside of it."""
+
+    def read() -> None:
+        found = manifest.decode_part(listing._read, data)
+        listing.check_listing(found, READ)
+        for row in found.rows:
+            assert not {"", ".", ".."} & set(row.path.split("/"))
+
+    refused(read)
+
+
+def dropped(data: bytes) -> None:
+    """What lies in a drop box, garbage or sealed to its owner."""
+    append = keys.append_of(WRITE)
+    box = boxes.seal_box(boxes.box_public(keys.drop_seed(WRITE)), data, b"e" * 32, about=b"drop")
+    for inner in (data, box):
+        body = entry.seal_body(keys.box_key(append), inner, NONCES[0], about=b"drop")
+        signed = entry.sign_entry(keys.drop_signer(append), keys.drop_log(append), 9, body)
+
+        def read(signed: entry.Entry = signed) -> None:
+            found = drop.open_drop(signed, WRITE)
+            assert "/" not in found.name
+            assert not drop.may_replace(found, WRITE, 9)
+
+        refused(read)
+
+
+def given_away(data: bytes) -> None:
+    """What a device says was given away, and what is left for a bare machine, after they were opened."""
+    key = keys.derive(SEAL, "given seal")
+
+    def read() -> None:
+        found = given.decode_given(entry.seal_body(key, data, NONCES[0], about=b"given"), SEAL)
+        assert given.united(found, found) == found
+
+    def read_bequest() -> None:
+        left = keyring.decoded(keyring._read_bequest, data)
+        assert keyring.united(left.ring, left.ring) == keyring.united(left.ring)
+
+    refused(read)
+    refused(read_bequest)
+
+
 def unpacked_piece(data: bytes) -> None:
     refused(lambda: segment.unpack(data, max(1, len(data))))
 
@@ -259,6 +319,16 @@ def guardian_parts(data: bytes) -> None:
 _CHANGE = ops.encode_change(ops.Change(at_ns=1, after=0, ops=(ops.Put(path="a/b", file=ops.FileRef(inline=b"x")),)))
 _DEEP = b"\x91" * 1500 + b"\xc0"
 _ENCODED = msgspec.msgpack.encode
+_LISTING = _ENCODED(
+    listing.Listing(
+        public=CONTENTS.public,
+        salt=CONTENTS.salt,
+        name="trip",
+        rows=(listing.Row(path="a/b", size_bytes=1, inline=b"x"),),
+    )
+)
+_DROP = _ENCODED(drop.Drop(name="cv", size_bytes=1, digest=DIGEST, inline=b"x"))
+_GIVEN = _ENCODED((given.Given(write=WRITE, path="a", kind="file", maker=DIGEST),))
 
 TARGETS = {
     "entry": Target(signed_entry, (ENTRY_BYTES,)),
@@ -271,6 +341,9 @@ TARGETS = {
     "inside-manifest": Target(open_manifest, (_ENCODED(MAP), _ENCODED(CONTENTS), b"\x81\xa1x" + _DEEP)),
     "inside-keyring": Target(open_keyring, (_ENCODED(RING), b"\x81\xa1x" + _DEEP)),
     "inside-piece": Target(unpacked_piece, (b"\x28\xb5\x2f\xfd\x20\x05\x29\0\0plain",)),
+    "inside-listing": Target(open_listing, (_LISTING, b"\x81\xa1x" + _DEEP)),
+    "drop": Target(dropped, (_DROP,)),
+    "given": Target(given_away, (_GIVEN, _ENCODED(keyring.Bequest(ring=RING, keylog=((b"a", b"b"),))))),
     "change": Target(change, (_CHANGE, b"\1\x95\1\0\x90\x90" + _DEEP)),
     "code": Target(code, (caps.Cap(right=caps.Right.READ, secret=DIGEST).code().encode(), DIGEST)),
     "name": Target(name, ("wos:///a/b\u0301c".encode(), b"a/../b")),

@@ -39,6 +39,7 @@ MANIFEST_DEVICES_MORE: Final = 1  # a manifest lies on k + 1 devices, like what 
 SENT_MAX: Final = 4096  # segments that a session remembers to lack shares; of more the carers find out
 UNFINISHED_BYTES_MAX: Final = 64 * MIB  # of shares that are still on their way when their upload is kept already
 UNFINISHED_PATIENCE_S: Final = 0.5  # ... with more, the oldest are waited for so long and then given up
+ABANDON_PATIENCE_S: Final = 0.5  # what is under way is let arrive for so long, to be dropped there
 CLOSE_PATIENCE_S: Final = 10.0  # what still moves when a session ends is waited for so long
 REREADS_MAX: Final = 2  # a file that changes while it is read is begun anew so often
 

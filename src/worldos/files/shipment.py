@@ -193,6 +193,7 @@ class Shipment:
             over = self._open and not self._pending and (self.kept or not self._live())
             if over:
                 self._open = False
+                self._parcels = ()  # a session remembers many shipments, and none of their bytes
         if over:
             self._released()
 

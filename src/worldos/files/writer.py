@@ -25,6 +25,7 @@ from worldos.depot.buffers import Pool, Room
 from worldos.errors import Unreachable, WorldError
 from worldos.files.equipment import Equipment, Workshop
 from worldos.files.limits import (
+    ABANDON_PATIENCE_S,
     CLOSE_PATIENCE_S,
     MANIFEST_DEVICES_MORE,
     SENT_MAX,
@@ -183,11 +184,9 @@ class Upload:
             self._sealing.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
             self._writer.abandon()
-        for future in self._sealed:
-            if future.cancel() or future.exception() is not None:
-                continue
-            segment, shipment = future.result()
-            shipment.abandon()
+        done = [future.result() for future in self._sealed if not future.cancel() and future.exception() is None]
+        for segment, shipment in done:
+            shipment.finish(ABANDON_PATIENCE_S)  # so that what is dropped does not come after its drop
             ids = manifest.share_ids(segment, self._verify)
             for store in self._stores:
                 if not store.doubted:

@@ -183,7 +183,7 @@ def recover(
     else:
         output.out.print(f"account {recovered[:12]}... is yours again on this machine. Start it: [bold]wos up[/]")
         output.out.print(
-            "your files come as soon as one of your devices is met; if none is left: [bold]wos storage unlock[/]"
+            "your files come as soon as one of your devices is met; if none is left: [bold]wos storage unlock --words[/]"
         )
 
 

@@ -273,7 +273,7 @@ def plead(home: Home, stores: Stores, *, name: str = "") -> list[Plea]:
     newest = ring.newest
     wraps = [wrap for wrap in newest.wraps if isinstance(wrap, GuardianWrap)] if newest is not None else []
     if newest is None or not wraps:
-        raise BadRequest("this account has no guardians", hint="with your 24 words: wos storage unlock")
+        raise BadRequest("this account has no guardians", hint="with your 24 words: wos storage unlock --words")
     return [
         Plea(
             name=wrap.name,

@@ -110,7 +110,7 @@ def find_roots(home: Home, stores: Stores, *, wait_s: float = ROOT_WAIT_S) -> Ro
         if waited_s > wait_s:
             raise NotAllowed(
                 "this device has not got the key of your files yet",
-                hint="switch on another of your devices for a moment; or, with your 24 words: wos storage unlock",
+                hint="switch on another of your devices for a moment; or, with your 24 words: wos storage unlock --words",
             )
         time.sleep(ROOT_LOOK_S)
 

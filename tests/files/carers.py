@@ -56,6 +56,12 @@ class Carer:
         self.look_anew()
         self.caring.step(self.now_ns)
 
+    def run_pass(self) -> None:
+        """Look at all files once."""
+        self.look_anew()
+        self.watch.look(self.now_ns)
+        self.caring.run_all(self.now_ns, lambda at, of: None)
+
     def live(self, days: int, *, hours: int = 1) -> None:
         """Let days pass as a device that is awake sees them."""
         period_ns = LOOK_NS * 9
@@ -72,7 +78,7 @@ class Carer:
                 return
             self.step(150)
             time.sleep(0.005)
-        assert condition()
+        assert condition(), "it never was so"
 
     def end(self) -> None:
         self.watch.close()

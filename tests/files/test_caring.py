@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.files.carers import Carer, carers
+from tests.agent.agents import until
+from tests.files.carers import DAY_NS, Carer, carers
 from tests.files.depots import Depot, Site, files_of, site
 
 from worldos.files.files import Files
@@ -125,6 +126,32 @@ def test_what_rotted_is_found_by_a_scrub_and_made_again(nine: Site, nine_files: 
         pytest.skip("the bit that was flipped lies in no share")
     assert not whole(nine_files)
     carer.until(lambda: whole(nine_files))
+
+
+def test_a_copy_too_many_goes_after_a_month_and_not_before(tmp_path: Path) -> None:
+    with site(7) as seven, carers(seven) as all_carers, files_of(seven, tmp_path / "home") as files:
+        files.put(DATA, "file")
+        carer = all_carers[0]
+        carer.until(lambda: whole(files))
+        gone = next(depot for depot in seven.depots[1:] if shares_at(depot))
+        gone.end()
+        carer.watch.give_up(gone.node)
+        carer.until(lambda: whole(files))
+        gone.start()
+        carer.step(150)
+        kept = sum(map(shares_at, seven.depots))
+        carer.until(lambda: whole(files))
+        all_carers[gone.number].end()
+        all_carers[gone.number] = Carer(seven, gone)
+        for each in all_carers:
+            each.run_pass()
+        assert sum(map(shares_at, seven.depots)) == kept
+        for each in all_carers:
+            each.now_ns += 31 * DAY_NS
+            each.run_pass()
+            each.run_pass()
+        until(lambda: sum(map(shares_at, seven.depots)) < kept, "the copies are dropped")
+        assert whole(files)
 
 
 def test_one_carer_at_a_time_does_the_work(nine: Site, nine_files: Files, all_carers: list[Carer]) -> None:

@@ -156,7 +156,7 @@ class CareOfHome:
         self.watch = Watch(folder, account, open_key(home), store, self._stores, self._syncing.heard)
         self._leasing = Leasing(self._neighbours, self._stores)
         self._caring = Caring(folder, store, self.watch, self._leasing.places)
-        self._scrubbing = Scrubbing(store, lambda _: None)
+        self._scrubbing = Scrubbing(store, lambda _: self._caring.look_again())
         self._sharing = SharingLoop(home, self._stores)
         self._here = self.watch.me
 

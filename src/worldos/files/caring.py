@@ -35,7 +35,7 @@ from worldos.files.watching import Watch
 from worldos.store.audit import Verdict
 from worldos.store.entry import check_entry
 from worldos.store.erasure import Code, Codec, share_bytes
-from worldos.store.health import Health, Repair, is_turn, plan, standing
+from worldos.store.health import Health, Repair, is_turn, plan, standing, surplus
 from worldos.store.limits import REPAIRS_MAX
 from worldos.store.manifest import Map, Segment, open_map, share_ids
 
@@ -45,6 +45,7 @@ AGAIN_NS: Final = 5 * SECOND  # what is not whole is looked at again after this 
 AGAIN_NS_MAX: Final = 300 * SECOND  # ... and ever later while nothing can be done
 PASS_NS: Final = 3600 * SECOND
 IDLE_NS: Final = 1 * SECOND
+PACE_NS: Final = SECOND // 50  # between two lots of files in a pass: programs come first
 FILES_AT_ONCE: Final = 64
 NEW_MAX: Final = 1 << 16
 MAPS_KEPT: Final = 512
@@ -151,7 +152,7 @@ class Caring:
             if due:
                 self.examine(due, now_ns)
             self._tell(now_ns)
-            return now_ns if self._mark is not None and due else now_ns + IDLE_NS
+            return now_ns + (PACE_NS if self._mark is not None and due else IDLE_NS)
 
     def run_all(self, now_ns: int, progress: Callable[[int, int], None]) -> int:
         """Look at everything now, turn or no turn; return how many shares were made."""
@@ -167,6 +168,11 @@ class Caring:
             self._told_ns = 0
             self._tell(now_ns)
         return self.repaired - before
+
+    def look_again(self) -> None:
+        """Look at everything soon: something was found to be wrong."""
+        with self._lock:
+            self._begin_pass()
 
     def all_cares(self) -> Iterable[Cared]:
         """Return everything that this device looks after, of its own account."""
@@ -224,6 +230,7 @@ class Caring:
             patients += [_Patient(care, segment, share_ids(segment, care.verify)) for segment in made.segments]
         healths = list(zip(patients, self._healths(patients, stores, now_ns), strict=True))
         repairs = self._plan(healths, stores)
+        self._trim(healths, stores, now_ns)
         self._note(cares, healths, repairs, now_ns)
         by_segment = {patient.segment.id: patient for patient in patients}
         for repair in repairs:
@@ -342,6 +349,21 @@ class Caring:
             wait_ns = AGAIN_NS if repairing or before is None else min(AGAIN_NS_MAX, 2 * before.wait_ns)
             self._sick[care.locator] = _Sick(since_ns, now_ns + wait_ns, wait_ns, told)
 
+    def _trim(self, healths: Sequence[tuple[_Patient, Health]], stores: dict[str, Store], now_ns: int) -> None:
+        """Let go of copies too many, once a segment has been whole with them for long: the first carer alone does that."""
+        own = [node for node, store in stores.items() if store.at.account == self._watch.account]
+        for patient, health in healths:
+            here = [health.here(index) for index in range(health.code.n)]
+            if all(len(nodes) < 2 for nodes in here):
+                continue
+            if not all(here) or not is_turn(patient.care.locator, self._watch.me, own, waiting_ns=0):
+                self._watch.holders.over("doubled", patient.segment.id)
+                continue
+            since_ns = self._watch.holders.since("doubled", patient.segment.id, now_ns)
+            for index, node in surplus(health, whole_since_ns=since_ns, now_ns=now_ns):
+                if node in stores:
+                    stores[node].ask(_drop(patient.ids[index]))
+
     def _repair(self, patient: _Patient, repair: Repair, stores: dict[str, Store], now_ns: int) -> None:
         try:
             placed = self._mender.mend(patient.segment, patient.ids, repair, stores)
@@ -379,6 +401,10 @@ def _is_whole(health: Health, stores: dict[str, Store]) -> bool:
     """Tell whether there is surely nothing to do: every share is kept, and none crowds on a device while another is free."""
     found = standing(health)
     return found.whole and (found.survives >= health.code.n - health.code.k or len(stores) <= found.here)
+
+
+def _drop(share: bytes) -> Callable[[StoreLink], Future[int]]:
+    return lambda link: link.drop((share,))
 
 
 def _have(asked: tuple[bytes, ...]) -> Callable[[StoreLink], Future[tuple[int, ...]]]:

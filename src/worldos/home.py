@@ -4,7 +4,8 @@ Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of
 ``config.toml`` choices; ``device.key`` the 32-byte seed of the device key; ``keylog`` the account's signed entries;
 ``state`` what is remembered between lives; ``journal/`` events in, one file a life; ``agent.sock`` the local API (or
 ``agent.path`` naming it, where the home's path is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch;
-``depot/`` what stores keep here, ``depot.sock`` the door to it; ``tenancies`` the stores of others that keep ours.
+``depot/`` what stores keep here, ``depot.sock`` the door to it; ``tenancies`` the stores of others that keep ours;
+``mount.password`` what the WebDAV folder asks for.
 Only the standard library is imported here: a program looks for its agent before it loads anything else.
 """
 

@@ -56,13 +56,14 @@ BAD_MAX: Final = 1 << 16
 
 
 class Ailing(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is not whole, as people are told of it."""
+    """A file of which something is missing, or on devices that sleep, as people are told of it."""
 
     locator: bytes
     k: int
     n: int
     missing: int  # shares, lost or never written
-    survives: int
+    asleep: int  # shares on devices that do not answer, and are not lost
+    survives: int  # losses, of all devices that are not lost
     repairing: bool
 
 
@@ -111,6 +112,7 @@ class Caring:
         self._mender = Mender(codec or best_codec(), self._gathered, watch.account, self.reported)
         self._new: deque[tuple[int, Cared]] = deque(maxlen=NEW_MAX)
         self._sick: dict[bytes, _Sick] = {}
+        self._resting: dict[bytes, Ailing] = {}  # whole, and something of it is on devices that sleep
         self._maps: OrderedDict[bytes, tuple[int, Map]] = OrderedDict()
         self._bad: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # what somebody gave wrongly
         self._mark: bytes | None = b""  # how far the pass over everything is; None: it is done
@@ -332,7 +334,9 @@ class Caring:
             own = [(each, standing(health)) for each, health in healths if each.care.locator == care.locator]
             missing = sum(found.lost + found.debt for _, found in own)
             repairing = any(each.segment.id in under_repair for each, _ in own)
-            if not missing and not repairing:
+            asleep = sum(found.asleep for _, found in own)
+            self._resting.pop(care.locator, None)
+            if not missing and not repairing and not asleep:
                 self._sick.pop(care.locator, None)
                 continue
             first = own[0][0].segment
@@ -341,9 +345,15 @@ class Caring:
                 k=first.k,
                 n=first.n,
                 missing=missing,
+                asleep=asleep,
                 survives=min(found.survives for _, found in own),
                 repairing=repairing,
             )
+            if not missing and not repairing:
+                self._sick.pop(care.locator, None)
+                if len(self._resting) < NEW_MAX:
+                    self._resting[care.locator] = told
+                continue
             before = self._sick.get(care.locator)
             since_ns = before.since_ns if before is not None else now_ns
             wait_ns = AGAIN_NS if repairing or before is None else min(AGAIN_NS_MAX, 2 * before.wait_ns)
@@ -383,7 +393,8 @@ class Caring:
         if 0 <= now_ns - self._told_ns < TELL_NS:
             return
         self._told_ns = now_ns
-        ailing = sorted((sick.told for sick in self._sick.values()), key=lambda each: (each.survives, each.locator))
+        found = [*(sick.told for sick in self._sick.values()), *self._resting.values()]
+        ailing = sorted(found, key=lambda each: (not each.missing, each.survives, each.locator))
         told = CareTold(
             files=self.files,
             ailing=tuple(ailing[:AILING_TOLD_MAX]),

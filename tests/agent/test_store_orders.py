@@ -70,7 +70,7 @@ def test_a_lease_of_a_far_store_is_held_and_its_door_knows_the_holder(pair, monk
             with StoreLink.open(path) as link:
                 link.heads().result(WAIT_S)
             liar = Who(node="x", account="y", rights="own")
-            with StoreLink.open(path, liar) as link, pytest.raises(WorldError, match="first frame|hung up|broke"):
+            with StoreLink.open(path, liar) as link, pytest.raises(WorldError, match=r"first frame|hung up|broke"):
                 link.have([]).result(WAIT_S)
     until(lambda: not granted(first), "it was given back")
 

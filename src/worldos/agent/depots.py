@@ -97,6 +97,8 @@ class Depots:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(OSError):
+                os.unlink(self.door)  # one that had to be killed left it
 
     async def _keep(self) -> None:
         """Start the keeper again and again, as long as this agent lives."""

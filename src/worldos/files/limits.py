@@ -79,6 +79,7 @@ ROOT_WAIT_S: Final = 10.0  # a device without a root waits for one so long befor
 FIRST_ROOT_S: Final = 3.0  # ... and for other devices to say that there is one, before it makes the account's first
 ROOT_LOOK_S: Final = 0.2
 KEYRING_EVERY_S: Final = 2  # how often a keeper looks whether a device lacks a root
+KEYRING_FAR_STEPS: Final = 15  # ... and each so many times in all stores, not in its own alone
 
 assert READ_BYTES >= 8 * MIB, "a chunk and the one after it fit"
 assert HEDGE_MIN_S < LAGGARD_S < ANSWER_S

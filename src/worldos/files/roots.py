@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import msgspec
 from worldos.agent.home import make_folder, open_key, read_keylog, write_durably
 from worldos.depot.link import StoreLink
 from worldos.errors import CorruptFile, DiskFull, NotAllowed, Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, FIRST_ROOT_S, KEYRING_EVERY_S, ROOT_LOOK_S, ROOT_WAIT_S
+from worldos.files.limits import ANSWER_S, FIRST_ROOT_S, KEYRING_EVERY_S, KEYRING_FAR_STEPS, ROOT_LOOK_S, ROOT_WAIT_S
 from worldos.files.stores import Stores
 from worldos.home import Home
 from worldos.store import keyring
@@ -136,13 +137,16 @@ class KeyringLoop:
         self._home = home
         self._stores = stores
         self._seen: tuple[object, ...] = ()
+        self._steps = 0
 
     def step(self, now_ns: int) -> int:
-        """Look once; return when to look again."""
+        """Look once; return when to look again. Mostly in this machine's own store, which has what the others have."""
         due_ns = now_ns + KEYRING_EVERY_S * _SECOND_NS
         here = belonging_of(self._home)
         links = links_of(self._stores)
-        told, _ = _read_rings(here, links, here.active)
+        near = links_of(self._stores, here=True) if self._steps % KEYRING_FAR_STEPS else []
+        self._steps += 1
+        told, _ = _read_rings(here, near or links, here.active)
         with turn(self._home):
             held = read_held(self._home, here.account)
             ring = wrapped_for_all(keyring.united(held.ring, *told.values()), here)
@@ -184,6 +188,17 @@ def roots_in(ring: Keyring, here: Belonging) -> Roots | None:
 
 def belonging_of(home: Home) -> Belonging:
     """Read whose device this is from the key log in the home; raise NotAllowed on a machine of no account."""
+    try:
+        about = home.keylog_file.stat()
+    except OSError:
+        return _belonging_at(home, ())
+    return _belonging_at(home, (about.st_ino, about.st_mtime_ns, about.st_size))
+
+
+@functools.lru_cache(maxsize=8)
+def _belonging_at(home: Home, stamp: tuple[int, ...]) -> Belonging:
+    """Check every signature of the key log once, as long as the file stays the same."""
+    del stamp
     pairs = tuple((bytes(body), bytes(signature)) for body, signature in read_keylog(home))
     return _belonging(open_key(home), pairs)
 
@@ -248,9 +263,12 @@ def turn(home: Home) -> Iterator[None]:
 # -- stores ---------------------------------------------------------------------------------------------------------------
 
 
-def links_of(stores: Stores) -> list[StoreLink]:
-    """Return the links to those stores that answer, or to all that can be reached where none is known to."""
-    found = stores.reachable()
+def links_of(stores: Stores, *, here: bool = False) -> list[StoreLink]:
+    """Return the links to those stores that answer, or to all that can be reached where none is known to.
+
+    ``here``: to that of this machine alone.
+    """
+    found = [store for store in stores.reachable() if store.at.here or not here]
     links = []
     for store in [store for store in found if not store.doubted] or found:
         with contextlib.suppress(WorldError):  # it hung up just now

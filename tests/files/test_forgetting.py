@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.files.house import House, house_of
 from tests.files.test_memory import see
@@ -129,16 +130,30 @@ def test_segments_that_another_file_uses_stay(house: House) -> None:
     assert kept(house, shares) == 0
 
 
-def test_it_is_put_off_while_a_store_of_ours_sleeps_and_lost_in_no_case(house: House) -> None:
+def test_a_store_that_slept_drops_its_part_when_its_own_device_forgets(house: House) -> None:
     shares, begin_ns = put_and_remove(house)
     next_ns = days_pass(house, begin_ns, 28)
-    house.five.depots[4].end()
-    with pytest.raises(Unreachable, match="machine 4"):
-        days_pass(house, next_ns, 6)
-    assert kept(house, shares) == len(shares) * 4 // 5
-    house.five.depots[4].start()
-    days_pass(house, next_ns + 6 * DAY_NS, 4)
+    house.five.depots[1].end()
+    days_pass(house, next_ns, 8, house.desk)
+    house.five.depots[1].start()
+    assert kept(house, shares) == len(shares) // 5
+    days_pass(house, next_ns, 8, house.laptop)
     assert kept(house, shares) == 0
+
+
+def test_what_came_back_is_struck_out_of_what_is_leaving(house: House) -> None:
+    shares, begin_ns = put_and_remove(house)
+    days_pass(house, begin_ns, 4)
+    leaving = house.desk.path / "files" / "leaving"
+    assert len(msgspec.msgpack.decode(leaving.read_bytes())) == 1
+    with house.files(house.desk) as desk:
+        desk.undelete("gone/plan.bin")
+    next_ns = days_pass(house, begin_ns + 4 * DAY_NS, 40)
+    assert msgspec.msgpack.decode(leaving.read_bytes()) == {}
+    assert kept(house, shares) == len(shares)
+    leaving.write_bytes(b"\xc1")
+    days_pass(house, next_ns, 2)
+    assert kept(house, shares) == len(shares)
 
 
 def test_nothing_goes_while_a_manifest_that_counts_cannot_be_read(house: House) -> None:

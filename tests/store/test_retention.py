@@ -111,6 +111,7 @@ def test_after_30_days_that_all_have_seen_it_is_forgotten(writers: Writers) -> N
     laptop = writers.directories[0]
     assert laptop.dead_caps() == {file_of(1).write}
     assert laptop.live_caps() == set()
+    assert laptop.gone() == laptop.kept() == {file_of(1)}
     assert days_pass(laptop, 29) == []
     assert laptop.history("trip/note")
     assert days_pass(laptop, 3) == [file_of(1)]

@@ -181,6 +181,10 @@ class Directory:
         """Return the secrets of the files that are only in the history."""
         return retention.caps(self.tree, live=False) - self.live_caps()
 
+    def gone(self) -> set[FileRef]:
+        """Return the files with a secret that names of the history stand for, be they here under another name or not."""
+        return retention.gone(self.tree)
+
     def kept(self) -> set[FileRef]:
         """Return all files that have a secret, those of the history too: what must not be given up."""
         return {file for _, file in retention.files(self.tree)}

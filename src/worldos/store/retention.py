@@ -126,6 +126,13 @@ def files(tree: Tree) -> Iterator[tuple[bool, FileRef]]:
                 yield item.place(path) is not None, file
 
 
+def gone(tree: Tree) -> set[FileRef]:
+    """Return the files with a secret that were taken away and can be had back. Looks at the names that have a history alone."""
+    items = [item for path in sorted(tree.ended) for item in tree.holds(path)[1] if item.shown() is None]
+    found = {decode_file(item.file) for item in items if item.file is not None}
+    return {file for file in found if file.cap}
+
+
 def caps(tree: Tree, *, live: bool) -> set[bytes]:
     """Return the secrets of all files that are there now, or of all that are in the history."""
     return {file.cap for there, file in files(tree) if there == live}

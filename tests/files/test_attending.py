@@ -16,6 +16,7 @@ from tests.files.test_caring import whole, wipe
 
 from worldos.errors import NoAgent
 from worldos.files.attending import Attending, ask_keeper, care_standing, scrub_now
+from worldos.files.caring import CareTold
 from worldos.home import Home
 
 
@@ -67,13 +68,17 @@ def test_a_scrub_that_is_asked_for_reads_all_that_lies_here(tmp_path: Path) -> N
         assert told.bad == 0
 
 
-def test_what_the_carer_found_can_be_read(tmp_path: Path) -> None:
+def test_what_the_carer_found_can_be_read_and_what_sleeps_is_not_missing(tmp_path: Path) -> None:
     with site(5) as five, files_of(five, tmp_path / "home") as files, carers(five) as made:
         files.put(os.urandom(200_000), "file")
+        made[0].until(lambda: whole(files))
+        made[0].run_pass()
         five.depots[2].end()
-        made[0].step(10)
-        standing = msgspec.msgpack.decode((five.depots[0].folder / "standing").read_bytes())
-        assert standing["files"] == 1
+        for _ in range(3):
+            made[0].step(60)
+        told = msgspec.msgpack.decode((five.depots[0].folder / "standing").read_bytes(), type=CareTold)
+        assert told.files == 1
+        assert [(each.missing, each.asleep > 0, each.survives) for each in told.ailing] == [(0, True, 3)]
     assert care_standing(Home(tmp_path / "nowhere")) is None
 
 

@@ -165,8 +165,11 @@ class Fetch:
                     count = lost if all_asked and open_ else self._code.k - len(self._got)
                     all_asked = True
                     self._ask(order, max(1, count), offset, length, open_)
-                if not open_ or time.monotonic() > give_up_s:
+                if time.monotonic() > give_up_s or (not open_ and self._known() < self._code.k):
                     raise self._too_few()
+                if not open_:  # links that broke are opened again after a moment: whoever had a share has it still
+                    time.sleep(FEW_SHARES_S)
+                    order = self._order(wanted)
         finally:
             _let_go(open_)
 
@@ -233,8 +236,12 @@ class Fetch:
     def _slot(self, index: int) -> memoryview:
         return self._buffer[index * self._size : (index + 1) * self._size]
 
+    def _known(self) -> int:
+        """Return how many shares somebody is known to have."""
+        return sum(1 for stores in self._holders.values() if stores)
+
     def _too_few(self) -> WorldError:
-        known = sum(1 for stores in self._holders.values() if stores)
+        known = self._known()
         text = f"{known} of the {self._code.k} shares that are needed can be had now"
         if known >= self._code.k:
             return Unreachable(f"the stores of this file do not answer: {text}", hint="try again: wos storage status")

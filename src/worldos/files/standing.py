@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 
 from msgspec.structs import replace
 
@@ -45,7 +46,7 @@ def usage(session: Session, path: str) -> Usage:
 
 def status(session: Session, path: str) -> list[Standing]:
     """Say for each file below a name how many devices may be lost."""
-    stores = session.stores.reachable()
+    stores = _awake(session)
     names = {store.at.node: store.at.name or store.at.node[:8] for store in session.stores.known()}
     known: dict[bytes, Standing] = {}
     found = []
@@ -111,7 +112,7 @@ def storage(session: Session) -> StorageStatus:
 def data_at(session: Session, path: str) -> dict[str, int]:
     """Say how many bytes of the files below a name lie on which node."""
     at: dict[str, int] = defaultdict(int)
-    stores = session.stores.reachable()
+    stores = _awake(session)
     caps = {row.file.cap: row.file for row in _rows(session, path) if row.file is not None and row.file.cap}
     for opened in _opened(session, caps.values()):
         for segment, holders in _holders(opened, stores):
@@ -120,6 +121,14 @@ def data_at(session: Session, path: str) -> dict[str, int]:
                 for store in each:
                     at[store.at.node] += size
     return dict(at)
+
+
+def _awake(session: Session) -> list[Store]:
+    """Return the stores that answer now, those too that were late a moment ago: to be slow is not to have lost something."""
+    stores = session.stores.reachable()
+    asked = [store.ask(lambda link: link.have(())) for store in stores]
+    wait(asked, STANDING_S)
+    return [store for store, told in zip(stores, asked, strict=True) if told.done() and told.exception() is None]
 
 
 def _rows(session: Session, path: str) -> list[Named]:
@@ -199,4 +208,4 @@ def _of_entry(path: str, ref: FileRef, stores: list[Store], names: dict[str, str
 
 
 def _usages(session: Session) -> dict[str, UsageTold]:
-    return answers(session.stores.reachable(), lambda link: link.usage(), within_s=ANSWER_S, patience_s=STANDING_S)
+    return answers(_awake(session), lambda link: link.usage(), within_s=ANSWER_S, patience_s=STANDING_S)

@@ -158,6 +158,7 @@ class CareOfHome:
         self._caring = Caring(folder, store, self.watch, self._leasing.places)
         self._scrubbing = Scrubbing(store, lambda _: self._caring.look_again())
         self._sharing = SharingLoop(home, self._stores)
+        self._following = FollowingLoop(home, self._stores)
         self._here = self.watch.me
 
     def heard(self, who: Who, request: Append | Care) -> None:
@@ -181,7 +182,7 @@ class CareOfHome:
             self._leasing,
             Leaving(self._neighbours, self.watch),
             KeyringLoop(self._home, self._stores),
-            FollowingLoop(self._home, self._stores),
+            self._following,
             ForgettingLoop(self._home, self._stores),
             self._sharing,
         ]
@@ -190,6 +191,7 @@ class CareOfHome:
     def close(self) -> None:
         """End: give back what was leased, remember what was learnt."""
         self._sharing.close()
+        self._following.close()
         self._leasing.close()
         self.watch.close()
         self._neighbours.close()

@@ -46,7 +46,7 @@ def test_the_keeper_comes_when_it_is_needed_and_goes_with_its_agent(folder: Path
     home = new_home(folder / "desk")
     with running(home) as agent:
         assert keepers(home) == []
-        row = store_here(agent)
+        row = until(lambda: (row := store_here(agent))["path"] and row, "its door is open", 30)
         assert (row["path"], row["linked"]) == (str(home.depot_socket), True)
         who = Who(node=row["node"], account=row["account"], rights="own")
         with StoreLink.open(row["path"], who) as link:

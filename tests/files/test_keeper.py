@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from worldos.depot.link import StoreLink
-from worldos.depot.wire import Who
+from worldos.depot.wire import Append, Who
 from worldos.drivers.store import usage
 from worldos.errors import DiskFull, OverQuota, WorldError
-from worldos.files.keeper import Rounds
+from worldos.files.keeper import Later, Rounds
 from worldos.home import Home
 
 WHO = Who(node="n", account="a", rights="own")
@@ -168,3 +168,12 @@ def test_loops_walk_side_by_side_and_stop(capsys):
     steps = calm.steps
     assert calm.steps == steps
     assert "Counting: no luck" in capsys.readouterr().err
+
+
+def test_who_looks_after_files_hears_what_comes_from_then_on():
+    later, heard = Later(), []
+    request = Append(id=1, entries=())
+    later(WHO, request)
+    later.heard = lambda who, said: heard.append((who, said))
+    later(WHO, request)
+    assert heard == [(WHO, request)]

@@ -24,12 +24,12 @@ import msgspec
 
 from worldos.config import read_settings
 from worldos.depot.block_store import BlockStore
-from worldos.depot.desk import nobody
+from worldos.depot.desk import Heard, nobody
 from worldos.depot.server import DepotServer
+from worldos.depot.wire import Append, Care, Who
 from worldos.drivers import store as lending
 from worldos.drivers.machine import Machine
 from worldos.errors import AlreadyRunning, WorldError
-from worldos.files.care import open_care
 from worldos.home import Home
 
 SECOND: Final = 1_000_000_000
@@ -144,28 +144,51 @@ def keep(home: Home, node: str, account: str) -> None:
     settings = read_settings(home)
     home.depot_folder.mkdir(mode=0o700, exist_ok=True)
     store = _open(home)
-    care = None
     try:
         kept = Kept(home=home, node=node, account=account, store=store)
         lent = Lending(kept, settings.store_bytes)
         lent.step(time.time_ns())
-        care = open_care(home, account, store)
-        server = DepotServer(store, home.depot_socket, care.heard if care is not None else nobody)
-        rounds = Rounds([*loops(kept, lent), *(care.loops() if care is not None else ())])
+        later = Later()
+        server = DepotServer(store, home.depot_socket, later)
         server.start()
-        rounds.start()
-        gc.freeze()
         try:
             if _say("ready"):
-                _listen(lent)
+                _look_after(kept, lent, later)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
             server.close()
-            rounds.stop()
     finally:
+        store.close()
+
+
+class Later:
+    """Who hears what the depot takes in: nobody until there is somebody. What came before, the first look at all finds."""
+
+    def __init__(self) -> None:
+        self.heard: Heard = nobody
+
+    def __call__(self, who: Who, request: Append | Care) -> None:
+        """Pass it on."""
+        self.heard(who, request)
+
+
+def _look_after(kept: Kept, lent: Lending, later: Later) -> None:
+    """Walk the loops until the agent is gone. Those that look after files are loaded when the door is open already."""
+    from worldos.files.care import open_care  # noqa: PLC0415 - two thirds of all that a keeper loads
+
+    care = open_care(kept.home, kept.account, kept.store)
+    rounds = Rounds([*loops(kept, lent), *(care.loops() if care is not None else ())])
+    if care is not None:
+        later.heard = care.heard
+    rounds.start()
+    gc.freeze()
+    try:
+        _listen(lent)
+    finally:
+        later.heard = nobody
+        rounds.stop()
         if care is not None:
             care.close()
-        store.close()
 
 
 def loops(kept: Kept, lent: Lending) -> list[Loop]:

@@ -216,7 +216,7 @@ def cut_many(cuts: int, seed: int, *, disk_mib: int, synced: bool) -> list[str]:
             found = in_child(lambda acked=acked: load.look(disk.folder, acked))
             assert isinstance(found, load.Found)
             said += [f"cut {cut}: {line}" for line in acked.differences(found)]
-            if cut % 50 == 49:
+            if cut % 10 == 9:
                 print(f"{cut + 1} cuts, {acked.acked} acknowledged, {len(said)} lost or wrong", flush=True)
             model = acked
             model.settle(found)

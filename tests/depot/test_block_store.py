@@ -321,6 +321,20 @@ def test_a_lost_pack_costs_what_was_in_it_and_no_more(tmp_path: Path) -> None:
         assert all(store.get(name(n)) == some(n) for n, size in enumerate(sizes) if size > 0)
 
 
+@pytest.mark.parametrize("left", [b"", bytes(65536), b"\x89WOS"])
+def test_a_pack_that_was_cut_while_it_was_made_is_made_again(tmp_path: Path, left: bytes) -> None:
+    with opened(tmp_path) as store:
+        store.put(name(1), some(1))
+    for _ in range(2):
+        (tmp_path / "packs" / "00000001.wpk").write_bytes(left)
+        with opened(tmp_path) as store:
+            assert store.get(name(1)) == some(1)
+            assert len(list((tmp_path / "packs").iterdir())) == 1
+    with opened(tmp_path) as store:
+        store.put(name(2), some(2))
+        assert store.usage().owned[0].count == 2
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage" * 1000, None])
 def test_a_damaged_index_is_made_again(tmp_path: Path, damage: bytes | None) -> None:
     with opened(tmp_path) as store:

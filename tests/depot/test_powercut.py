@@ -28,21 +28,21 @@ def cut(*asked: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_power_cut_takes_nothing_that_was_acknowledged() -> None:
-    done = cut("--cuts", str(CUTS or 12))
+    done = cut("--cuts", str(CUTS or 8))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_power_cut_of_a_full_disk_takes_nothing_that_was_acknowledged() -> None:
-    done = cut("--cuts", str(CUTS or 8), "--disk-mib", "40", "--seed", "2")
+    done = cut("--cuts", str(CUTS or 6), "--disk-mib", "40", "--seed", "2")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_kill_takes_nothing_that_was_acknowledged() -> None:
-    done = cut("--kill", "--cuts", str(CUTS or 12))
+    done = cut("--kill", "--cuts", str(CUTS or 8))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_depot_that_does_not_wait_for_the_disk_is_caught() -> None:
-    done = cut("--unsynced", "--cuts", "4")
+    done = cut("--unsynced", "--cuts", "3")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "is lost" in done.stdout

@@ -146,20 +146,30 @@ class BlockStore:
         return ends
 
     def _resume(self, ends: dict[int, int]) -> None:
+        """Go on in the last pack; one that was cut while it was made goes, and the one before it goes on."""
         numbers = self._packs.numbers()
-        if not numbers:
-            return
         try:
-            frames.read_opening(self._packs.read(numbers[-1], 0, HEADER_BYTES))
-        except CorruptFile:
-            return  # cut while it was made: the next frame makes a new one
-        try:
+            while numbers and not self._was_made(numbers[-1]):
+                if ends.get(numbers[-1], HEADER_BYTES) > HEADER_BYTES:
+                    return  # its opening went bad later: the next frame makes a new one
+                self._packs.remove(numbers.pop())
+            if not numbers:
+                return
             for number in numbers[:-1]:
                 if number in ends:
                     self._packs.cut(number, ends[number])
-            self._packs.resume(numbers[-1], ends[numbers[-1]])
+            last = numbers[-1]
+            end = ends.get(last) or max([HEADER_BYTES, *(found.header.end for found in self._packs.walk(last))])
+            self._packs.resume(last, end)
         except OSError as cause:
             raise DiskFull(f"the depot {self.folder} cannot be written") from cause
+
+    def _was_made(self, number: int) -> bool:
+        try:
+            frames.read_opening(self._packs.read(number, 0, HEADER_BYTES))
+        except CorruptFile:
+            return False
+        return True
 
     def _take(self, place: Place, found: Found) -> None:
         """Tell the index of a frame that was met on a walk."""
@@ -565,7 +575,7 @@ class BlockStore:
         )
 
     def _free(self, size: int) -> int:
-        return self._trash.empty(self._now_ns() + 1, size)
+        return self._trash.empty(frames.ORDER_MAX, size)  # however the clock has jumped
 
     def tidy(self) -> bool:
         """Empty what is older than seven days from the trash, and compact one pack; return whether more is to do."""

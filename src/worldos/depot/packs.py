@@ -32,6 +32,7 @@ from worldos.store.pack import ALIGN_BYTES, HEADER_BYTES, KEY_BYTES, MAGIC, PAGE
 
 _WRITE_PARTS_MAX: Final = 1024  # IOV_MAX
 _PUNCH: Final = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+_ZERO: Final = 0x10  # FALLOC_FL_ZERO_RANGE: the bytes read as zeros, and their blocks stay ours
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
@@ -184,13 +185,16 @@ class Packs:
     # -- writing: one thread
 
     def resume(self, pack: int, end: int) -> None:
-        """Go on in a pack that ends at ``end``: what lies after it is cut off."""
+        """Go on in a pack that ends at ``end``: what lies after it is made zeros, its room is kept for a disk that is full."""
         file = FileIO(self.file(pack), "rb+")
-        allocated = end
-        os.ftruncate(file.fileno(), end)
-        with contextlib.suppress(OSError):  # a disk that is full
-            _allocate(file.fileno(), end + CONTROL_BYTES)
-            allocated = end + CONTROL_BYTES
+        allocated = os.fstat(file.fileno()).st_size
+        if allocated > end and not _fallocate(file, _ZERO, end, allocated - end):
+            os.ftruncate(file.fileno(), end)
+            allocated = end
+        if allocated < end + CONTROL_BYTES:
+            with contextlib.suppress(OSError):  # there is no more
+                _allocate(file.fileno(), end + CONTROL_BYTES)
+                allocated = end + CONTROL_BYTES
         os.fsync(file.fileno())
         self._active, self.active, self._newest, self.end, self._allocated = file, pack, pack, end, allocated
 
@@ -250,17 +254,18 @@ class Packs:
         _sync_folder(self.folder)
 
     def punch(self, pack: int, offset: int, length: int) -> int:
-        """Give the whole pages inside of these bytes back to the disk; return how many bytes that were."""
+        """Give the whole pages inside of these bytes back to the disk; return how many bytes it has now more."""
         first = -(-offset // PAGE_BYTES) * PAGE_BYTES
         last = (offset + length) // PAGE_BYTES * PAGE_BYTES
-        if last <= first or not sys.platform.startswith("linux"):
+        if last <= first:
             return 0
         try:
             with FileIO(self.file(pack), "rb+") as file:
-                failed = _libc().fallocate(file.fileno(), _PUNCH, first, last - first)
+                before = os.fstat(file.fileno()).st_blocks
+                _fallocate(file, _PUNCH, first, last - first)
+                return max(0, before - os.fstat(file.fileno()).st_blocks) * 512  # nothing where a hole was before
         except OSError:
             return 0
-        return 0 if failed else last - first
 
     def _roll(self) -> None:
         number = max([self._newest, *self.numbers()]) + 1
@@ -391,7 +396,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _libc() -> ctypes.CDLL:
+def _fallocate(file: FileIO, mode: int, offset: int, length: int) -> bool:
+    """Do with these bytes what only Linux and some of its file systems can; return whether it was done."""
+    if not sys.platform.startswith("linux"):
+        return False
     library = ctypes.CDLL(None, use_errno=True)
     library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return library
+    return not library.fallocate(file.fileno(), mode, offset, length)

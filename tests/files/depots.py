@@ -177,3 +177,12 @@ def files_of(site: Site, home: Path, number: int = 0) -> Files:
         lambda count, share_bytes: site.place(stores, count, share_bytes),
     )
     return Files(session)
+
+
+def all_there(site: Site, files: Files) -> None:
+    """Wait until this session has a link to every depot that runs."""
+    files.session.stores.refresh(at_once=True)
+    end_s = time.monotonic() + 10
+    while len(files.session.stores.reachable()) < sum(depot.running for depot in site.depots):
+        assert time.monotonic() < end_s, "the links come back"
+        time.sleep(0.01)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.files.depots import Site, files_of, site
+from tests.files.depots import Site, all_there, files_of, site
 
 from worldos.errors import BadRequest, Unreachable, WorldError
 from worldos.files import logs
@@ -149,3 +149,56 @@ def test_all_stores_stopped_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
             depot.end(signal.SIGKILL)
         with pytest.raises(Unreachable):
             files.put(b"y", "y")
+
+
+@pytest.mark.slow
+def test_our_own_store_asleep_holds_up_nothing_for_long_and_forks_nothing(tmp_path: Path) -> None:
+    with site(3, own_process=True) as made:
+        with files_of(made, tmp_path / "home") as files:
+            files.put(b"1", "one")
+            made.depots[0].tell(signal.SIGSTOP)
+            files.put(b"2", "two")
+            files.put(b"3", "three")
+            made.depots[0].tell(signal.SIGCONT)
+            files.put(b"4", "four")
+            assert len(files.list()) == 4
+        with files_of(made, tmp_path / "other", 1) as other:
+            other.refresh()
+            assert sorted(each.name for each in other.list()) == ["four", "one", "three", "two"]
+
+
+def test_an_interruption_while_an_entry_is_sent_forks_nothing(
+    five: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with files_of(five, tmp_path / "home") as files:
+        files.put(b"1", "one")
+        sent = logs.append
+
+        def interrupted(*arguments: object, **words: object) -> int:
+            sent(*arguments, **words)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("worldos.files.logs.append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            files.put(b"2", "two")
+        monkeypatch.undo()
+        files.put(b"3", "three")
+        names = [each.name for each in files.list()]
+        assert names == ["one", "three", "two"]
+    with files_of(five, tmp_path / "other", 1) as other:
+        assert [each.name for each in other.list()] == names
+
+
+def test_what_no_store_took_is_not_done_later_behind_ones_back(five: Site, tmp_path: Path) -> None:
+    with files_of(five, tmp_path / "home") as files:
+        files.put(b"1", "one")
+        for depot in five.depots:
+            depot.end()
+        files.session.stores.refresh(at_once=True)
+        with pytest.raises(Unreachable):
+            files.put(b"2", "two")
+        for depot in five.depots:
+            depot.start()
+        all_there(five, files)
+        files.put(b"3", "three")
+        assert [each.name for each in files.list()] == ["one", "three"]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.files.depots import Site, files_of, site
+from tests.files.depots import Site, all_there, files_of, site
 
 from worldos.depot.block_store import BlockStore
 from worldos.errors import DiskFull, Unreachable
@@ -68,8 +68,7 @@ def test_what_fails_on_the_way_comes_out_and_the_next_one_works(five: Site, file
         go_on()
     for depot in five.depots:
         depot.start()
-    files.session.stores.refresh(at_once=True)
-    time.sleep(0.6)
+    all_there(five, files)
     files.put(os.urandom(MIB), "after")
     assert files.stat("after").size_bytes == MIB
 

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from worldos.agent.home import write_durably
-from worldos.errors import DiskFull, Unreachable, WorldError
+from worldos.errors import DiskFull, Refused, Unreachable, WorldError
 from worldos.files import logs
 from worldos.files.limits import (
     DIRECTORY_LOOK_S,
@@ -229,8 +229,7 @@ class Catalog:
         with self._lock:
             fcntl.flock(self._turns, fcntl.LOCK_EX)
             try:
-                self._send_unsent()
-                if self._is_old():
+                if self._send_unsent() or self._is_old():
                     self.refresh()
                 if self._behind():
                     self.refresh(thorough=True)
@@ -285,11 +284,19 @@ class Catalog:
         entry = sign_entry(self._device, log_of(self._keys[0], self._device.public), number, body)
         unsent = self._folder / "unsent"
         stores = [store for store in self._stores.reachable() if store.at.here or not store.doubted]
-        logs.append(
-            stores or self._stores.reachable(),
-            [entry],
-            before_others=lambda: write_durably(unsent, encode_entry(entry)),
-        )
+        try:
+            logs.append(
+                stores or self._stores.reachable(),
+                [entry],
+                before_others=lambda: write_durably(unsent, encode_entry(entry)),
+            )
+        except (logs.NothingSent, Refused, DiskFull):
+            unsent.unlink(missing_ok=True)  # no store has it, for certain
+            raise
+        except BaseException:
+            self._looked_at_s = -DIRECTORY_LOOK_S
+            write_durably(unsent, encode_entry(entry))  # some store may have it: the number is taken
+            raise
         unsent.unlink(missing_ok=True)
         self._merge(self._writer, entry.seq, change)
         os.utime(self._turns)  # other programs of this home see that there is something new
@@ -302,17 +309,19 @@ class Catalog:
             or os.fstat(self._turns).st_mtime_ns != self._turned_ns
         )
 
-    def _send_unsent(self) -> None:
+    def _send_unsent(self) -> bool:
+        """Send again what may have left and was not acknowledged; return whether there was such."""
         unsent = self._folder / "unsent"
         try:
             entry = decode_entry(unsent.read_bytes())
         except FileNotFoundError:
-            return
+            return False
         except WorldError:
             unsent.unlink(missing_ok=True)  # cut short before anything was sent: it was never whole
-            return
+            return False
         logs.append(self._stores.reachable(), [entry])
         unsent.unlink(missing_ok=True)
+        return True
 
     def _behind(self) -> bool:
         """Whether entries of our own are known that cannot be merged yet: to write now would be to fork our log."""

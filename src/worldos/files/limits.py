@@ -62,6 +62,7 @@ HOLDERS_AHEAD: Final = 64  # segments of which one question asks who has them
 # -- the directory ----------------------------------------------------------------------------------------------------------
 OPS_PER_ENTRY_MAX: Final = 4096
 OPS_BYTES_MAX: Final = 2 * MIB
+HERE_S: Final = 1.0  # this machine's own store is waited for so long before others are asked to keep an entry
 ENTRY_DEVICES: Final = 2  # an entry of a log lies on so many devices, or on all there are, before it counts as kept
 DEVICES_EVERY_S: Final = 2.0  # the agent is asked which devices the account has no more often than this
 OPEN_PATIENCE_S: Final = 0.25  # other machines' stores are given this to say what is new when a session begins

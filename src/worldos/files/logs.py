@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from worldos.errors import Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, ENTRY_DEVICES, LAGGARD_S
+from worldos.files.limits import ANSWER_S, ENTRY_DEVICES, HERE_S, LAGGARD_S
 from worldos.files.stores import Store, answers
 from worldos.store.entry import Entry, check_entry
 
@@ -33,21 +33,41 @@ def append(
 
     ``before_others`` is called where this machine's own store does not have them and others are about to.
     """
-    here = [store for store in stores if store.at.here]
-    others = [store for store in stores if not store.at.here]
-    failures: list[WorldError] = []
-    kept = _append_at(here, entries, 1, failures) if here else 0
+    here = [store for store in stores if store.at.here and not store.doubted]
+    others = [store for store in stores if store not in here]
+    outcome = _Outcome()
+    kept = _append_at(here, entries, 1, HERE_S, outcome) if here else 0
     if kept < devices and others:
         if not kept and before_others is not None:
             before_others()
         for wave in _waves(others, devices - kept):
-            kept += _append_at(wave, entries, devices - kept, failures)
+            kept += _append_at(wave, entries, devices - kept, ANSWER_S, outcome)
             if kept >= devices:
                 _tell(others[len(wave) :], entries)
                 break
     if not kept:
-        raise failures[0] if failures else Unreachable("no store can be reached", hint="see them: wos storage status")
+        raise outcome.why()
     return kept
+
+
+class _Outcome:
+    """What stores said that did not keep it, and whether one that said nothing may have it all the same."""
+
+    def __init__(self) -> None:
+        self.failures: list[WorldError] = []
+        self.unsure = False
+
+    def why(self) -> WorldError:
+        """Return what to say: Unreachable, whatever else was said, where it may be kept somewhere."""
+        hint = "see them with: wos storage status"
+        if self.unsure:
+            return Unreachable("the stores do not answer", hint=hint)
+        refused = [error for error in self.failures if not isinstance(error, Unreachable)]
+        return refused[0] if refused else NothingSent("no store can be reached", hint=hint)
+
+
+class NothingSent(Unreachable):
+    """No store could be reached, so none has anything of it."""
 
 
 def _tell(stores: Sequence[Store], entries: Sequence[Entry]) -> None:
@@ -63,25 +83,30 @@ def _waves(stores: Sequence[Store], needed: int) -> list[Sequence[Store]]:
     return [wave for wave in (stores[:first], stores[first:]) if wave]
 
 
-def _append_at(stores: Sequence[Store], entries: Sequence[Entry], needed: int, failures: list[WorldError]) -> int:
+def _append_at(
+    stores: Sequence[Store], entries: Sequence[Entry], needed: int, within_s: float, outcome: _Outcome
+) -> int:
     """Send to all of these; return when enough have it, and do not wait long for the others."""
     begun_s = time.monotonic()
     asked: dict[Future[int], Store] = {store.ask(lambda link: link.append(entries)): store for store in stores}
     open_, kept = set(asked), 0
+    unsent = {future for future in asked if future.done() and future.exception() is not None}  # no link was to be had
     needed = min(needed, sum(1 for store in stores if not store.doubted) or 1)
     while open_ and kept < needed:
-        patience_s = max([LAGGARD_S, *(2 * asked[future].hedge_s for future in open_)]) if kept else ANSWER_S
+        patience_s = max([LAGGARD_S, *(2 * asked[future].hedge_s for future in open_)]) if kept else within_s
         done, open_ = wait(open_, max(0.0, begun_s + patience_s - time.monotonic()), FIRST_COMPLETED)
         for future in done:
             error = future.exception()
             if error is None:
                 kept += 1
             elif isinstance(error, WorldError):
-                failures.append(error)
+                outcome.failures.append(error)
+                outcome.unsure |= isinstance(error, Unreachable) and future not in unsent
         if not done:
             for future in open_:
                 asked[future].doubt()
             break
+    outcome.unsure |= bool(open_)
     return kept
 
 

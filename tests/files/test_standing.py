@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 from tests.files.depots import Site, files_of
+
+from worldos.files.caring import STANDING, Ailing, CareTold
+from worldos.home import Home
+from worldos.store import keys
 
 MIB = 1 << 20
 
@@ -59,3 +64,16 @@ def test_a_link_takes_nothing_and_an_empty_account_neither(five: Site, tmp_path:
         files.put(source, "folder")
         assert files.status() == []
         assert files.usage().stored_bytes == 0
+
+
+def test_what_the_carer_mends_is_said(five: Site, tmp_path: Path) -> None:
+    with files_of(five, tmp_path / "home") as files:
+        files.put(os.urandom(MIB), "big")
+        files.put(os.urandom(MIB), "other")
+        locator = keys.locator_of(keys.verify_of(keys.read_of(files.ref("big").write)))
+        ailing = Ailing(locator=locator, k=2, n=5, missing=1, asleep=0, survives=2, repairing=True)
+        told = CareTold(files=2, ailing=(ailing,), repaired=0, lost=(), passes=1)
+        place = Home(tmp_path / "home").depot_folder / STANDING
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(msgspec.msgpack.encode(told))
+        assert {each.name: each.repairing for each in files.status()} == {"big": True, "other": False}

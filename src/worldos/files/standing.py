@@ -20,6 +20,8 @@ from worldos.files.limits import ANSWER_S, HOLDERS_AHEAD, STANDING_S
 from worldos.files.reader import Opened
 from worldos.files.session import Session
 from worldos.files.stores import Store, answers
+from worldos.home import Home
+from worldos.store import keys
 from worldos.store.directory import Named
 from worldos.store.durability import below_policy, survives
 from worldos.store.erasure import Code, share_bytes
@@ -49,6 +51,7 @@ def status(session: Session, path: str) -> list[Standing]:
     stores = _awake(session)
     names = {store.at.node: store.at.name or store.at.node[:8] for store in session.stores.known()}
     known: dict[bytes, Standing] = {}
+    mended = _being_mended(session)
     found = []
     for row in _rows(session, path):
         ref = row.file
@@ -59,6 +62,8 @@ def status(session: Session, path: str) -> list[Standing]:
             continue
         if ref.cap not in known:
             known[ref.cap] = _of_file(session, row.path, ref, stores, names)
+            if mended and _locator(ref) in mended:
+                known[ref.cap] = replace(known[ref.cap], repairing=True)
         standing = known[ref.cap]
         found.append(replace(standing, name=row.path, size_bytes=ref.size_bytes))
     return found
@@ -129,6 +134,18 @@ def _awake(session: Session) -> list[Store]:
     asked = [store.ask(lambda link: link.have(())) for store in stores]
     wait(asked, STANDING_S)
     return [store for store, told in zip(stores, asked, strict=True) if told.done() and told.exception() is None]
+
+
+def _being_mended(session: Session) -> set[bytes]:
+    """Return the locators of the files that the carer of this machine says it mends now."""
+    from worldos.files.attending import care_standing  # noqa: PLC0415 - the carer's side, which most questions do without
+
+    told = care_standing(Home(session.folder.parent))
+    return {each.locator for each in told.ailing if each.repairing} if told is not None else set()
+
+
+def _locator(ref: FileRef) -> bytes:
+    return keys.locator_of(keys.verify_of(keys.read_of(ref.write) if ref.write else ref.read))
 
 
 def _rows(session: Session, path: str) -> list[Named]:

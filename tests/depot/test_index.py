@@ -75,6 +75,22 @@ def test_a_share_whose_bytes_are_gone_never_comes_alive_again() -> None:
         index.close()
 
 
+def test_a_copy_that_was_cut_never_takes_the_place_of_a_whole_frame() -> None:
+    for states in ((), ("drop", "restore")):
+        for frames in itertools.permutations(("whole", "cut")):
+            index = opened()
+            for frame in frames:
+                index.take_share(ID, share(1, pack=0) if frame == "whole" else share(1, pack=1, mark=b""))
+            for order, what in enumerate(states, 2):
+                index.take_state(Kind[what.upper()], [ID], order, 0)
+            index.take_share(ID, share(1, pack=2, mark=b""))
+            row = index.share(ID)
+            assert row is not None
+            assert (row.pack, row.state) == (0, State.ALIVE)
+            assert index.alive == {0: frame_bytes(16, 100)} | ({1: 0} if 1 in index.alive else {})
+            index.close()
+
+
 @given(st.permutations([(seq, mark) for seq in (1, 2, 3, 5) for mark in (b"a" * 32, b"b" * 32)]), st.booleans())
 def test_logs_are_the_same_in_any_order(entries: list[tuple[int, bytes]], register: bool) -> None:
     index = opened()

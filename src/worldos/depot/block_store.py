@@ -20,11 +20,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from worldos.depot.index import KINDS, NOWHERE, Index, State, mark_of
+from worldos.depot.index import KINDS, State, mark_of
 from worldos.depot.limits import TRASH_NS
-from worldos.depot.packs import Found, Packs
+from worldos.depot.packs import Packs
 from worldos.depot.records import Cared, Head, Place, Row, Scrubbed, Usage
-from worldos.depot.scrub import scrub
+from worldos.depot.replay import catch_up, open_index
+from worldos.depot.scrub import is_good, scrub
 from worldos.depot.trash import Trash
 from worldos.depot.writer import Ticket, Waiting, Writer
 from worldos.errors import BadRequest, CorruptFile, DiskFull, NotAllowed, OverQuota, PeerBroke
@@ -54,7 +55,7 @@ class BlockStore:
         self._now_ns = now_ns
         self._packs = Packs(folder, new_key=secrets.token_bytes(KEY_BYTES), pack_bytes=pack_bytes)
         try:
-            self._open()
+            self._index = open_index(self._packs, folder)
         except BaseException:
             self._packs.close()
             raise
@@ -78,142 +79,11 @@ class BlockStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- opening
-
-    def _open_index(self, file: Path) -> Index:
-        try:
-            index = Index(file)
-        except CorruptFile:
-            return self._new_index(file)
-        pack, end = index.indexed
-        if pack not in self._packs.numbers() or self._packs.size(pack) >= end:
-            return index
-        index.close()  # packs of an older day were put here
-        return self._new_index(file)
-
-    def _new_index(self, file: Path) -> Index:
-        for part in ("", "-wal", "-shm"):
-            file.with_name(file.name + part).unlink(missing_ok=True)
-        try:
-            return Index(file)
-        except CorruptFile:
-            return Index(None)  # the disk is full or read-only: the packs can still be answered from
-
-    def _open(self) -> None:
-        """Make the index tell what the packs hold, and go on in the last pack."""
-        file = self.folder / "index"
-        self._index = self._open_index(file)
-        ends = self._catch_up()
-        there = set(self._packs.numbers())
-        gone = [number for number in self._index.alive if number not in there]
-        if any(self._index.alive[number] for number in gone):  # a pack was taken away, not compacted
-            self._index.close()
-            self._index = self._new_index(file)
-            ends = self._catch_up()
-            gone = []
-        for number in gone:
-            self._index.forget_pack(number)
-        self._resume(ends)
-
-    def _catch_up(self) -> dict[int, int]:
-        """Take what the index does not know yet from the packs; return where each pack that was walked ends."""
-        first, from_offset = self._index.indexed
-        numbers = [number for number in self._packs.numbers() if number >= first]
-        ends: dict[int, int] = {}
-        order = self._index.order
-        for number in numbers:
-            ends[number] = start = max(HEADER_BYTES, from_offset if number == first else 0)
-            torn: list[tuple[Place, Found]] = []
-            for found in self._packs.walk(number, start):
-                header = found.header
-                order = max(order, header.order)
-                place = Place(number, header.offset, header.meta_bytes, header.body_bytes)
-                if not found.good:
-                    torn.append((place, found._replace(meta=memoryview(bytes(found.meta)), body=memoryview(b""))))
-                    continue
-                for bad_place, bad in torn:
-                    self._take(bad_place, bad)
-                torn.clear()
-                self._take(place, found)
-                ends[number] = header.end
-            if number != numbers[-1]:  # at the end of the last one they were never acknowledged
-                for bad_place, bad in torn:
-                    self._take(bad_place, bad)
-                    ends[number] = bad.header.end
-        if numbers:
-            self._index.forget_pack(NOWHERE)
-            self._index.set_indexed(numbers[-1], ends[numbers[-1]], order)
-        return ends
-
-    def _resume(self, ends: dict[int, int]) -> None:
-        """Go on in the last pack; one that was cut while it was made goes, and the one before it goes on."""
-        numbers = self._packs.numbers()
-        try:
-            while numbers and not self._was_made(numbers[-1]):
-                if ends.get(numbers[-1], HEADER_BYTES) > HEADER_BYTES:
-                    return  # its opening went bad later: the next frame makes a new one
-                self._packs.remove(numbers.pop())
-            if not numbers:
-                return
-            for number in numbers[:-1]:
-                if number in ends:
-                    self._packs.cut(number, ends[number])
-            last = numbers[-1]
-            end = ends.get(last) or max([HEADER_BYTES, *(found.header.end for found in self._packs.walk(last))])
-            self._packs.resume(last, end)
-        except OSError as cause:
-            raise DiskFull(f"the depot {self.folder} cannot be written") from cause
-
-    def _was_made(self, number: int) -> bool:
-        try:
-            frames.read_opening(self._packs.read(number, 0, HEADER_BYTES))
-        except CorruptFile:
-            return False
-        return True
-
-    def _take(self, place: Place, found: Found) -> None:
-        """Tell the index of a frame that was met on a walk."""
-        header = found.header
-        try:
-            match header.kind:
-                case Kind.SHARE:
-                    meta = frames.read_share_meta(found.meta, header)
-                    state = State.ALIVE if found.good else State.BAD
-                    mark = frames.trailer_of(header.id, found.body) if found.good else b""
-                    owner, kind = self._index.owner_number(meta.owner), KINDS.index(meta.kind)
-                    order = header.order
-                    row = Row(*place, meta.size_bytes, order, state, order, 0, owner, kind, mark)
-                    self._index.take_share(header.id, row)
-                case Kind.ENTRY if found.good:
-                    entry = decode_entry(bytes(found.body))
-                    self._index.take_entry(
-                        header.id, entry.seq, place, mark_of(entry), public=entry.public, register=entry.register
-                    )
-                case Kind.DROP | Kind.RESTORE | Kind.BAD if found.good:
-                    at_ns = frames.read_meta(found.meta, IdsMeta).at_ns
-                    ids = frames.split_ids(found.body)
-                    if header.kind == Kind.RESTORE:  # it may have come too late: its bytes were given up
-                        for share_id in ids:
-                            self._purge_if_empty(share_id)
-                    self._index.take_state(header.kind, ids, header.order, at_ns)
-                case Kind.CARE | Kind.FORGET if found.good:
-                    owner_name = frames.read_meta(found.meta, CareMeta).owner
-                    self._index.take_care(header.id, place, header.order, bytes(found.body), owner_name)
-                case _:
-                    pass
-        except (CorruptFile, ValueError):
-            return  # a frame of ours that cannot be read is as one that is not there
-
-    def _purge_if_empty(self, share_id: bytes) -> None:
-        row = self._index.share(share_id)
-        if row is not None and row.state == State.TRASH and row.pack != NOWHERE and not self._good(share_id):
-            self._index.purge(share_id, row)
-
     def _recover(self) -> None:
         """The index could not be written: begin again from its last commit."""
         with self._index.lock:
             self._index.roll_back()
-            self._catch_up()
+            catch_up(self._packs, self._index)
 
     # -- shares
 
@@ -373,12 +243,15 @@ class BlockStore:
     def restore(self, ids: Iterable[bytes], *, owner: str | None = None) -> int:
         """Take shares back from the trash; return how many were still in it."""
         return self._say(
-            Kind.RESTORE, [share for share in self._in_state(ids, State.TRASH, owner) if self._good(share)]
+            Kind.RESTORE,
+            [share for share in self._in_state(ids, State.TRASH, owner) if is_good(self._packs, self._index, share)],
         )
 
     def check(self, ids: Iterable[bytes]) -> tuple[bytes, ...]:
         """Read shares whole, set aside those that are damaged, and return these."""
-        bad = [share for share in self._in_state(ids, State.ALIVE, None) if not self._good(share)]
+        bad = [
+            share for share in self._in_state(ids, State.ALIVE, None) if not is_good(self._packs, self._index, share)
+        ]
         self._set_aside(bad)
         return tuple(bad)
 
@@ -390,18 +263,6 @@ class BlockStore:
             if row is not None and row.state == state and number in {None, row.owner}:
                 found.append(share_id)
         return found
-
-    def _good(self, share_id: bytes) -> bool:
-        while (row := self._index.share(share_id)) is not None and row.state in {State.ALIVE, State.TRASH}:
-            try:
-                found = self._packs.frame(row.pack, row.offset)
-            except (CorruptFile, OSError):
-                found = None
-            if found is not None and found.good and found.header.id == share_id:
-                return True
-            if self._index.share(share_id) == row:
-                return False
-        return True
 
     def _set_aside(self, ids: Sequence[bytes]) -> None:
         if not ids:

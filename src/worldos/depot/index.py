@@ -180,9 +180,9 @@ class Index:
         with self.lock:
             old = self.share(share_id)
             if old is not None:
-                if row.order < old.order:
-                    return
-                if row.order < old.state_order or row.order == old.order:
+                if row.order < old.order or (row.order == old.order and old.mark and not row.mark):
+                    return  # older; or a copy that was cut, of a frame that lies whole where it was
+                if row.order < old.state_order:
                     gone = {State.ALIVE: State.BAD, State.TRASH: State.PURGED}  # if its bytes are
                     state = old.state if row.mark else gone.get(State(old.state), old.state)
                     row = row._replace(state=state, state_order=old.state_order, at_ns=old.at_ns)

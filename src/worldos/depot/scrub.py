@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from worldos.depot.index import Index, frame_bytes
+from worldos.depot.index import Index, State, frame_bytes
 from worldos.depot.limits import SCRUB_ROWS_MAX
 from worldos.depot.packs import Packs, Window
 from worldos.depot.records import Place
@@ -61,3 +61,17 @@ def _fits(packs: Packs, window: Window, frame_id: bytes, place: Place) -> bool:
     except (CorruptFile, OSError):
         return False
     return found.good and found.header.id == frame_id
+
+
+def is_good(packs: Packs, index: Index, share_id: bytes) -> bool:
+    """Whether the frame of a share that is alive or in the trash is whole, wherever it is moved meanwhile."""
+    while (row := index.share(share_id)) is not None and row.state in {State.ALIVE, State.TRASH}:
+        try:
+            found = packs.frame(row.pack, row.offset)
+        except (CorruptFile, OSError):
+            found = None
+        if found is not None and found.good and found.header.id == share_id:
+            return True
+        if index.share(share_id) == row:
+            return False
+    return True

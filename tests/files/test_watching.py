@@ -52,6 +52,7 @@ def test_who_comes_and_goes_is_seen_at_the_next_look(made: list[Carer], three: S
     assert {store.at.node for store in carer.watch.reachable()} == {depot.node for depot in three.depots[:2]}
 
 
+@pytest.mark.slow
 def test_a_device_that_is_met_only_by_a_third_is_known_to_live(made: list[Carer], three: Site) -> None:
     here, _, far = made
     for carer in made:

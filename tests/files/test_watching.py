@@ -90,11 +90,12 @@ def test_a_beat_that_another_key_signed_or_that_is_garbage_says_nothing(made: li
     assert three.depots[0].store is not None
     forged = sign_entry(strange, beat_log(ACCOUNT, there.key.public), 99, b"\x93\x01\x90\x90", register=True)
     three.depots[0].store.append_many([forged])
-    garbage = sign_entry(made[2].key, beat_log(ACCOUNT, made[2].key.public), 7, b"\xc1\xc1", register=True)
-    three.depots[0].store.append_many([garbage])
-    here.now_ns += LOOK_NS
-    here.look_anew()
-    here.watch.look(here.now_ns)
+    for seq, body in enumerate((b"\xc1\xc1", b"\x93\x01\x91\xa2\xff\xfe\x90", b"\x91" * 5000), 7):
+        garbage = sign_entry(made[2].key, beat_log(ACCOUNT, made[2].key.public), seq, body, register=True)
+        three.depots[0].store.append_many([garbage])
+        here.now_ns += LOOK_NS
+        here.look_anew()
+        here.watch.look(here.now_ns)
     assert here.watch.holders.held(SEGMENT) == {}
 
 

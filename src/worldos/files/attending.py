@@ -103,7 +103,7 @@ def care_standing(home: Home) -> CareTold | None:
     """Return what the carer of this machine found last; None where there is none."""
     try:
         return _read_standing((home.depot_folder / STANDING).read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -121,7 +121,7 @@ class Attending:
         """Look whether something is asked, and do it."""
         try:
             asked = _read_asked((self._folder / "asked").read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return now_ns + LOOK_NS
         (self._folder / "asked").unlink(missing_ok=True)
         if asked.number != self._done:
@@ -212,6 +212,6 @@ def ask_keeper(
 def _told(data: bytes, number: int) -> Told | None:
     try:
         told = _read_told(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return told if told.number == number else None

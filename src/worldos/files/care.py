@@ -6,6 +6,8 @@ without an agent (a test, the moment before its end) just serves its depot. Each
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from worldos.depot.block_store import BlockStore
 from worldos.depot.records import Cared
 from worldos.depot.wire import Append, Care, Who
 from worldos.depot.wire import Cared as CaredThere
-from worldos.errors import Unreachable, WorldError
+from worldos.errors import DiskFull, Unreachable, WorldError
 from worldos.files.attending import Attending
 from worldos.files.auditing import Auditing, Scrubbing
 from worldos.files.caring import Caring
@@ -97,7 +99,12 @@ class _WithAgent:
 
     def step(self, now_ns: int) -> int:
         self._neighbours.rows()
-        return self._loop.step(now_ns) if self._neighbours.answers else now_ns + NO_AGENT_NS
+        if not self._neighbours.answers:
+            return now_ns + NO_AGENT_NS
+        try:
+            return self._loop.step(now_ns)
+        except sqlite3.Error as cause:  # what a carer remembers does not fit on the disk now
+            raise DiskFull from cause
 
 
 class Leasing:
@@ -169,7 +176,8 @@ class CareOfHome:
             self._syncing.heard(request.entries)
 
     def _found(self, care: Care | CaredThere) -> None:
-        self._caring.heard(Cared(locator=care.locator, verify=care.verify, owner=care.owner), time.time_ns())
+        with contextlib.suppress(sqlite3.Error):  # not remembered: the next pass finds it
+            self._caring.heard(Cared(locator=care.locator, verify=care.verify, owner=care.owner), time.time_ns())
 
     def loops(self) -> list[Loop]:
         """Return all loops."""

@@ -256,7 +256,7 @@ class Watch:
                 if entry is None or entry.public != public or not entry.register:
                     continue
                 beat = _read_beat(entry.body)
-            except (WorldError, msgspec.DecodeError, RecursionError):
+            except (WorldError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             before = self._beats.get(node)
             self._beats[node] = entry.seq
@@ -275,7 +275,7 @@ class Watch:
     def _read(self) -> Saved:
         try:
             return _read_saved(self._file.read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return Saved(saved_ns=0, learnt=(), reputations={})
 
     def _save(self, now_ns: int) -> None:

@@ -115,7 +115,7 @@ class Machine:
         self.start()
 
     def rot(self, seed: int) -> int:
-        """Flip a bit in every hundredth byte of its packs, a page of 100 at a time; return how many bytes changed."""
+        """Spoil one percent of the bytes of its packs, a hundred in a row; return how many."""
         dice = random.Random(seed)
         flipped = 0
         for pack in sorted((self.home.depot_folder / "packs").glob("*.wpk")):

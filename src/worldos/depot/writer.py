@@ -65,22 +65,18 @@ class Ticket:
 class Waiting:
     """A frame that waits for the disk. ``order`` -1 gets a new one. ``taken(place, order)`` tells the index."""
 
-    __slots__ = ("body", "body_bytes", "id", "kind", "meta", "order", "row", "taken", "ticket", "trailer")
+    __slots__ = ("body", "body_bytes", "id", "kind", "meta", "order", "row", "size_bytes", "taken", "ticket", "trailer")
 
     def __init__(
         self, kind: Kind, frame_id: bytes, meta: bytes, body: tuple[Buffer, ...], ticket: Ticket, taken: Taken | None
     ) -> None:
         self.kind, self.id, self.meta, self.body, self.ticket, self.taken = kind, frame_id, meta, body, ticket, taken
         self.body_bytes = sum(len(part) for part in body)
+        pad = frames.PAGE_BYTES if self.body_bytes > frames.PAGED_FROM_BYTES else frames.ALIGN_BYTES
+        self.size_bytes = frame_bytes(len(meta), self.body_bytes) + pad  # with the most zeros that may stand before it
         self.trailer = frames.trailer_of(frame_id, *body)
         self.order = -1
         self.row: tuple[int, int, int] | None = None  # size, owner, kind of a share that is new here
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the length of the frame, with the most zeros that may stand before it."""
-        pad = frames.PAGE_BYTES if self.body_bytes > frames.PAGED_FROM_BYTES else frames.ALIGN_BYTES
-        return frame_bytes(len(self.meta), self.body_bytes) + pad
 
     @property
     def control(self) -> bool:

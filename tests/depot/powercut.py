@@ -215,7 +215,10 @@ def cut_many(cuts: int, seed: int, *, disk_mib: int, synced: bool) -> list[str]:
             disk.power_on()
             found = in_child(lambda acked=acked: load.look(disk.folder, acked))
             assert isinstance(found, load.Found)
-            said += [f"cut {cut}: {line}" for line in acked.differences(found)]
+            differences = [f"cut {cut}: {line}" for line in acked.differences(found)]
+            if differences:
+                print("\n".join(differences[:20]), flush=True)
+            said += differences
             if cut % 10 == 9:
                 print(f"{cut + 1} cuts, {acked.acked} acknowledged, {len(said)} lost or wrong", flush=True)
             model = acked
@@ -247,7 +250,6 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"{' '.join(error.cmd[:2])}: {error.stderr.decode(errors='replace').strip()}")
         return CANNOT
-    print("\n".join(said[:20]))
     return 1 if said else 0
 
 

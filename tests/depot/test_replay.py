@@ -100,3 +100,16 @@ def test_an_index_is_opened_from_packs_alone_and_goes_on(tmp_path: Path) -> None
     assert index.indexed == (packs.active, packs.end)
     index.close()
     packs.close()
+
+
+def test_what_is_put_after_a_half_made_pack_was_taken_away_is_read_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.put(name(1), b"before")
+    (tmp_path / "packs" / "00000001.wpk").write_bytes(b"")
+    opened(tmp_path).close()
+    index = (tmp_path / "index").read_bytes()
+    with opened(tmp_path) as store:
+        store.put(name(2), b"after")
+    (tmp_path / "index").write_bytes(index)  # the power was cut before the index learnt of it
+    with opened(tmp_path) as store:
+        assert store.get(name(2)) == b"after"

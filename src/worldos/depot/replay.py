@@ -34,13 +34,18 @@ def open_index(packs: Packs, folder: Path) -> Index:
     for number in gone:
         index.forget_pack(number)
     _resume(packs, folder, ends)
+    if packs.active >= 0:
+        index.set_indexed(packs.active, packs.end, 0)
     return index
 
 
 def catch_up(packs: Packs, index: Index) -> dict[int, int]:
     """Take what the index does not know yet from the packs; return where each pack that was walked ends."""
     first, from_offset = index.indexed
-    numbers = [number for number in packs.numbers() if number >= first]
+    numbers = packs.numbers()
+    if numbers and first > numbers[-1]:  # the pack that was the last is gone: the one before it may have gone on
+        first, from_offset = numbers[-1], 0
+    numbers = [number for number in numbers if number >= first]
     ends: dict[int, int] = {}
     order = index.order
     for number in numbers:

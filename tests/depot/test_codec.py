@@ -7,7 +7,8 @@ import tracemalloc
 import pytest
 
 from worldos.depot import codec
-from worldos.depot.codec import IsalCodec
+from worldos.depot.codec import IsalCodec, best_codec, is_right
+from worldos.lanes.shm import address_of
 from worldos.store.erasure import Code, TableCodec, encode, parity_rows
 
 
@@ -96,3 +97,9 @@ def test_a_cipher_is_chosen_for_this_machine() -> None:
     assert codec.has_aes("flags\t\t: fpu aes avx2\n")
     assert codec.has_aes("Features\t: fp asimd aes pmull\n")
     assert not codec.has_aes("flags\t\t: fpu vaes2 avx2\n")
+
+
+def test_a_program_may_have_files_and_shared_memory_at_once() -> None:
+    best_codec()
+    assert address_of(memoryview(bytearray(8))) > 0
+    assert is_right(best_codec())

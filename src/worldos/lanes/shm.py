@@ -42,11 +42,11 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _libc.memcpy.restype = ctypes.c_void_p
-_GetBuffer: Final = ctypes.pythonapi.PyObject_GetBuffer
-_GetBuffer.argtypes = [ctypes.py_object, ctypes.c_void_p, ctypes.c_int]
-_ReleaseBuffer: Final = ctypes.pythonapi.PyBuffer_Release
-_ReleaseBuffer.argtypes = [ctypes.c_void_p]
-_ReleaseBuffer.restype = None
+# Prototypes of our own: the functions of ``ctypes.pythonapi`` are shared by all modules, and so would be their types.
+_GetBuffer: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p, ctypes.c_int)(
+    ("PyObject_GetBuffer", ctypes.pythonapi)
+)
+_ReleaseBuffer: Final = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyBuffer_Release", ctypes.pythonapi))
 _PY_BUFFER_BYTES: Final = 256  # sizeof(Py_buffer) is 80 on 64 bits; its first field is the address
 
 _dying: Final = threading.RLock()

@@ -88,6 +88,7 @@ class Index:
             run("PRAGMA journal_mode=WAL")
             run("PRAGMA synchronous=NORMAL")
             run(f"PRAGMA cache_size=-{INDEX_CACHE_KIB}")
+            run("PRAGMA temp_store=MEMORY")
             run("PRAGMA cache_spill=OFF")  # a full disk is met by commit alone
             self._db.executescript(_TABLES)
             self._read_counts()

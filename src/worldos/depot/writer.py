@@ -181,6 +181,13 @@ class Writer:
             for part in self._that_fit(group):
                 with self._working:
                     self._write_group(part)
+        except sqlite3.Error as cause:  # the index could not say what may go to make room
+            with self._working:
+                self._recover()
+            error = DiskFull("the disk of this depot is full")
+            error.__cause__ = cause
+            for item in group:
+                item.ticket.fail(error)
         finally:
             with self._changed:
                 self._queued_bytes -= sum(item.size_bytes for item in group)

@@ -14,6 +14,7 @@ from tests.cli.conftest import environ
 
 from worldos.cli import main
 from worldos.home import Home
+from worldos.sdk.connection import close
 
 Run = subprocess.CompletedProcess[str]
 
@@ -48,6 +49,8 @@ def inside(home: Home, *words: str, stdin: str = "") -> Run:
             main.main()
         except SystemExit as end:
             code = end.code or 0
+        finally:
+            close()  # as the end of a process does
     said = []
     for stream in (out, err):
         stream.flush()

@@ -35,7 +35,7 @@ from worldos.home import Home
 
 SECOND: Final = 1_000_000_000
 ASK_EVERY_S: Final = 3.0  # the agent is asked which stores there are no more often than this
-LEASES_IDLE_S: Final = 60.0  # room that no repair needed for so long is given back
+LEASES_IDLE_S: Final = 2.0  # room that no repair needed for so long is given back
 NO_AGENT_NS: Final = 2 * SECOND
 LEAVING_NS: Final = 30 * SECOND  # between two looks who left the account
 

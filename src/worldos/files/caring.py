@@ -315,11 +315,12 @@ class Caring:
         if not largest or all(_is_whole(health, stores) for _, health in healths):
             return []
         takers = [node for node, store in stores.items() if not store.refused_room]
-        if self._place is not None:
+        wanted = [health for _, health in healths]
+        if self._place is not None and plan(wanted, takers):  # where nothing can be done no room is leased
             with contextlib.suppress(Refused):
                 leased = [store.at.node for store in self._place(len(takers), largest)]
                 takers = [node for node in leased if node in stores]
-        return plan([health for _, health in healths], takers, repairs_max=REPAIRS_MAX)
+        return plan(wanted, takers, repairs_max=REPAIRS_MAX)
 
     def _note(
         self,

@@ -15,6 +15,7 @@ from tests.e2e.storage_lab import MIB, FileSet, Site, kill, site, start_put, uns
 from worldos.files.files import Files
 
 pytestmark = pytest.mark.timeout(300)
+LONG = pytest.mark.skipif("STORAGE_LONG" not in os.environ, reason="takes minutes: STORAGE_LONG=1")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def test_any_three_of_five_depots_are_wiped_at_once(five: Site, kept: FileSet) -
     print(f"whole after {read_and_heal(five, kept, 4):.1f} s")
 
 
+@LONG
 def test_one_percent_of_bytes_rot_on_one_machine(five: Site, kept: FileSet) -> None:
     machine = five.machines[2]
     machine.stop()
@@ -117,6 +119,7 @@ def test_a_keeper_and_an_agent_are_killed_while_files_are_put(five: Site, kept: 
     read_and_heal(five, kept, 1)
 
 
+@LONG
 def test_everything_goes_out_at_once_and_comes_back(five: Site, kept: FileSet, tmp_path: Path) -> None:
     with five.machines[0].files() as files:
         kept.put(files, "just/before", 2 * MIB)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KEEPER: Final = "worldos.files.keeper"
 ARENAS: Final = "2"  # its threads share what they free: without it each keeps megabytes
+KEEPER_PROGRAM: Final = KEEPER.replace(".", "/") + ".py"  # what it calls itself when it asks this agent something
 READY_S: Final = 20.0
 END_S: Final = 10.0
 AGAIN_MIN_S: Final = 0.2

@@ -17,6 +17,7 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
+from worldos.agent.depots import KEEPER_PROGRAM
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
 from worldos.agent.realm_orders import RealmOrders, center_line
@@ -94,7 +95,7 @@ class Orders(RealmOrders, StoreOrders):
             "limits_by": agent.lanes.describe(),
             "strangers_refused": statistics.refused if statistics else 0,
             "journal": str(journal or ""),
-            "programs": len(agent.api.clients),
+            "programs": sum(not client.program.endswith(KEEPER_PROGRAM) for client in agent.api.clients.values()),
         }
 
     async def order_nodes(self, agent: Agent, call: Call) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def test_a_site_leaves_and_comes_back(tree: Tree) -> None:
     p, b = tree.machine("p1"), tree.machine("b1")
     assert b.ask("realm", "leave", "--yes")["left"] == "acme"
     until(lambda: "b" not in {c["name"] for c in p.ask("realm", "show", "acme")["children"]}, 10, "b is gone")
-    assert next(row for row in b.ask("realm", "tree") if row["mine"])["path"] == "b"
+    until(lambda: next(row for row in b.ask("realm", "tree") if row["mine"])["path"] == "b", 10, "b knows it too")
     inviting = p.start("realm", "invite", "--plain")
     ticket = ticket_of(inviting)
     _, said = b.refused("realm", "join", ticket + "x", "--yes")

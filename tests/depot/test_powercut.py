@@ -28,7 +28,7 @@ def cut(*asked: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_power_cut_takes_nothing_that_was_acknowledged() -> None:
-    done = cut("--cuts", str(CUTS or 8))
+    done = cut("--cuts", str(CUTS or 14))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.store.ops import FileRef
+
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the directory. ``name`` is its whole path; ``digest`` the BLAKE3 of the plain bytes, empty for folders."""
@@ -103,3 +105,17 @@ class StorageStatus(msgspec.Struct, frozen=True, kw_only=True):
     folders: int = 0
     plain_bytes: int = 0
     debt: int = 0
+
+
+def file_about(path: str, ref: FileRef, *, conflict: bool = False) -> About:
+    """Say what people are told of a file under this name."""
+    return About(
+        name=path,
+        size_bytes=ref.size_bytes,
+        modified_ns=ref.modified_ns,
+        digest=ref.digest,
+        media=ref.media,
+        mode=ref.mode,
+        target=ref.target,
+        conflict=conflict,
+    )

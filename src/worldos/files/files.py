@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere
 from worldos.files import bringing, folders, source, standing
-from worldos.files.about import About, Progress, Standing, StorageStatus, Usage, Version
+from worldos.files.about import About, Progress, Standing, StorageStatus, Usage, Version, file_about
 from worldos.files.limits import REFRESH_PATIENCE_S, REREADS_MAX
 from worldos.files.reader import FileReader, read_range
 from worldos.files.session import Session, open_session
@@ -88,7 +88,7 @@ class Files:
             directory.put(path, FileRef())  # a name that cannot be is refused before the rest is kept
         ref = self.keep_file(file, path, progress)
         self.session.catalog.change(lambda directory: directory.put(path, ref), path)
-        return _about(path, ref)
+        return file_about(path, ref)
 
     def keep_file(self, file: Path, path: str, progress: Told | None = None) -> FileRef:
         """Keep a file of this machine, not yet under its name.
@@ -379,35 +379,14 @@ class Files:
             directory.put(path, FileRef())  # a name that cannot be is refused before the rest is kept
         ref = upload.finish(modified_ns=time.time_ns(), media=source.media_of(path))
         self.session.catalog.change(lambda directory: directory.put(path, ref), path)
-        return _about(path, ref)
-
-
-def _about(path: str, ref: FileRef) -> About:
-    return About(
-        name=path,
-        size_bytes=ref.size_bytes,
-        modified_ns=ref.modified_ns,
-        digest=ref.digest,
-        media=ref.media,
-        mode=ref.mode,
-    )
+        return file_about(path, ref)
 
 
 def about_of(named: Named) -> About:
     """Say what people are told of a line of the directory."""
-    ref = named.file
-    if ref is None:
+    if named.file is None:
         return About(name=named.path, folder=True, modified_ns=named.at_ns)
-    return About(
-        name=named.path,
-        size_bytes=ref.size_bytes,
-        modified_ns=ref.modified_ns,
-        digest=ref.digest,
-        media=ref.media,
-        mode=ref.mode,
-        target=ref.target,
-        conflict=bool(named.conflict),
-    )
+    return file_about(named.path, named.file, conflict=bool(named.conflict))
 
 
 def _path(name: str) -> str:

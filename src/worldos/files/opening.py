@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from worldos.errors import BadRequest, NotAllowed, NotThere, Unreachable
 from worldos.files import logs
-from worldos.files.about import About
+from worldos.files.about import About, file_about
 from worldos.files.bringing import FolderGet, write_file
 from worldos.files.receiving import SENT, free_name
 from worldos.files.sharing import newest, reaching_far, resealed, share_file
@@ -145,18 +145,12 @@ def _bring_file(files: Files, read: bytes, contents: Contents, dest: Path) -> Ab
         digest=contents.digest,
         inline=contents.inline,
         mode=contents.mode,
+        media=contents.media,
     )
     name = clean(contents.name)[-1] if contents.name else "opened"
     target = dest / name if dest.is_dir() else dest
     write_file(files, ref, target, _silent)
-    return About(
-        name=target.name,
-        size_bytes=ref.size_bytes,
-        modified_ns=ref.modified_ns,
-        digest=ref.digest,
-        media=contents.media,
-        mode=ref.mode,
-    )
+    return file_about(target.name, ref)
 
 
 def _bring_folder(files: Files, rows: list[Row], dest: Path) -> About:

@@ -170,6 +170,15 @@ def test_loops_walk_side_by_side_and_stop(capsys):
     assert "Counting: no luck" in capsys.readouterr().err
 
 
+def test_a_mistake_of_ours_in_one_loop_is_told_and_ends_neither_it_nor_the_others(capsys):
+    calm, broken = Counting(), Counting(ZeroDivisionError("a bug"))
+    rounds = Rounds([calm, broken])
+    rounds.start()
+    until(lambda: "a bug" in capsys.readouterr().err, "it is told")
+    assert all(thread.is_alive() for thread in rounds._threads)
+    rounds.stop()
+
+
 def test_who_looks_after_files_hears_what_comes_from_then_on():
     later, heard = Later(), []
     request = Append(id=1, entries=())

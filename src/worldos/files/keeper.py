@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -116,6 +117,9 @@ class Rounds:
                 due_ns = loop.step(time.time_ns())
             except (WorldError, OSError) as error:
                 sys.stderr.write(f"{type(loop).__name__}: {error}\n")
+                due_ns = time.time_ns() + round(STEP_WAIT_S_MAX) * SECOND
+            except Exception as bug:  # noqa: BLE001 - a mistake of ours in one loop ends neither the others nor the depot
+                traceback.print_exception(bug)  # standard error is the agent's, and so its log
                 due_ns = time.time_ns() + round(STEP_WAIT_S_MAX) * SECOND
             wait_s = (due_ns - time.time_ns()) / SECOND
             self._stopped.wait(min(max(0.0, wait_s), STEP_WAIT_S_MAX))

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.files.depots import Site, files_of, site
-from tests.files.strangers import files_of_another
 
 from worldos.errors import BadRequest, NotAllowed, NotThere, Unreachable
 from worldos.files.files import Files
 from worldos.files.opening import SENT
 from worldos.store.caps import Cap, Right
-
-
-@pytest.fixture
-def stores() -> Iterator[Site]:
-    with site(3) as made:
-        yield made
-
-
-@pytest.fixture
-def mine(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of(stores, tmp_path / "mine") as files:
-        yield files
-
-
-@pytest.fixture
-def theirs(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of_another(stores, tmp_path / "theirs") as files:
-        yield files
 
 
 def test_a_code_that_is_cut_or_leads_nowhere_is_told(theirs: Files, tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.files.depots import Site, files_of, site
+from tests.files.depots import Site, files_of
 from tests.files.homes import Family
-from tests.files.strangers import files_of_another
 
 from worldos.agent.home import open_key
 from worldos.errors import NotThere
@@ -25,24 +23,6 @@ from worldos.store.entry import sign_entry
 from worldos.store.given import Given
 
 SECOND_NS = 1_000_000_000
-
-
-@pytest.fixture
-def stores() -> Iterator[Site]:
-    with site(3) as made:
-        yield made
-
-
-@pytest.fixture
-def mine(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of(stores, tmp_path / "mine") as files:
-        yield files
-
-
-@pytest.fixture
-def theirs(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of_another(stores, tmp_path / "theirs") as files:
-        yield files
 
 
 def looked(files: Files, now_ns: int = 1) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.files.depots import Site, files_of, site
-from tests.files.strangers import files_of_another
+from tests.files.depots import Site, files_of
 
 from worldos.errors import BadRequest, NotThere
 from worldos.files.files import Files
@@ -18,24 +16,6 @@ from worldos.store.caps import Right, read_code
 from worldos.store.manifest import Contents
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def stores() -> Iterator[Site]:
-    with site(4) as made:
-        yield made
-
-
-@pytest.fixture
-def mine(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of(stores, tmp_path / "mine") as files:
-        yield files
-
-
-@pytest.fixture
-def theirs(stores: Site, tmp_path: Path) -> Iterator[Files]:
-    with files_of_another(stores, tmp_path / "theirs") as files:
-        yield files
 
 
 def opened(files: Files, code: str, folder: Path) -> bytes:

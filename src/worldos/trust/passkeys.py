@@ -20,14 +20,14 @@ import base64
 import functools
 import hashlib
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from worldos.errors import BadSignature, PeerBroke
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 PUBLIC_BYTES = 77
 CREDENTIAL_BYTES_MAX = 1023
@@ -98,6 +98,10 @@ def verify_assertion(public: bytes, rp: str, assertion: Assertion, domain: str, 
 
     ``public`` and ``rp`` are as ``check_passkey`` let them in.
     """
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 70 ms, and key logs are read at every start
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
     _check_authenticator(assertion.authenticator, rp)
     _check_client(assertion.client, rp, challenge_of(domain, message))
     signed = assertion.authenticator + hashlib.sha256(assertion.client).digest()
@@ -122,8 +126,10 @@ def rp_id_of(rp: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _point(public: bytes) -> ec.EllipticCurvePublicKey:
+def _point(public: bytes) -> EllipticCurvePublicKey:
     """Read a COSE key; OpenSSL sees to it that the point is on the curve."""
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
+
     head, between = _COSE
     x_at, y_at = len(head), len(head) + _COORDINATE_BYTES + len(between)
     x, y = public[x_at : x_at + _COORDINATE_BYTES], public[y_at:]

@@ -1,0 +1,64 @@
+"""What each order of the local socket asks for: an op, a class and a path. One table, and no order without a line in it.
+
+A program of this user has the rights of the machine. One that came with a grant (``Hello.grant``) has what the grant leaves of them:
+each of its orders is held against this table first, and what is not in the table it cannot do at all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from worldos.model.ids import NodeId
+from worldos.model.rights import DEVICES, FILES, NODE, REALM, Impact, Op, Path
+
+ME: Final = "{me}"  # stands for this node's id
+
+
+class Right(msgspec.Struct, frozen=True):
+    """What an order needs; ``below`` are the labels under the account."""
+
+    op: Op
+    impact: Impact
+    below: Path = ()
+
+    def path(self, account: str, me: NodeId) -> Path:
+        """Return the whole path."""
+        return (account, *(me if label == ME else label for label in self.below))
+
+
+HERE: Final = (NODE, ME)
+
+RIGHTS: Final[dict[str, Right]] = {
+    # questions
+    "status": Right(Op.READ, Impact.READ, HERE),
+    "nodes": Right(Op.READ, Impact.READ, (NODE,)),
+    "resources": Right(Op.READ, Impact.READ, (NODE,)),
+    "resource": Right(Op.READ, Impact.READ, (NODE,)),
+    "leases": Right(Op.READ, Impact.READ, HERE),
+    "devices": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "log": Right(Op.AUDIT, Impact.READ, HERE),
+    # this machine
+    "drain": Right(Op.ADMIN, Impact.COSTLY, HERE),
+    "down": Right(Op.ADMIN, Impact.COSTLY, HERE),
+    # the account
+    "invite": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
+    "confirm": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
+    "learn": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),
+    "revoke": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
+    "leave": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
+    # realms
+    "realm_tree": Right(Op.READ, Impact.READ, (REALM,)),
+    "realm_show": Right(Op.READ, Impact.READ, (REALM,)),
+    "realm_create": Right(Op.POLICY, Impact.COSTLY, (REALM,)),
+    "realm_found": Right(Op.POLICY, Impact.COSTLY, (REALM,)),
+    "realm_invite": Right(Op.ADMIT, Impact.COSTLY, (REALM,)),
+    "realm_join": Right(Op.ADMIT, Impact.COSTLY, (REALM,)),
+    "realm_leave": Right(Op.POLICY, Impact.COSTLY, (REALM,)),
+    "realm_remove": Right(Op.REVOKE, Impact.COSTLY, (REALM,)),
+    "realm_policy": Right(Op.POLICY, Impact.COSTLY, (REALM,)),
+    # stores: whoever reaches one may read and write files
+    "stores": Right(Op.WRITE, Impact.REVERSIBLE, (FILES,)),
+    "lend": Right(Op.POLICY, Impact.COSTLY, HERE),
+}

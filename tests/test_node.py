@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.test_wire import EXAMPLES
+from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import CloseLane, Connect, Effect, Forget, Notice, OpenLane, SaveKeyLog, Send, Tell
 from worldos.kernel.events import (
     ClientGone,
@@ -44,7 +45,7 @@ from worldos.model.wire import (
     PeerMessage,
     PeersTold,
 )
-from worldos.node import Node, log_entries, new_node, offline
+from worldos.node import Node, new_node, offline
 from worldos.sim.machine import account_of, admission, device_key, removal
 from worldos.trust.keylog import KeyLog
 

@@ -2,8 +2,9 @@
 
 Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of it mode 0700 or 0600:
 ``config.toml`` choices; ``device.key`` the 32-byte seed of the device key; ``keylog`` the account's signed entries;
-``state`` what is remembered between lives; ``journal/`` events in, one file a life; ``agent.sock`` the local API (or
-``agent.path`` naming it, where the home's path is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch;
+``statements`` what its devices signed (roles, guarded commands, sessions); ``state`` what is remembered between lives;
+``journal/`` events in, one file a life; ``agent.sock`` the local API (or ``agent.path`` naming it, where the home's path
+is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch;
 ``depot/`` what stores keep here, ``depot.sock`` the door to it; ``tenancies`` the stores of others that keep ours;
 ``mount.password`` what the WebDAV folder asks for.
 Only the standard library is imported here: a program looks for its agent before it loads anything else.
@@ -45,6 +46,11 @@ class Home(NamedTuple):
     def state_file(self) -> Path:
         """Return the file of what is remembered between lives."""
         return self.path / "state"
+
+    @property
+    def statements_file(self) -> Path:
+        """Return the file of what devices signed and this node keeps."""
+        return self.path / "statements"
 
     @property
     def journal_folder(self) -> Path:

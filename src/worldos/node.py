@@ -11,14 +11,13 @@ way of the centers of the realms (``kernel/realms.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import assert_never, get_args
 
 import msgspec
 
-from worldos.errors import BadRequest, BadSignature, PeerBroke
-from worldos.kernel import losses
-from worldos.kernel.effects import Connect, Effect, Forget, Notice, SaveKeyLog, Send, Tell
+from worldos.errors import BadRequest
+from worldos.kernel import belonging, losses
+from worldos.kernel.effects import Connect, Effect, Forget, Notice, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
     ClientGone,
@@ -35,6 +34,7 @@ from worldos.kernel.events import (
     Persisted,
     RealmFounded,
     ResourcesScanned,
+    StatementsOffered,
     UseAsked,
     UseEnded,
 )
@@ -54,6 +54,7 @@ from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.realm import Level, RealmId, RealmMessage
 from worldos.model.resource import Kind, ResourceState
+from worldos.model.statements import StatementMessage, StatementsHave, StatementsKnown, StatementsTold
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
     KeyLogHave,
@@ -68,12 +69,11 @@ from worldos.model.wire import (
     LeaseRelease,
     LeaseRenew,
     LeaseRenewed,
-    LogEntry,
     OfferTold,
     PeerMessage,
     PeersTold,
 )
-from worldos.trust.keylog import KeyLog, SignedEntry
+from worldos.trust.keylog import KeyLog
 
 NEVER_NS = limits.NEVER_NS
 
@@ -81,11 +81,8 @@ NEVER_NS = limits.NEVER_NS
 class Node(Household, kw_only=True):
     """One node. Make it with ``new_node``; feed it with ``handle``; call again at ``next_deadline_ns`` (``due_ns``)."""
 
-    dirty: bool = False
     left: bool = False
     due_ns: int = 0
-    compare_ns: int = 0
-    compared: NodeId = NodeId("")
 
     def handle(self, event: Event) -> list[Effect]:
         """Take in one event; return what must be done about it, in order."""
@@ -140,8 +137,8 @@ class Node(Household, kw_only=True):
             case LaneFailed():
                 self.dirty = True
                 return self.leases.fail(event.lease, event.why)
-            case KeyLogOffered():
-                return self._merge(now_ns, event.entries, None)
+            case KeyLogOffered() | StatementsOffered():
+                return self._offered(event)
             case DrainAsked():
                 self.leases.drained = event.drained
                 self.dirty = True
@@ -152,6 +149,12 @@ class Node(Household, kw_only=True):
                 return self._realm_event(event)
             case _:
                 assert_never(event)
+
+    def _offered(self, event: KeyLogOffered | StatementsOffered) -> list[Effect]:
+        if isinstance(event, KeyLogOffered):
+            return belonging.merge(self, event.now_ns, event.entries, None)
+        take = self.statements.restore if event.stored else self.statements.offer
+        return take(event.now_ns, event.statements, self)
 
     def _peer_said(self, event: PeerSaid) -> list[Effect]:
         if not self.keylog.is_member(event.node):
@@ -177,11 +180,13 @@ class Node(Household, kw_only=True):
             case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone():
                 return self._lease_answered(now_ns, peer, message)
             case KeyLogHave():
-                return self._tell_log(peer, message)
+                return belonging.tell(self, peer, message)
             case KeyLogTold():
-                return self._merge(now_ns, message.entries, peer)
+                return belonging.merge(self, now_ns, message.entries, peer)
             case PeersTold():
                 return self._peers_told(message)
+            case StatementsHave() | StatementsKnown() | StatementsTold():
+                return self.statements.heard(now_ns, peer, message, self)
             case _:
                 return self.realms.heard(now_ns, peer, message, self)
 
@@ -236,15 +241,11 @@ class Node(Household, kw_only=True):
             self.dirty = True
         if self.realms.due_ns <= now_ns:
             effects.extend(self.realms.tick(now_ns, self))
-        if now_ns >= self.compare_ns and (peers := self.members()):
-            effects.append(self._compare_logs(now_ns, peers))
+        if now_ns >= self.compare_ns:
+            effects.extend(belonging.compare(self, now_ns))
+        if now_ns >= self.statements.compare_ns:
+            effects.extend(self.statements.compare(now_ns, self))
         return effects
-
-    def _compare_logs(self, now_ns: int, peers: list[NodeId]) -> Send:
-        """Tell one peer after the other which entries of the key log are the latest here: what got lost is found by this."""
-        self.compare_ns = now_ns + limits.KEYLOG_COMPARE_NS
-        self.compared = next((peer for peer in peers if peer > self.compared), peers[0])
-        return Send(node=self.compared, message=KeyLogHave(heads=self.keylog.heads()))
 
     def _tell_offer(self, now_ns: int) -> list[Effect]:
         effects = self.registry.refresh(now_ns, self.leases)
@@ -274,6 +275,7 @@ class Node(Household, kw_only=True):
         effects.extend(losses.trust(self, peer))
         if is_member:
             effects.extend(self._greet(now_ns, peer, event.boot))
+        effects.extend(self.statements.greet(peer, self))
         effects.extend(self.realms.linked(now_ns, peer, self))
         if is_new:
             effects.append(Notice(name="node linked", fields={"node": peer}))
@@ -325,6 +327,7 @@ class Node(Household, kw_only=True):
 
     def _scanned(self, event: ResourcesScanned) -> list[Effect]:
         self.dirty = True
+        self.wall_ahead_ns = event.wall_ns - event.now_ns
         self.registry.facts = event.facts
         if self.realms.founding or self.registry.addresses != event.addresses:
             self.realms.due_ns = 0  # where this node is found is news for others
@@ -394,25 +397,6 @@ class Node(Household, kw_only=True):
             effects.extend(self.uses.node_lost(now_ns, node, losses.offers_without(self, node), self.view(now_ns)))
         return effects
 
-    def _merge(self, now_ns: int, entries: tuple[LogEntry, ...], source: NodeId | None) -> list[Effect]:
-        """Take in key log entries; whoever is no member any more loses links, leases and offers at once."""
-        before = {device.node for device in self.keylog.members().active}
-        try:
-            taken = self.keylog.merge(SignedEntry(body=body, signature=signature) for body, signature in entries)
-        except (BadSignature, PeerBroke) as error:
-            return [Notice(name="key log refused", fields={"from": source or "this machine", "why": str(error)})]
-        if not taken:
-            return []
-        after = {device.node: device.name for device in self.keylog.members().active}
-        effects: list[Effect] = [SaveKeyLog()]
-        told = KeyLogTold(entries=log_entries(self.keylog, taken))  # who is put out hears it too, before the cut
-        effects += [Send(node=n, message=told) for n in sorted(self.paths.keys() & {*before, *after} - {source})]
-        new = sorted(after.keys() - before)
-        effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in new)
-        for node in sorted(before - after.keys()):
-            effects.extend(self._expel(now_ns, node))
-        return effects
-
     # -- realms -------------------------------------------------------------------------------------------------------------
 
     def _follow_realms(self, now_ns: int) -> list[Effect]:
@@ -473,28 +457,6 @@ class Node(Household, kw_only=True):
             why = "this node lends to its own account only"
         return [Send(node=peer, message=LeaseRefused(ask=ask.ask, reason=why, free=0))]
 
-    def _tell_log(self, peer: NodeId, have: KeyLogHave) -> list[Effect]:
-        """Send what comes after a peer's heads; ask for what it has and we do not."""
-        effects: list[Effect] = []
-        since = self.keylog.since(have.heads)
-        if since:
-            told = tuple((signed.body, signed.signature) for signed in since)
-            effects.append(Send(node=peer, message=KeyLogTold(entries=told)))
-        if self.keylog.missing(have.heads):
-            effects.append(Send(node=peer, message=KeyLogHave(heads=self.keylog.heads())))
-        return effects
-
-    def _expel(self, now_ns: int, node: NodeId) -> list[Effect]:
-        self.dirty = True
-        effects: list[Effect] = [Notice(name="device revoked", fields={"node": node})]
-        effects.extend(self.leases.drop_holder(node, "its holder was revoked"))
-        effects.extend(losses.replace(self, now_ns, self.uses.held.node_dead(node, "its node was revoked")))
-        self.paths.pop(node, None)
-        self.membership.forget(node)
-        self.registry.drop(node)
-        effects.append(Forget(node=node, why="revoked"))
-        return effects
-
     def _leave(self, now_ns: int) -> list[Effect]:
         self.left = True
         effects: list[Effect] = []
@@ -534,13 +496,8 @@ def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
     )
 
 
-FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage))
+FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage), *get_args(StatementMessage))
 """What nodes of other accounts may say at all; each part decides about the rest."""
-
-
-def log_entries(keylog: KeyLog, ids: Iterable[str]) -> tuple[LogEntry, ...]:
-    """Return entries of a key log as they are sent and stored."""
-    return tuple((keylog.entries[entry].body, keylog.entries[entry].signature) for entry in ids)
 
 
 def offline(offer: Offer) -> Offer:

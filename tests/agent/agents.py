@@ -18,7 +18,7 @@ from typing import Any
 from worldos.agent import home as homes
 from worldos.agent.start import make_account, recover_account
 from worldos.home import Home
-from worldos.node import log_entries
+from worldos.kernel.belonging import log_entries
 from worldos.sdk.asking import Asking
 from worldos.trust.keylog import KeyLog, SignedEntry
 

@@ -42,6 +42,7 @@ from worldos.model.realm import (
     SummaryTold,
 )
 from worldos.model.resource import Resource, ResourceState
+from worldos.model.statements import Digest, Statement, StatementsHave, StatementsKnown, StatementsTold, Topic
 from worldos.model.summary import Line, Summary
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, Rumor, Status
 
@@ -156,6 +157,9 @@ EXAMPLES: tuple[wire.PeerMessage, ...] = (
     GuestTold(guest=CONTACT, realm=SITE, epoch=EPOCH, ttl_ns=10**9),
     ProposeAsk(realm=ABOVE, number=3, command=b"command"),
     ProposeAnswer(realm=ABOVE, number=3, why="the name is taken"),
+    StatementsHave(digests=(Digest(topic=Topic.ROLE, count=3, marks=b"m" * 16),)),
+    StatementsKnown(topic=Topic.ROLE, marks=(b"m" * 16,), answer=True),
+    StatementsTold(statements=(Statement(topic=Topic.STOP, signer=A, body=b"halt", signature=b"s" * 64),)),
 )
 
 

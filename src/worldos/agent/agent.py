@@ -26,8 +26,10 @@ from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
 from worldos.agent.start import Started
+from worldos.agent.statement_store import StatementStore
 from worldos.agent.tenancies import TENANT, Tenancies
 from worldos.errors import DiskFull, Refused, WorldError
+from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     CloseLane,
     Connect,
@@ -38,6 +40,7 @@ from worldos.kernel.effects import (
     OpenLane,
     Persist,
     SaveKeyLog,
+    SaveStatements,
     Send,
     Tell,
     Unseat,
@@ -54,6 +57,7 @@ from worldos.kernel.events import (
     Persisted,
     RealmFounded,
     ResourcesScanned,
+    StatementsOffered,
     UseAsked,
     UseEnded,
 )
@@ -76,7 +80,9 @@ from worldos.model.local import (
 from worldos.model.local import Watch as WatchMessage
 from worldos.model.need import workers_of
 from worldos.model.realm import Level, RealmId
-from worldos.node import NEVER_NS, log_entries
+from worldos.model.statements import Topic
+from worldos.node import NEVER_NS
+from worldos.trust.statements import sign_statement, statement_id
 
 if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, TLS and pairing
     from worldos.agent.network import Network
@@ -112,6 +118,9 @@ class Agent:
         self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
         if not started.passing:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
+        self.statements: StatementStore | None = None
+        if not started.passing:
+            self.statements = StatementStore(started.home.statements_file, self.note)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
@@ -144,6 +153,8 @@ class Agent:
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
+        if self.statements is not None and (stored := self.statements.read()):
+            self.feed(StatementsOffered(now_ns=clock.now_ns(), statements=stored, stored=True))
         await starting
         if self.network is not None:
             await self.network.start()
@@ -171,6 +182,8 @@ class Agent:
         if self.depots is not None:
             await self.depots.close()
         self.seats.close()
+        if self.statements is not None:
+            self.statements.close()
         if self._journal is not None:
             self._journal.close()
         self._remember()
@@ -202,40 +215,45 @@ class Agent:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Send():
-                if self.network is not None:
-                    self.network.send(effect.node, effect.message)
+            case Send() | Forget() | Connect() | Welcome():
+                self._reach(effect)
             case Tell():
                 self._tell(effect)
             case OpenLane():
                 self.lanes.open(effect.terms)
             case CloseLane():
                 self._end_lane(effect.lease)
-            case SaveKeyLog():
-                self._save_keylog()
-            case Forget():
-                if self.network is not None:
-                    self.network.forget(effect.node, effect.why)
-            case Connect():
-                if self.network is not None:
-                    self.network.connect(effect.node, effect.addresses)
             case Notice():
                 self.note(effect)
-            case Welcome():
-                if self.network is not None:
-                    self.network.welcome(effect.contact)
-            case Persist() | Mend() | Unseat():
+            case SaveKeyLog() | SaveStatements() | Persist() | Mend() | Unseat():
                 self._store(effect)
             case _:
                 assert_never(effect)
+
+    def _reach(self, effect: Send | Forget | Connect | Welcome) -> None:
+        if self.network is None:
+            return
+        if isinstance(effect, Send):
+            self.network.send(effect.node, effect.message)
+        elif isinstance(effect, Forget):
+            self.network.forget(effect.node, effect.why)
+        elif isinstance(effect, Connect):
+            self.network.connect(effect.node, effect.addresses)
+        else:
+            self.network.welcome(effect.contact)
 
     def _end_lane(self, lease: LeaseId) -> None:
         self.lanes.end(lease)
         if self.network is not None:
             self.network.lease_ended(lease)
 
-    def _store(self, effect: Persist | Mend | Unseat) -> None:
-        if isinstance(effect, Persist):
+    def _store(self, effect: SaveKeyLog | SaveStatements | Persist | Mend | Unseat) -> None:
+        if isinstance(effect, SaveKeyLog):
+            self._save_keylog()
+        elif isinstance(effect, SaveStatements):
+            if self.statements is not None:
+                self.statements.save(effect)
+        elif isinstance(effect, Persist):
             self.seats.append(effect)
         elif isinstance(effect, Mend):
             self.seats.mend(effect.realm)
@@ -446,6 +464,12 @@ class Agent:
                 client.tell(Noticed(name=notice.name, fields=notice.fields))
 
     # -- small things -----------------------------------------------------------------------------------------------------
+
+    def state(self, topic: Topic, body: bytes) -> str:
+        """Say something as this device, to all who may hear of it; return the statement's id."""
+        statement = sign_statement(self.started.key, topic, body)
+        self.feed(StatementsOffered(now_ns=clock.now_ns(), statements=(statement,)))
+        return statement_id(statement)
 
     def offer_entries(self, entries: tuple[wire.LogEntry, ...]) -> None:
         """Let the node take in key log entries that were made on this machine."""

@@ -17,11 +17,12 @@ from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
 from worldos.errors import CorruptFile, NotAllowed, WorldError
+from worldos.kernel.belonging import log_entries
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
-from worldos.node import Node, log_entries, new_node
+from worldos.node import Node, new_node
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
 from worldos.trust.roots import root_certificate

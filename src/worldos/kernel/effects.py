@@ -9,6 +9,7 @@ from worldos.model.local import ToClient
 from worldos.model.need import LeaseTerms
 from worldos.model.raft import Entry, Snapshot, Vote
 from worldos.model.realm import Contact, RealmId
+from worldos.model.statements import Statement, Topic
 from worldos.model.wire import PeerMessage
 
 
@@ -42,6 +43,14 @@ class CloseLane(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class SaveKeyLog(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The key log grew: store it durably, and let the fabric know who is a member now."""
+
+
+class SaveStatements(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """These statements of a topic are kept from now on, and those with the ids in ``dropped`` no more: store that."""
+
+    topic: Topic
+    statements: tuple[Statement, ...]
+    dropped: tuple[str, ...]
 
 
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -96,4 +105,18 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: dict[str, str | int]
 
 
-Effect = Send | Tell | OpenLane | CloseLane | SaveKeyLog | Forget | Connect | Welcome | Persist | Mend | Unseat | Notice
+Effect = (
+    Send
+    | Tell
+    | OpenLane
+    | CloseLane
+    | SaveKeyLog
+    | SaveStatements
+    | Forget
+    | Connect
+    | Welcome
+    | Persist
+    | Mend
+    | Unseat
+    | Notice
+)

@@ -11,6 +11,7 @@ from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.need import Need
 from worldos.model.realm import RealmId
 from worldos.model.resource import Fact, Scanned
+from worldos.model.statements import Statement
 from worldos.model.wire import LogEntry, PeerMessage
 
 
@@ -97,6 +98,14 @@ class KeyLogOffered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     entries: tuple[LogEntry, ...]
 
 
+class StatementsOffered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Statements came from this machine itself: signed here, or (``stored``) read from its disk at the start."""
+
+    now_ns: int
+    statements: tuple[Statement, ...]
+    stored: bool = False
+
+
 class DrainAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The owner takes this node out of service (or back in): nothing new is granted, what runs goes on."""
 
@@ -156,6 +165,7 @@ Event = (
     | ClientGone
     | LaneFailed
     | KeyLogOffered
+    | StatementsOffered
     | DrainAsked
     | LeaveAsked
     | Persisted

@@ -12,11 +12,14 @@ from worldos.kernel.membership import Membership
 from worldos.kernel.question import View
 from worldos.kernel.realms import Realms
 from worldos.kernel.registry import Registry
+from worldos.kernel.statements import Keeper, Statements
 from worldos.kernel.uses import Uses
 from worldos.model import limits
 from worldos.model.ids import NodeId
+from worldos.model.limits import SECOND
 from worldos.model.offer import Offer
 from worldos.model.realm import Contact
+from worldos.model.statements import Topic
 from worldos.model.swim import Status
 from worldos.trust.keylog import KeyLog
 
@@ -43,6 +46,19 @@ class Household(msgspec.Struct, kw_only=True):
     paths: dict[NodeId, Path] = {}
     known_boots: dict[NodeId, int] = {}
     looking: dict[int, str] = {}  # bids under way, and the uses that they are for
+    statements: Statements = msgspec.field(default_factory=Statements)
+    dirty: bool = False  # the offer is not what was told last
+    compare_ns: int = 0  # when the next peer is told how far the key log goes
+    compared: NodeId = NodeId("")
+    wall_ahead_ns: int = 0  # what people's clocks show, less the node's own; 0 = not known yet
+
+    def wall_s(self, now_ns: int) -> int:
+        """Return the unix time as this machine believes it, in seconds; 0 while it does not know."""
+        return (now_ns + self.wall_ahead_ns) // SECOND if self.wall_ahead_ns else 0
+
+    def keeper_of(self, topic: Topic) -> Keeper | None:
+        """Return who judges the statements of a topic."""
+        return None
 
     def view(self, nonce: int) -> View:
         """Say how this node sees the others: how far they are and whether they are in doubt."""

@@ -15,6 +15,7 @@ from worldos.model.limits import MESSAGE_BYTES_MAX
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
 from worldos.model.realm import BidAsk, Epoch, RealmMessage
+from worldos.model.statements import StatementMessage
 from worldos.model.swim import SwimMessage
 
 LogEntry = tuple[bytes, bytes]
@@ -123,7 +124,9 @@ LeaseMessage = (
     | LeaseRelease
     | LeaseGone
 )
-PeerMessage = SwimMessage | OfferTold | LeaseMessage | KeyLogHave | KeyLogTold | PeersTold | RealmMessage
+PeerMessage = (
+    SwimMessage | OfferTold | LeaseMessage | KeyLogHave | KeyLogTold | PeersTold | RealmMessage | StatementMessage
+)
 
 _decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 _encoder = msgspec.msgpack.Encoder()

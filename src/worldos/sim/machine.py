@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from worldos.model.ids import AccountId, NodeId, short
+from worldos.model.statements import Statement
 from worldos.model.wire import PeerMessage
 from worldos.node import NEVER_NS, Node
 from worldos.ports import Lanes, Wire
@@ -81,6 +82,7 @@ class Machine:
         "seats",
         "site",
         "size",
+        "statements",
         "streams",
         "unsent",
         "up",
@@ -97,6 +99,7 @@ class Machine:
         self.id = NodeId(key.node_id)
         self.clock = clock
         self.entries: dict[str, SignedEntry] = {}
+        self.statements: dict[str, Statement] = {}
         self.boot = 0
         self.node: Node | None = None
         self.up = False

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol, assert_never
 
+from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     CloseLane,
     Connect,
@@ -23,12 +24,21 @@ from worldos.kernel.effects import (
     OpenLane,
     Persist,
     SaveKeyLog,
+    SaveStatements,
     Send,
     Tell,
     Unseat,
     Welcome,
 )
-from worldos.kernel.events import ClockTicked, Event, KeyLogOffered, LeaveAsked, PeerSaid, ResourcesScanned
+from worldos.kernel.events import (
+    ClockTicked,
+    Event,
+    KeyLogOffered,
+    LeaveAsked,
+    PeerSaid,
+    ResourcesScanned,
+    StatementsOffered,
+)
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
@@ -37,7 +47,7 @@ from worldos.model.local import ToClient
 from worldos.model.realm import Level, RealmId
 from worldos.model.resource import Kind, Scanned
 from worldos.model.wire import PeerMessage
-from worldos.node import NEVER_NS, log_entries, new_node
+from worldos.node import NEVER_NS, new_node
 from worldos.sim import machine as machines
 from worldos.sim.clock import Clock, rate_by_chance
 from worldos.sim.lanes import Lanes, MachineLanes
@@ -45,6 +55,7 @@ from worldos.sim.machine import Machine, Place, Site
 from worldos.sim.seats import Seats
 from worldos.sim.sessions import MachineWire, Sessions
 from worldos.trust.keylog import KeyLog, SignedEntry
+from worldos.trust.statements import statement_id
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
 DISK: Final = 0x6469736B
@@ -192,6 +203,8 @@ class World:
                 self.sessions.reconsider_about(machine)
                 if not machine.node.is_member(machine.id):
                     self.later(0, self.on, machine, self.leave, machine)
+            case SaveStatements():
+                self._keep_statements(machine, effect)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
             case Welcome():
@@ -206,6 +219,11 @@ class World:
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)
+
+    def _keep_statements(self, machine: Machine, effect: SaveStatements) -> None:
+        for old in effect.dropped:
+            machine.statements.pop(old, None)
+        machine.statements.update((statement_id(statement), statement) for statement in effect.statements)
 
     def _welcome(self, machine: Machine, node: NodeId) -> None:
         other = self.by_id.get(node)
@@ -292,6 +310,9 @@ class World:
                 if type(effect) is not Send:  # nobody is linked yet
                     self.carry_out(machine, effect)
         self.scan(machine)
+        if machine.statements:
+            stored = tuple(machine.statements.values())
+            self.feed(machine, StatementsOffered(now_ns=self.clock_of(machine), statements=stored, stored=True))
         self.sessions.reconsider_about(machine)
 
     def _realms_of(self, machine: Machine) -> RealmsAtStart:

@@ -42,6 +42,7 @@ from worldos.kernel.effects import (
     SaveKeyLog,
     SaveStatements,
     Send,
+    State,
     Tell,
     Unseat,
     Welcome,
@@ -227,6 +228,8 @@ class Agent:
                 self.note(effect)
             case SaveKeyLog() | SaveStatements() | Persist() | Mend() | Unseat():
                 self._store(effect)
+            case State():
+                asyncio.get_running_loop().call_soon(self.state, effect.topic, effect.body)
             case _:
                 assert_never(effect)
 

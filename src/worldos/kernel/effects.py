@@ -53,6 +53,13 @@ class SaveStatements(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     dropped: tuple[str, ...]
 
 
+class State(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Sign this as this device and take it in, as ``StatementsOffered``: what decides has no key."""
+
+    topic: Topic
+    body: bytes
+
+
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Cut every link to this node: it is no member any more, or it said good-bye."""
 
@@ -112,6 +119,7 @@ Effect = (
     | CloseLane
     | SaveKeyLog
     | SaveStatements
+    | State
     | Forget
     | Connect
     | Welcome

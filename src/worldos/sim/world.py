@@ -26,6 +26,7 @@ from worldos.kernel.effects import (
     SaveKeyLog,
     SaveStatements,
     Send,
+    State,
     Tell,
     Unseat,
     Welcome,
@@ -55,7 +56,7 @@ from worldos.sim.machine import Machine, Place, Site
 from worldos.sim.seats import Seats
 from worldos.sim.sessions import MachineWire, Sessions
 from worldos.trust.keylog import KeyLog, SignedEntry
-from worldos.trust.statements import statement_id
+from worldos.trust.statements import sign_statement, statement_id
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
 DISK: Final = 0x6469736B
@@ -205,6 +206,8 @@ class World:
                     self.later(0, self.on, machine, self.leave, machine)
             case SaveStatements():
                 self._keep_statements(machine, effect)
+            case State():
+                self.later(0, self.on, machine, self._state, machine, effect)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
             case Welcome():
@@ -219,6 +222,10 @@ class World:
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)
+
+    def _state(self, machine: Machine, effect: State) -> None:
+        said = sign_statement(machine.key, effect.topic, effect.body)
+        self.feed(machine, StatementsOffered(now_ns=self.clock_of(machine), statements=(said,)))
 
     def _keep_statements(self, machine: Machine, effect: SaveStatements) -> None:
         for old in effect.dropped:

@@ -1,7 +1,8 @@
 """Where World OS keeps its things on this machine.
 
 Layout of a home (``$WORLDOS_HOME``, default ``~/.local/share/worldos``), all of it mode 0700 or 0600:
-``config.toml`` choices; ``device.key`` the 32-byte seed of the device key; ``keylog`` the account's signed entries;
+``config.toml`` choices; ``device.key`` the 32-byte seed of the device key, ``hybrid.key`` that of what is sealed to it;
+``keylog`` the account's signed entries;
 ``statements`` what its devices signed (roles, guarded commands, sessions); ``state`` what is remembered between lives;
 ``journal/`` events in, one file a life; ``agent.sock`` the local API (or ``agent.path`` naming it, where the home's path
 is too long for a Unix socket); ``agent.pid`` the lock; ``lanes/`` scratch;
@@ -46,6 +47,11 @@ class Home(NamedTuple):
     def state_file(self) -> Path:
         """Return the file of what is remembered between lives."""
         return self.path / "state"
+
+    @property
+    def hybrid_file(self) -> Path:
+        """Return the file of the key that things are sealed to (trust/hybrid.py)."""
+        return self.path / "hybrid.key"
 
     @property
     def statements_file(self) -> Path:
@@ -115,3 +121,12 @@ def default_home() -> Home:
         return Home((Path(data) if data else Path.home() / ".local" / "share") / "worldos")
     except RuntimeError:
         raise BadRequest("this user has no home folder", hint="name a place: WORLDOS_HOME=/path") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder outlast a power cut; raise OSError where that fails."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -16,6 +16,7 @@ import msgspec
 
 from worldos.config import Home
 from worldos.errors import AlreadyRunning, CorruptFile, DiskFull, NotAllowed
+from worldos.home import sync_folder
 from worldos.model.ids import NodeId, ResourceId
 from worldos.model.resource import HistoryLine
 from worldos.model.wire import LogEntry
@@ -68,11 +69,7 @@ def write_durably(file: Path, data: bytes) -> None:
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(file.parent)
     except OSError as cause:
         raise DiskFull(f"{file} cannot be written") from cause
 

@@ -29,6 +29,7 @@ import msgspec
 from worldos.agent.home import make_folder, write_durably
 from worldos.agent.records import BORDER_BYTES, Record, frame, scan
 from worldos.errors import DiskFull, NotAllowed, WorldError
+from worldos.home import sync_folder
 from worldos.kernel.stored import Recovered, Stored
 from worldos.model.raft import Entry, Snapshot, Vote
 
@@ -198,7 +199,7 @@ class Wal:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._at = self._room = 0
         self._write(bodies)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._witness_round(sync=True)
         if aside:
             shutil.rmtree(self.folder / DAMAGED, ignore_errors=True)
@@ -275,14 +276,6 @@ def _put_through(descriptor: int, data: bytes, at: int) -> None:
 def _sync(descriptor: int) -> None:
     """Have what was written on the disk, with as much about the file as it takes to read it."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 
 from worldos.depot.limits import CONTROL_BYTES, PACKS_OPEN_MAX, ROOM_AHEAD_BYTES, WINDOW_BYTES
 from worldos.errors import AlreadyRunning, CorruptFile, DiskFull
+from worldos.home import sync_folder
 from worldos.store import pack as frames
 from worldos.store.limits import PACK_BYTES, PACK_META_BYTES_MAX, PACK_NUMBER_MAX
 from worldos.store.pack import ALIGN_BYTES, HEADER_BYTES, KEY_BYTES, MAGIC, PAGE_BYTES, Buffer, Header
@@ -251,7 +252,7 @@ class Packs:
         self.file(pack).unlink(missing_ok=True)
         with self._lock:
             self._open.pop(pack, None)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def punch(self, pack: int, offset: int, length: int) -> int:
         """Give the whole pages inside of these bytes back to the disk; return how many bytes it has now more."""
@@ -279,7 +280,7 @@ class Packs:
             os.pwrite(file.fileno(), frames.opening_of(self.key, number), 0)
             _allocate(file.fileno(), HEADER_BYTES + CONTROL_BYTES)
             os.fsync(file.fileno())
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as cause:
             file.close()
             self.file(number).unlink(missing_ok=True)
@@ -326,7 +327,7 @@ class Packs:
         with FileIO(descriptor, "wb") as out:
             out.write(key)
             os.fsync(descriptor)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
         return key
 
 
@@ -386,14 +387,6 @@ def _allocate(descriptor: int, length: int) -> None:
         os.posix_fallocate(descriptor, 0, length)
     else:
         os.ftruncate(descriptor, max(length, os.fstat(descriptor).st_size))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fallocate(file: FileIO, mode: int, offset: int, length: int) -> bool:

@@ -2,8 +2,9 @@ r"""Keys: who signs, and the one strict check of a signature.
 
 A node's id *is* its Ed25519 public key: 52 characters of lower-case base32, so a name cannot be held by another key.
 A signature is made over ``b"worldos/" + domain + b"\0" + message``: what was signed for one purpose can never be
-shown for another. Certificates are the one exception, since X.509 says which bytes are signed; those start with a DER
-SEQUENCE (0x30) and so can never be mistaken for the others. The verifier is libsodium: it refuses low-order keys and
+shown for another. Certificates are an exception, since X.509 says which bytes are signed; those start with a DER
+SEQUENCE (0x30) and so can never be mistaken for the others. Notes of logs (trust/note.py) are the other: text, and so without
+the zero byte. The verifier is libsodium: it refuses low-order keys and
 second encodings of one signature, where OpenSSL accepts one forged signature for every message.
 
 A secret can be sealed *to* a key as well: its X25519 form, which anybody makes of the public key, agrees on one with
@@ -70,6 +71,12 @@ class DeviceKey:
             raise ValueError("the to-be-signed part of a certificate is a DER SEQUENCE")
         return self._sign(tbs)
 
+    def sign_note(self, text: bytes) -> bytes:
+        """Sign a note, whose format has no room for a domain: text, and so without the zero byte that ends a domain."""
+        if not text or 0 in text or text[0] == _DER_SEQUENCE:
+            raise ValueError("a note is text that is not empty and has no zero byte")
+        return self._sign(text)
+
     def agree(self, shown: bytes) -> bytes:
         """Return the 32 bytes shared with who holds the X25519 key ``shown``; PeerBroke if that is a degenerate one."""
         if len(shown) != PUBLIC_BYTES:  # libsodium's wrapper would read past the end
@@ -110,6 +117,13 @@ def verify_certificate(public: bytes, tbs: bytes, signature: bytes) -> None:
     if tbs[:1] != bytes([_DER_SEQUENCE]):
         raise BadSignature("these are not the signed bytes of a certificate")
     _verify(public, tbs, signature)
+
+
+def verify_note(public: bytes, text: bytes, signature: bytes) -> None:
+    """Return if ``signature`` is that of ``public`` over this text of a note; raise BadSignature if not."""
+    if not text or 0 in text or text[0] == _DER_SEQUENCE:
+        raise BadSignature("this is not the text of a note")
+    _verify(public, text, signature)
 
 
 def id_of(digest: bytes) -> str:

@@ -54,6 +54,7 @@ COMMANDS = {
     "sharing": ("share", "open", "unshare"),
     "storage": ("scrub", "repair", "storage"),
     "mount": ("mount",),
+    "page": ("page",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "replay": ("replay",),
 }

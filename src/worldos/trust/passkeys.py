@@ -115,9 +115,14 @@ def verify_assertion(public: bytes, rp: str, assertion: Assertion, domain: str, 
 
 def check_passkey(public: bytes, rp: str) -> None:
     """Raise PeerBroke unless this is the COSE key of a P-256 passkey, and ``rp`` an origin that can have one."""
+    check_origin(rp)
+    _point(public)
+
+
+def check_origin(rp: str) -> None:
+    """Raise PeerBroke unless ``rp`` is an origin that can have passkeys."""
     if len(rp) > ORIGIN_CHARS_MAX or not _ORIGIN.fullmatch(rp):
         raise PeerBroke("a passkey belongs to an origin: https://NAME, or http://localhost:PORT")
-    _point(public)
 
 
 def rp_id_of(rp: str) -> str:

@@ -1,0 +1,28 @@
+"""What the page may ask of the agent: one table, by name, with how hard each is to undo.
+
+The page is one more program of this user; whatever is not here, no page can ask. *Sure* are those for which presence must have
+been proven lately (``gate.check_sure``): they widen who may act, end something for good, or move the physical world.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Asked(NamedTuple):
+    """An order of the agent, and whether it needs a fresh proof of presence."""
+
+    order: str
+    sure: bool = False
+
+
+ASKED: dict[str, Asked] = {
+    "status": Asked("status"),
+    "nodes": Asked("nodes"),
+    "devices": Asked("devices"),
+    "log": Asked("log"),
+    "revoke": Asked("revoke", sure=True),
+}
+
+FOLLOWED: dict[str, str] = {}
+"""Orders whose answer grows: each word on the way becomes a line of the stream."""

@@ -1,0 +1,122 @@
+"""Serving the page on this machine alone, until it is stopped; and the links by which one comes in.
+
+granian serves inside this process' own loop (its embedded server), on the loopback address. The key that seals links lies in the
+home (mode 0600), so a second ``wos page --link`` makes a link for the page that runs already. A link is handed to the browser by
+a file that only this user can read: on a command line every user of the machine could see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import os
+import secrets
+import signal
+import socket
+import time
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from worldos.errors import DiskFull, NotAllowed
+from worldos.home import Home
+from worldos.web.gate import KEY_BYTES, NONCE_BYTES, Gate, make_link
+from worldos.web.page import Page
+
+LOOPBACK = "127.0.0.1"
+BACKLOG, BACKPRESSURE = 64, 64
+
+
+def new_key(home: Home) -> bytes:
+    """Make the key of this page; links and visits of an earlier one end with it."""
+    key = secrets.token_bytes(KEY_BYTES)
+    _write_private(_key_file(home), key)
+    return key
+
+
+def known_key(home: Home) -> bytes:
+    """Return the key of the page that runs on this home; NotAllowed if there was none."""
+    try:
+        key = _key_file(home).read_bytes()
+    except OSError as cause:
+        raise NotAllowed("no page runs on this home", hint="start it: wos page") from cause
+    if len(key) != KEY_BYTES:
+        raise NotAllowed("no page runs on this home", hint="start it: wos page")
+    return key
+
+
+def link_to(origin: str, key: bytes) -> str:
+    """Return a fresh login link: a secret, good once, for two minutes."""
+    return f"{origin}/#in={make_link(key, secrets.token_bytes(NONCE_BYTES), int(time.time()))}"
+
+
+def file_that_opens(home: Home, link: str) -> Path:
+    """Write a file, for this user's eyes only, that leads a browser to the link."""
+    file = home.path / "page.html"
+    target = html.escape(link, quote=True)
+    text = (
+        f'<!doctype html><meta charset="utf-8"><title>World OS</title><meta http-equiv="refresh" content="0;url={target}">'
+        f'<a href="{target}">World OS</a>\n'
+    )
+    _write_private(file, text.encode())
+    return file
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at this port of the loopback address."""
+    with socket.socket() as sock:
+        return sock.connect_ex((LOOPBACK, port)) != 0
+
+
+class PageServer:
+    """Serves the page of a home at ``origin``, on a port of the loopback address."""
+
+    def __init__(self, home: Home, origin: str, port: int) -> None:
+        self.home, self.origin = home, origin
+        self.key = new_key(home)
+        page = Page(home, Gate(origin, self.key))
+        self._server = Server(
+            page.app,
+            address=LOOPBACK,
+            port=port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            log_enabled=False,
+            backlog=BACKLOG,
+            backpressure=BACKPRESSURE,
+        )
+
+    def link(self) -> str:
+        """Return a fresh login link."""
+        return link_to(self.origin, self.key)
+
+    def serve(self) -> None:
+        """Serve until Ctrl-C, the end of the session or a polite kill."""
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        serving = asyncio.ensure_future(self._server.serve())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._server.stop)
+        try:
+            await serving
+        finally:
+            for file in (_key_file(self.home), self.home.path / "page.html"):
+                file.unlink(missing_ok=True)
+
+
+def _key_file(home: Home) -> Path:
+    return home.path / "page.key"
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    beside = file.with_suffix(".new")
+    try:
+        beside.unlink(missing_ok=True)
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(data)
+        beside.replace(file)
+    except OSError as cause:
+        raise DiskFull(f"{file} cannot be written") from cause

@@ -162,6 +162,8 @@ class Node(Household, kw_only=True):
                 return [Notice(name="stranger refused", fields={"node": event.node})]
             if not isinstance(event.message, FOR_KIN):
                 return [Notice(name="out of place", fields={"node": event.node, "said": type(event.message).__name__})]
+        if event.node in self.clones.cloned:
+            return []
         return self._heard(event.now_ns, event.node, event.message)
 
     def _heard(self, now_ns: int, peer: NodeId, message: PeerMessage) -> list[Effect]:
@@ -264,7 +266,9 @@ class Node(Household, kw_only=True):
         is_member = self.is_member(peer)
         if not is_member and not self.realms.kin.has(peer):
             return [Forget(node=peer, why="not a member")]
-        effects: list[Effect] = []
+        effects = [*self.clones.linked(now_ns, peer, event.boot, self)]
+        if any(isinstance(effect, Forget) for effect in effects):
+            return effects
         if self.known_boots.get(peer, event.boot) != event.boot:
             self.dirty = True
             effects.extend(self.leases.drop_holder(peer, "its holder restarted"))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worldos.agent import clock
 from worldos.agent import home as homes
+from worldos.agent.company import Company
 from worldos.agent.depots import Depots
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
@@ -122,6 +123,9 @@ class Agent:
         self.statements: StatementStore | None = None
         if not started.passing:
             self.statements = StatementStore(started.home.statements_file, self.note)
+        self.company: Company | None = None  # what it has in common with the account's other devices
+        if not started.passing:
+            self.company = Company(started.home, self.node, self.state, self._copied)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
@@ -156,6 +160,8 @@ class Agent:
         await self._scan()
         if self.statements is not None and (stored := self.statements.read()):
             self.feed(StatementsOffered(now_ns=clock.now_ns(), statements=stored, stored=True))
+        if self.company is not None:
+            self.company.begin()
         await starting
         if self.network is not None:
             await self.network.start()
@@ -164,6 +170,8 @@ class Agent:
         self.note(Notice(name="agent started", fields={"life": self.node.boot, "process": os.getpid()}))
         if self.depots is not None:
             self.depots.begin()
+        if self.company is not None:
+            self.spawn(self.company.look_forever())
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
 
@@ -403,6 +411,10 @@ class Agent:
 
     def _seat_failed(self, realm: RealmId, why: str) -> None:
         self.note(Notice(name="council seat stopped", fields={"realm": realm, "why": why}))
+
+    def _copied(self, why: str) -> None:
+        self.note(Notice(name="this device lives twice", fields={"why": why}))
+        self.stopped.set()
 
     # -- what the drivers and lanes say ---------------------------------------------------------------------------------
 

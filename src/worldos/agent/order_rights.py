@@ -1,7 +1,7 @@
 """What each order of the local socket asks for: an op, a class and a path. One table, and no order without a line in it.
 
-A program of this user has the rights of the machine. One that came with a grant (``Hello.grant``) has what the grant leaves of them:
-each of its orders is held against this table first, and what is not in the table it cannot do at all.
+A program of this user has the rights of the machine. One that came with a grant (``Hello.grant``) has what the grant leaves of
+them: each of its orders is held against this table first, and what is not in the table it cannot do at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from worldos.model.ids import NodeId
-from worldos.model.rights import DEVICES, FILES, NODE, REALM, Impact, Op, Path
+from worldos.model.rights import DEVICES, FILES, NODE, REALM, SESSIONS, Impact, Op, Path
 
 ME: Final = "{me}"  # stands for this node's id
 
@@ -61,4 +61,11 @@ RIGHTS: Final[dict[str, Right]] = {
     # stores: whoever reaches one may read and write files
     "stores": Right(Op.WRITE, Impact.REVERSIBLE, (FILES,)),
     "lend": Right(Op.POLICY, Impact.COSTLY, HERE),
+    # sessions
+    "session_list": Right(Op.READ, Impact.READ, (SESSIONS,)),
+    "session_show": Right(Op.READ, Impact.READ, (SESSIONS,)),
+    "session_start": Right(Op.WRITE, Impact.REVERSIBLE, (SESSIONS,)),
+    "session_say": Right(Op.WRITE, Impact.REVERSIBLE, (SESSIONS,)),
+    "session_move": Right(Op.WRITE, Impact.REVERSIBLE, (SESSIONS,)),
+    "session_end": Right(Op.WRITE, Impact.COSTLY, (SESSIONS,)),
 }

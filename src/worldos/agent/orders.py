@@ -21,6 +21,7 @@ from worldos.agent.depots import KEEPER_PROGRAM
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
 from worldos.agent.realm_orders import RealmOrders, center_line
+from worldos.agent.session_orders import SessionOrders
 from worldos.agent.store_orders import StoreOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
@@ -42,7 +43,7 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Orders(RealmOrders, StoreOrders):
+class Orders(RealmOrders, SessionOrders, StoreOrders):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:

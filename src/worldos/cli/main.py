@@ -48,6 +48,7 @@ COMMANDS = {
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
     "realm": ("realm",),
     "run": ("run",),
+    "session": ("session",),
     "demo": ("demo",),
     "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),
     "listing": ("ls", "du", "history", "undelete"),

@@ -33,7 +33,8 @@ def merge(house: Household, now_ns: int, entries: Iterable[LogEntry], source: No
     new = sorted(after.keys() - before)
     effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in new)
     for node in sorted(before - after.keys()):
-        effects.extend(_expel(house, now_ns, node))
+        effects.append(Notice(name="device revoked", fields={"node": node}))
+        effects.extend(cut_off(house, now_ns, node, "revoked"))
     return effects
 
 
@@ -64,13 +65,13 @@ def log_entries(keylog: KeyLog, ids: Iterable[str]) -> tuple[LogEntry, ...]:
     return tuple((keylog.entries[entry].body, keylog.entries[entry].signature) for entry in ids)
 
 
-def _expel(house: Household, now_ns: int, node: NodeId) -> list[Effect]:
+def cut_off(house: Household, now_ns: int, node: NodeId, why: str) -> list[Effect]:
+    """End all that this node has with a device that may not act any more."""
     house.dirty = True
-    effects: list[Effect] = [Notice(name="device revoked", fields={"node": node})]
-    effects.extend(house.leases.drop_holder(node, "its holder was revoked"))
-    effects.extend(losses.replace(house, now_ns, house.uses.held.node_dead(node, "its node was revoked")))
+    effects = house.leases.drop_holder(node, f"its holder was {why}")
+    effects.extend(losses.replace(house, now_ns, house.uses.held.node_dead(node, f"its node was {why}")))
     house.paths.pop(node, None)
     house.membership.forget(node)
     house.registry.drop(node)
-    effects.append(Forget(node=node, why="revoked"))
+    effects.append(Forget(node=node, why=why))
     return effects

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.kernel.clones import Clones
+from worldos.kernel.epochs import Epochs
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.question import View
 from worldos.kernel.realms import Realms
 from worldos.kernel.registry import Registry
+from worldos.kernel.sessions import Sessions
 from worldos.kernel.statements import Keeper, Statements
 from worldos.kernel.uses import Uses
 from worldos.model import limits
@@ -47,6 +50,9 @@ class Household(msgspec.Struct, kw_only=True):
     known_boots: dict[NodeId, int] = {}
     looking: dict[int, str] = {}  # bids under way, and the uses that they are for
     statements: Statements = msgspec.field(default_factory=Statements)
+    epochs: Epochs = msgspec.field(default_factory=Epochs)
+    clones: Clones = msgspec.field(default_factory=Clones)
+    sessions: Sessions = msgspec.field(default_factory=Sessions)
     dirty: bool = False  # the offer is not what was told last
     compare_ns: int = 0  # when the next peer is told how far the key log goes
     compared: NodeId = NodeId("")
@@ -58,7 +64,15 @@ class Household(msgspec.Struct, kw_only=True):
 
     def keeper_of(self, topic: Topic) -> Keeper | None:
         """Return who judges the statements of a topic."""
-        return None
+        match topic:
+            case Topic.EPOCH:
+                return self.epochs
+            case Topic.DEVICE:
+                return self.clones
+            case Topic.SESSION:
+                return self.sessions
+            case _:
+                return None
 
     def view(self, nonce: int) -> View:
         """Say how this node sees the others: how far they are and whether they are in doubt."""

@@ -16,6 +16,7 @@ NODE: Final = "node"
 REALM: Final = "realm"
 FILES: Final = "files"
 DEVICES: Final = "devices"
+SESSIONS: Final = "sessions"
 
 
 class Op(StrEnum):

@@ -1,0 +1,53 @@
+"""The company that devices of one account keep: what each says of itself, the epochs that they share, and their sessions.
+
+All of it is made of statements (``kernel/statements.py``); here is what needs this machine's keys and clock. Once a second it
+looks. A device that finds that its key lives twice stops: it does nothing more until it is claimed anew with another key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from worldos.agent.epoch_keys import STEP_S, EpochKeys, State
+from worldos.agent.session_desk import SessionDesk
+from worldos.errors import NotAllowed
+from worldos.home import Home
+from worldos.node import Node
+
+AGAIN = "claim it anew: wos leave; then wos join TICKET, with a ticket from another device (wos invite)"
+
+
+class Company:
+    """Epochs and sessions of one node. ``copied`` is told why, once, when this device's key lives twice."""
+
+    def __init__(self, home: Home, node: Node, state: State, copied: Callable[[str], None]) -> None:
+        self._node = node
+        self._copied = copied
+        self.keys = EpochKeys(home, node, state)
+        self.sessions = SessionDesk(node, self.keys, state)
+
+    def begin(self) -> None:
+        """Say that a life begins; raise NotAllowed on a device whose key lives twice."""
+        why = self._node.clones.cloned.get(self._node.node)
+        if why is not None:
+            raise NotAllowed(f"this device's key lives twice: {why}", hint=AGAIN)
+        self.keys.begin()
+
+    async def look_forever(self) -> None:
+        """Look after it once a second."""
+        while True:
+            if not self.step():
+                return
+            await asyncio.sleep(STEP_S)
+
+    def step(self) -> bool:
+        """Look once; return whether this device may go on."""
+        why = self._node.clones.cloned.get(self._node.node)
+        if why is not None:
+            self._copied(why)
+            return False
+        if self._node.is_member(self._node.node):
+            self.keys.step()
+            self.sessions.step()
+        return True

@@ -2,7 +2,8 @@
 
 granian serves inside this process' own loop (its embedded server), on the loopback address. The key that seals links lies in the
 home (mode 0600), so a second ``wos page --link`` makes a link for the page that runs already. A link is handed to the browser by
-a file that only this user can read: on a command line every user of the machine could see it.
+a file that only this user can read: on a command line every user of the machine could see it. ``localhost`` has two addresses;
+the second one is held closed, so that nobody answers there in this page's name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from worldos.home import Home
 from worldos.web.gate import KEY_BYTES, NONCE_BYTES, Gate, make_link
 from worldos.web.page import Page
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
+OWN_ADDRESSES = ((socket.AF_INET, LOOPBACK), (socket.AF_INET6, LOOPBACK_6))
 BACKLOG, BACKPRESSURE = 64, 64
 
 
@@ -64,9 +66,31 @@ def file_that_opens(home: Home, link: str) -> Path:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens at this port of the loopback address."""
-    with socket.socket() as sock:
-        return sock.connect_ex((LOOPBACK, port)) != 0
+    """Whether nobody listens at this port of this machine, by either of its own addresses."""
+    return not any(_answers(family, address, port) for family, address in OWN_ADDRESSES)
+
+
+def _answers(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family) as sock:
+            return sock.connect_ex((address, port)) == 0
+    except OSError:
+        return False  # no such address here
+
+
+def hold_other_address(port: int) -> socket.socket | None:
+    """Take the second address of ``localhost`` without listening: a browser is refused there and goes to the first."""
+    try:
+        sock = socket.socket(socket.AF_INET6)
+    except OSError:
+        return None
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((LOOPBACK_6, port))
+    except OSError:
+        sock.close()
+        return None
+    return sock
 
 
 class PageServer:
@@ -75,6 +99,7 @@ class PageServer:
     def __init__(self, home: Home, origin: str, port: int) -> None:
         self.home, self.origin = home, origin
         self.key = new_key(home)
+        self._held = hold_other_address(port)
         page = Page(home, Gate(origin, self.key))
         self._server = Server(
             page.app,
@@ -103,6 +128,8 @@ class PageServer:
         try:
             await serving
         finally:
+            if self._held is not None:
+                self._held.close()
             for file in (_key_file(self.home), self.home.path / "page.html"):
                 file.unlink(missing_ok=True)
 

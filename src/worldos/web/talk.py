@@ -64,6 +64,8 @@ class Stream:
 
     def _listen(self, loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[bytes | None]) -> None:
         def put(value: Any) -> None:
+            if self._closed.is_set():
+                return
             line = None if value is None else to_json(value) + b"\n"
             with contextlib.suppress(RuntimeError):  # the page has ended
                 waiting = asyncio.run_coroutine_threadsafe(lines.put(line), loop)

@@ -71,7 +71,7 @@ class Tape:
             if path.suffix == ".wal":
                 self.changes.append(("unlink", str(path)))
 
-        sync_folder, witness_round, report = wals._sync_folder, Wal._witness_round, WalWriter._report
+        sync_folder, witness_round, report = wals.sync_folder, Wal._witness_round, WalWriter._report
 
         def synced_folder(folder: Path) -> None:
             sync_folder(folder)
@@ -94,7 +94,7 @@ class Tape:
         patch.setattr(os, "pwritev", wrote_through)
         patch.setattr(os, "fdatasync", synced)
         patch.setattr(Path, "unlink", unlinked)
-        patch.setattr(wals, "_sync_folder", synced_folder)
+        patch.setattr(wals, "sync_folder", synced_folder)
         patch.setattr(Wal, "_witness_round", witnessed)
         patch.setattr(WalWriter, "_report", reported)
 

@@ -240,17 +240,17 @@ def test_what_is_remembered_is_bounded() -> None:
     cache = Grants()
     data = worked()
     for number in range(BLOCKS_KEPT_MAX + 10):
-        cache.checked[number.to_bytes(32, "big")] = None
+        cache.links[number.to_bytes(32, "big")] = None
     for number in range(GRANTS_KEPT_MAX + 10):
         cache.chains[number.to_bytes(32, "big")] = read_chain(data)
     while len(cache.chains) > GRANTS_KEPT_MAX:
         del cache.chains[next(iter(cache.chains))]
-    while len(cache.checked) > BLOCKS_KEPT_MAX:
-        del cache.checked[next(iter(cache.checked))]
+    while len(cache.links) > BLOCKS_KEPT_MAX:
+        del cache.links[next(iter(cache.links))]
     for holder in (ANNE, BEN):
         check_chain(cache.read(worked(holder)), root_key_ok=ours, now_s=NOW_S, cache=cache)
     assert len(cache.chains) == GRANTS_KEPT_MAX
-    assert len(cache.checked) == BLOCKS_KEPT_MAX
+    assert len(cache.links) == BLOCKS_KEPT_MAX
 
 
 def test_a_table_of_grants_can_be_written_to_disk_and_read() -> None:

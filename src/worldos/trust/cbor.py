@@ -18,7 +18,7 @@ from worldos.trust.limits import CBOR_BYTES_MAX, CBOR_DEPTH_MAX, CBOR_ITEMS_MAX
 
 Value: TypeAlias = "int | bytes | str | bool | list[Value] | tuple[Value, ...] | dict[str | int, Value] | None"
 
-_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
+_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = 0, 1, 2, 3, 4, 5, 6, 7
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
 _SIMPLES: dict[int, bool | None] = {_FALSE: False, _TRUE: True, _NULL: None}
 _HEAD_ONE, _HEAD_EIGHT = 24, 27
@@ -79,25 +79,24 @@ def _read(data: bytes, at: int, depth: int, left: list[int]) -> tuple[Value, int
     if at >= len(data):
         raise PeerBroke("CBOR ends before its value does")
     first = data[at]
+    at += 1
     major, number = first >> 5, first & 31
     if major == _SIMPLE:
         if first not in _SIMPLES:
             raise PeerBroke("of CBOR's simple values only true, false and null may come here")
-        return _SIMPLES[first], at + 1
-    at += 1
+        return _SIMPLES[first], at
     if number >= _HEAD_ONE:
         number, at = _long(data, at, number)
+    if major in (_TEXT, _BYTES):
+        end = at + number
+        if end > len(data):
+            raise PeerBroke("CBOR ends before its bytes do")
+        return (_text(data[at:end]) if major == _TEXT else data[at:end]), end
     if major == _UINT:
         return number, at
-    if major == _TEXT:
-        return _text(data, at, number), at + number
-    if major == _BYTES:
-        if at + number > len(data):
-            raise PeerBroke("CBOR ends before its bytes do")
-        return data[at : at + number], at + number
     if major == _NEGATIVE:
         return -1 - number, at
-    if major not in {_ARRAY, _MAP}:
+    if major == _TAG:
         raise PeerBroke("a tag may not come here")
     left[0] -= number if major == _ARRAY else 2 * number
     if depth <= 0 or left[0] < 0:
@@ -118,14 +117,14 @@ def _long(data: bytes, at: int, kind: int) -> tuple[int, int]:
     return number, end
 
 
-def _text(data: bytes, at: int, size: int) -> str:
-    if at + size > len(data):
-        raise PeerBroke("CBOR ends before its text does")
+def _text(written: bytes) -> str:
+    if written.isascii():
+        return written.decode("ascii")
     try:
-        text = data[at : at + size].decode()
+        text = written.decode()
     except UnicodeDecodeError as cause:
         raise PeerBroke("a text of CBOR is no UTF-8") from cause
-    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+    if not unicodedata.is_normalized("NFC", text):
         raise PeerBroke("a text of CBOR is not in NFC")
     return text
 
@@ -143,10 +142,11 @@ def _map(data: bytes, at: int, depth: int, left: list[int], count: int) -> tuple
     before = b""
     for _ in range(count):
         key, end = _read(data, at, 0, left)
-        if not isinstance(key, str | int) or isinstance(key, bool):
+        written = data[at:end]
+        if not (type(key) is str or type(key) is int):
             raise PeerBroke("a key of a CBOR map is a text or an integer")
-        if data[at:end] <= before:
+        if written <= before:
             raise PeerBroke("keys of a CBOR map stand in order, each once")
-        before = data[at:end]
+        before = written
         values[key], at = _read(data, end, depth - 1, left)
     return values, at

@@ -71,7 +71,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
         self, op: Op, path: Path, cls: int, level: int, now_s: int, approved: Sequence[bytes] = ()
     ) -> Refusal | None:
         """Return None if this may be done now, else why not. ``approved``: hashes of sets whose approvers said yes."""
-        if (late := self._at(now_s)) is not None:
+        if (late := _at(self.not_before_s, self.expires_s, now_s)) is not None:
             return late
         if op not in self.ops:
             return Refusal(why=f"the grant is for {', '.join(self.ops) or 'nothing'}, not for {op}")
@@ -85,29 +85,29 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
             return Refusal(why="the grant holds only with approvals that are not here")
         return None
 
-    def _at(self, now_s: int) -> Refusal | None:
-        if now_s <= 0:
-            return Refusal(why="this machine does not know what time it is, and the grant is for a time")
-        if now_s < self.not_before_s - REQUEST_SKEW_S:
-            return Refusal(why=f"the grant is not yet good: in {self.not_before_s - now_s} s")
-        if now_s >= self.expires_s:
-            return Refusal(why=f"the grant ended {now_s - self.expires_s} s ago")
-        return None
-
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """A grant that was read: well formed, and no signature of it checked yet."""
 
     data: bytes
-    authority: Authority
-    links: tuple[tuple[bytes, bytes, bytes], ...]  # of each block: who must have signed, its body, the signature
+    digest: bytes  # of the data
+    account: AccountId
+    signer: NodeId
+    written: tuple[Written, ...]
+    links: tuple[tuple[bytes, bytes], ...]  # of each block: who must have signed it, and the signature
+
+    @property
+    def authority(self) -> Authority:
+        """What it would let through, were it checked: for its holder to read and to narrow."""
+        return _intersection(self)
 
 
 class Grants(msgspec.Struct, kw_only=True):
-    """Grants read and links checked lately, so that each costs its signatures once. Bounded: the oldest goes."""
+    """Grants read and checked lately, and links, so that each costs its signatures once. Bounded: the oldest goes."""
 
     chains: dict[bytes, Chain] = {}
-    checked: dict[bytes, None] = {}
+    authorities: dict[bytes, Authority] = {}
+    links: dict[bytes, None] = {}
 
     def read(self, data: bytes) -> Chain:
         """Read a grant, or remember it; raise PeerBroke for anything that is none."""
@@ -116,13 +116,22 @@ class Grants(msgspec.Struct, kw_only=True):
         _keep(self.chains, digest, chain, GRANTS_KEPT_MAX)
         return chain
 
-    def verify(self, signer: bytes, body: bytes, signature: bytes) -> None:
-        """Check the signature of one link, or remember that it was checked; raise BadSignature."""
+    def verify(self, chain: Chain) -> Authority:
+        """Return what a grant lets through if every signature of it is good, or remember it; raise BadSignature."""
+        authority = self.authorities.pop(chain.digest, None)
+        if authority is None:
+            for written, (signer, signature) in zip(chain.written, chain.links, strict=True):
+                self._verify_link(signer, written.body, signature)
+            authority = chain.authority
+        _keep(self.authorities, chain.digest, authority, GRANTS_KEPT_MAX)
+        return authority
+
+    def _verify_link(self, signer: bytes, body: bytes, signature: bytes) -> None:
         link = _digest(signer, signature, body)
-        if link not in self.checked:
+        if link not in self.links:
             verify(signer, _DOMAIN, body, signature)
-        self.checked.pop(link, None)
-        _keep(self.checked, link, None, BLOCKS_KEPT_MAX)
+        self.links.pop(link, None)
+        _keep(self.links, link, None, BLOCKS_KEPT_MAX)
 
 
 def issue(key: DeviceKey, *, account: AccountId, holder: NodeId, limits: Limits) -> bytes:
@@ -133,18 +142,22 @@ def issue(key: DeviceKey, *, account: AccountId, holder: NodeId, limits: Limits)
 
 def narrow(data: bytes, key: DeviceKey, *, holder: NodeId, limits: Limits) -> bytes:
     """Pass a grant on, narrowed, as its last holder; BadRequest for what the grant itself does not let through."""
-    chain = read_chain(data)
-    if chain.authority.holder != key.node_id:
+    return narrow_chain(read_chain(data), key, holder=holder, limits=limits)
+
+
+def narrow_chain(chain: Chain, key: DeviceKey, *, holder: NodeId, limits: Limits) -> bytes:
+    """Pass on a grant that was read before; see ``narrow``."""
+    last = chain.written[-1]
+    if last.block.holder != key.public:
         raise BadRequest("only the last holder of a grant can pass it on")
-    _check_narrower(chain.authority, limits)
-    block = Block(parent=_digest(chain.links[-1][1]), holder=public_of(holder), **_fields(limits))
-    return _appended([(body, signature) for _, body, signature in chain.links], key, block)
+    _check_narrower(chain, limits)
+    block = Block(parent=last.digest, holder=public_of(holder), **_fields(limits))
+    links = [(each.body, signature) for each, (_, signature) in zip(chain.written, chain.links, strict=True)]
+    return _appended(links, key, block)
 
 
 def read_chain(data: bytes) -> Chain:
     """Read a grant: form, size and that each block names the one before it; raise PeerBroke."""
-    if len(data) > GRANT_BYTES_MAX:
-        raise PeerBroke(f"a grant of {len(data)} bytes: {GRANT_BYTES_MAX} at most")
     parts = cbor.decode(data, GRANT_BYTES_MAX, _CHAIN_DEPTH)
     if not isinstance(parts, list) or not 2 <= len(parts) <= 2 * GRANT_BLOCKS_MAX or len(parts) % 2:
         raise PeerBroke(f"a grant has 1 to {GRANT_BLOCKS_MAX} blocks, each with a signature")
@@ -152,13 +165,19 @@ def read_chain(data: bytes) -> Chain:
     signatures = [part for part in parts[1::2] if isinstance(part, bytes) and len(part) == SIGNATURE_BYTES]
     if not len(bodies) == len(signatures) == len(parts) // 2:
         raise PeerBroke("a grant has blocks and signatures of 64 bytes, and nothing else")
-    written = [read_block(body) for body in bodies]
+    written = tuple([read_block(body) for body in bodies])
     signers = _signers([each.block for each in written])
     for one, other in itertools.pairwise(written):
         if other.block.parent != one.digest:
             raise PeerBroke("a block of a grant does not follow from the one before it")
-    links = tuple(zip(signers, bodies, signatures, strict=True))
-    return Chain(data=data, authority=_intersection(data, written), links=links)
+    return Chain(
+        data=data,
+        digest=_digest(data),
+        account=AccountId(id_of(written[0].block.parent)),
+        signer=node_id_of(signers[0]),
+        written=written,
+        links=tuple(zip(signers, signatures, strict=True)),
+    )
 
 
 def check_chain(chain: Chain, *, root_key_ok: RootKeyOk, now_s: int, cache: Grants) -> Authority:
@@ -167,14 +186,12 @@ def check_chain(chain: Chain, *, root_key_ok: RootKeyOk, now_s: int, cache: Gran
     ``root_key_ok(account, device)``: whether this account's grants count here, and the device may grant for it now.
     Whether a block was revoked is the caller's to see (``Authority.blocks``, ``epoch``).
     """
-    authority = chain.authority
-    if not root_key_ok(authority.account, authority.signer):
+    if not root_key_ok(chain.account, chain.signer):
         raise NotAllowed("the grant is not from a device that may grant here")
-    if (late := authority._at(now_s)) is not None:
+    not_before_s, expires_s = _times(chain)
+    if (late := _at(not_before_s, expires_s, now_s)) is not None:
         raise NotAllowed(late.why)
-    for signer, body, signature in chain.links:
-        cache.verify(signer, body, signature)
-    return authority
+    return cache.verify(chain)
 
 
 def grant_hash(data: bytes) -> bytes:
@@ -190,38 +207,61 @@ def _signers(blocks: list[Block]) -> list[bytes]:
     return [root, *(block.holder for block in blocks[:-1])]
 
 
-def _intersection(data: bytes, written: list[Written]) -> Authority:
-    blocks = [each.block for each in written]
-    names = [block_id(each.digest) for each in written]
-    root = blocks[0]
-    assert root.signer is not msgspec.UNSET
-    ops = [set(block.ops) for block in blocks if block.ops is not msgspec.UNSET]
+def _times(chain: Chain) -> tuple[int, int]:
+    """Return from when and until when all blocks hold."""
+    blocks = [each.block for each in chain.written]
+    return max([block.not_before_s for block in blocks]), min([block.expires_s for block in blocks])
+
+
+def _at(not_before_s: int, expires_s: int, now_s: int) -> Refusal | None:
+    if now_s <= 0:
+        return Refusal(why="this machine does not know what time it is, and the grant is for a time")
+    if now_s < not_before_s - REQUEST_SKEW_S:
+        return Refusal(why=f"the grant is not yet good: in {not_before_s - now_s} s")
+    if now_s >= expires_s:
+        return Refusal(why=f"the grant ended {now_s - expires_s} s ago")
+    return None
+
+
+def _ops(blocks: Sequence[Block]) -> tuple[Op, ...]:
+    ops = tuple(Op)
+    for block in blocks:
+        if block.ops is not msgspec.UNSET:
+            ops = tuple([op for op in block.ops if op in ops])
+    return ops
+
+
+def _intersection(chain: Chain) -> Authority:
+    blocks = [each.block for each in chain.written]
+    names = [block_id(each.digest) for each in chain.written]
     blasts = [block.blast for block in blocks if block.blast is not msgspec.UNSET]
     budgets = [block.budget for block in blocks if block.budget is not msgspec.UNSET]
+    not_before_s, expires_s = _times(chain)
     return Authority(
-        chain=_digest(data),
-        account=AccountId(id_of(root.parent)),
-        signer=node_id_of(root.signer),
+        chain=chain.digest,
+        account=chain.account,
+        signer=chain.signer,
         holder=node_id_of(blocks[-1].holder),
         blocks=tuple(names),
         roles=tuple(block.role for block in blocks if block.role is not msgspec.UNSET),
         level=min((block.level for block in blocks if block.level is not msgspec.UNSET), default=Level.PLANET),
         cls=min((block.cls for block in blocks if block.cls is not msgspec.UNSET), default=Impact.IRREVERSIBLE),
-        ops=tuple(op for op in Op if all(op in some for some in ops)),
+        ops=_ops(blocks),
         paths=tuple(block.paths for block in blocks if block.paths is not msgspec.UNSET),
         blast=Blast(ppm=min(b.ppm for b in blasts), count=min(b.count for b in blasts)) if blasts else None,
         rates=tuple((name, b.rate) for name, b in zip(names, blocks, strict=True) if b.rate is not msgspec.UNSET),
         budget=min(budgets, default=None),
-        not_before_s=max(block.not_before_s for block in blocks),
-        expires_s=min(block.expires_s for block in blocks),
+        not_before_s=not_before_s,
+        expires_s=expires_s,
         epoch=min(block.epoch for block in blocks),
         needs=tuple(sorted({block.need for block in blocks if block.need is not msgspec.UNSET})),
     )
 
 
-def _check_narrower(held: Authority, limits: Limits) -> None:
+def _check_narrower(chain: Chain, limits: Limits) -> None:
     """Raise BadRequest for a block that names more than is held: it would be void, and its maker should know."""
-    if limits.ops is not msgspec.UNSET and not set(limits.ops) <= set(held.ops):
+    held = chain.authority
+    if limits.ops is not msgspec.UNSET and not all(op in held.ops for op in limits.ops):
         raise BadRequest(f"the grant that you hold is for {', '.join(held.ops)}: no other operations can be passed on")
     if limits.cls is not msgspec.UNSET and limits.cls > held.cls:
         raise BadRequest(f"the grant that you hold is for impact class {int(held.cls)} at most")

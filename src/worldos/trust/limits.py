@@ -12,7 +12,7 @@ CBOR_ITEMS_MAX: Final = 512  # values in all containers together: what bounds th
 # -- grants ---------------------------------------------------------------------------------------------------------------
 GRANT_BYTES_MAX: Final = 4096
 GRANT_BLOCKS_MAX: Final = 8
-GRANT_PATHS_MAX: Final = 16  # of one block
+GRANT_PATHS_MAX: Final = 8  # of one block
 PATH_LABELS_MAX: Final = 12
 LABEL_CHARS_MAX: Final = 64
 GRANTS_KEPT_MAX: Final = 1024  # chains that were checked, remembered so that they are checked once

@@ -87,6 +87,8 @@ class Node(Household, kw_only=True):
     def handle(self, event: Event) -> list[Effect]:
         """Take in one event; return what must be done about it, in order."""
         now_ns = event.now_ns
+        if self.decisions.made:
+            self.decisions.made = []
         queue = self._tick(now_ns) if now_ns >= self.due_ns else []
         queue += self._peer_said(event) if type(event) is PeerSaid else self._react(event)
         if self.dirty:
@@ -102,6 +104,7 @@ class Node(Household, kw_only=True):
             if not (realms.changed or realms.found or uses.wanted):
                 break
             queue = self._follow_realms(now_ns)
+        self.decisions.follow(uses, effects)
         self.due_ns = self.next_deadline_ns()
         return effects
 
@@ -178,7 +181,7 @@ class Node(Household, kw_only=True):
             case OfferTold():
                 return self._offer_told(peer, message.offer)
             case LeaseAsk() | LeaseConfirm() | LeaseRelease():
-                return self._lease_asked(now_ns, peer, message)
+                return self.decisions.answered(peer, message, self._lease_asked(now_ns, peer, message))
             case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone():
                 return self._lease_answered(now_ns, peer, message)
             case KeyLogHave():

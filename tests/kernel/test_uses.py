@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.kernel.offers import HOME, cpu, offer, view
 
+from worldos.kernel.cores import merge_cores, split_cores
 from worldos.kernel.effects import Send, Tell
 from worldos.kernel.held import HeldLeases
 from worldos.kernel.match import Choice
-from worldos.kernel.uses import Pending, Uses, merge_cores, split_cores
+from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.limits import MS, SECOND

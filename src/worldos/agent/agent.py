@@ -34,6 +34,7 @@ from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     CloseLane,
     Connect,
+    Decided,
     Effect,
     Forget,
     Mend,
@@ -234,6 +235,8 @@ class Agent:
                 self._end_lane(effect.lease)
             case Notice():
                 self.note(effect)
+            case Decided():
+                pass  # it lies in the node's decisions with the others of this event
             case SaveKeyLog() | SaveStatements() | Persist() | Mend() | Unseat():
                 self._store(effect)
             case State():

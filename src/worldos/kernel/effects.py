@@ -112,6 +112,12 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: dict[str, str | int]
 
 
+class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Put this into the decision log (``kernel/decisions.py`` makes it). Nothing else is to be done about it."""
+
+    entry: bytes
+
+
 Effect = (
     Send
     | Tell
@@ -127,4 +133,5 @@ Effect = (
     | Mend
     | Unseat
     | Notice
+    | Decided
 )

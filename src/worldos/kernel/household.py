@@ -9,6 +9,7 @@ import msgspec
 
 from worldos.kernel.clones import Clones
 from worldos.kernel.epochs import Epochs
+from worldos.kernel.decisions import Decisions
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.question import View
@@ -53,6 +54,7 @@ class Household(msgspec.Struct, kw_only=True):
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
     sessions: Sessions = msgspec.field(default_factory=Sessions)
+    decisions: Decisions = msgspec.field(default_factory=Decisions)
     dirty: bool = False  # the offer is not what was told last
     compare_ns: int = 0  # when the next peer is told how far the key log goes
     compared: NodeId = NodeId("")

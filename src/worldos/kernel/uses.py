@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.kernel.cores import split_cores
+from worldos.kernel.decisions import Chosen, decide
 from worldos.kernel.effects import Effect, Notice, Send, Tell
 from worldos.kernel.held import Held, HeldLeases
-from worldos.kernel.match import Choice, Refusal, explain
-from worldos.kernel.match_gang import choose_gang
+from worldos.kernel.match import Refusal, explain
 from worldos.kernel.question import View, is_within
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
@@ -23,10 +24,7 @@ from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
 from worldos.model.realm import Candidate
-from worldos.model.resource import Kind
 from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseConfirmed, LeaseGranted, LeaseRefused, LeaseRelease
-
-CORE_MILLI = 1000
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -83,6 +81,7 @@ class Uses(msgspec.Struct, kw_only=True):
     path: str = ""  # of this site from the top; empty: unknown
     looks_further: bool = False  # there is a center that can be asked for more than this site has
     wanted: list[str] = []  # pending uses that somebody has to look further for
+    made: list[Chosen] = []  # what was chosen since it was last put down (decisions.py)
 
     def ask(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         """Start a use: choose, and ask the chosen nodes."""
@@ -217,16 +216,11 @@ class Uses(msgspec.Struct, kw_only=True):
 
     def _choose(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
         passed_over = frozenset(pending.excluded)
-        view = msgspec.structs.replace(view, passed_over=passed_over)
+        view = msgspec.structs.replace(view, passed_over=passed_over, nonce=_nonce(pending))
         offers = self._in_reach(pending, offers)
-        needs = pending.needs
-        chosen = choose_gang(needs, list(offers.values()), view)
-        if isinstance(chosen, Refusal) and pending.replaces is None:
-            split = split_cores(needs)
-            if split is not None:
-                retry = choose_gang(split, list(offers.values()), view)
-                if not isinstance(retry, Refusal):
-                    needs, chosen = merge_cores(split, retry)
+        splits = pending.replaces is None
+        needs, chosen, made = decide(pending.use, pending.needs, offers.values(), view, splits=splits)
+        self.made.append(made)
         if isinstance(chosen, Refusal):
             return self._no_choice(now_ns, pending, chosen)
         pending.waiting = False
@@ -358,43 +352,18 @@ class Uses(msgspec.Struct, kw_only=True):
         return effects
 
 
-def split_cores(needs: tuple[Need, ...]) -> tuple[Need, ...] | None:
-    """Split each CPU need into single cores, or return None when nothing can be split."""
-    parts: list[Need] = []
-    for need in needs:
-        cores = -(-need.amount // CORE_MILLI)
-        if need.kind != Kind.CPU or cores < 2 or need.workers:
-            parts.append(need)
-            continue
-        memory = need.memory_bytes // cores
-        sizes = [min(CORE_MILLI, need.amount - i * CORE_MILLI) for i in range(cores)]
-        parts.extend(msgspec.structs.replace(need, amount=size, memory_bytes=memory) for size in sizes)
-    if len(parts) == len(needs) or len(parts) > limits.GANG_PARTS_MAX:
-        return None
-    return tuple(parts)
-
-
-def merge_cores(needs: tuple[Need, ...], chosen: tuple[Choice, ...]) -> tuple[tuple[Need, ...], tuple[Choice, ...]]:
-    """Join the cores that landed on one node, so that it is asked once."""
-    merged: dict[tuple[NodeId, ResourceId, Need], tuple[Need, Choice]] = {}
-    for need, choice in zip(needs, chosen, strict=True):
-        like = msgspec.structs.replace(need, amount=1, memory_bytes=0) if need.kind == Kind.CPU else need
-        key = (choice.node, choice.resource, like)
-        if key in merged and need.kind == Kind.CPU:
-            old, first = merged[key]
-            amount, memory = old.amount + need.amount, old.memory_bytes + need.memory_bytes
-            merged[key] = (msgspec.structs.replace(old, amount=amount, memory_bytes=memory), first)
-        else:
-            merged[key] = (need, choice)
-    return tuple(n for n, _ in merged.values()), tuple(c for _, c in merged.values())
-
-
 def explain_gang(needs: tuple[Need, ...], refusal: Refusal) -> str:
     """Say a refusal in a sentence, naming the part of a gang that no node can take."""
     if refusal.part < 0:
         return f"each of the {len(needs)} parts could be had alone, but not all at once"
     text = explain(needs[refusal.part], refusal)
     return text if len(needs) == 1 else f"part {refusal.part + 1} of {len(needs)}: {text}"
+
+
+def _nonce(pending: Pending) -> bytes:
+    """Return what ties of this choice are drawn with: the nonce that the use came with, and which try this is."""
+    nonce = pending.nonce.to_bytes(8, "big")
+    return nonce + bytes([min(pending.tries, 255)]) if pending.tries else nonce
 
 
 def _key(pending: Pending) -> str:

@@ -17,6 +17,7 @@ from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     CloseLane,
     Connect,
+    Decided,
     Effect,
     Forget,
     Mend,
@@ -218,7 +219,7 @@ class World:
                 machine.seats.mend(effect.realm)
             case Unseat():
                 machine.seats.drop(effect.realm)
-            case Connect() | Notice():
+            case Connect() | Notice() | Decided():
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)

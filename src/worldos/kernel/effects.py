@@ -60,6 +60,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     body: bytes
 
 
+class Carry(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Carry out this guarded command (``kernel/guard/command.py``): its turn has come on this node. Say how it went."""
+
+    command: bytes
+
+
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Cut every link to this node: it is no member any more, or it said good-bye."""
 
@@ -126,6 +132,7 @@ Effect = (
     | SaveKeyLog
     | SaveStatements
     | State
+    | Carry
     | Forget
     | Connect
     | Welcome

@@ -10,6 +10,7 @@ import msgspec
 from worldos.kernel.clones import Clones
 from worldos.kernel.epochs import Epochs
 from worldos.kernel.decisions import Decisions
+from worldos.kernel.guard.guard import Guard
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.question import View
@@ -51,6 +52,7 @@ class Household(msgspec.Struct, kw_only=True):
     known_boots: dict[NodeId, int] = {}
     looking: dict[int, str] = {}  # bids under way, and the uses that they are for
     statements: Statements = msgspec.field(default_factory=Statements)
+    guard: Guard = msgspec.field(default_factory=Guard)
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
     sessions: Sessions = msgspec.field(default_factory=Sessions)
@@ -67,6 +69,8 @@ class Household(msgspec.Struct, kw_only=True):
     def keeper_of(self, topic: Topic) -> Keeper | None:
         """Return who judges the statements of a topic."""
         match topic:
+            case Topic.COMMAND | Topic.APPROVAL | Topic.HEALTH | Topic.STOP:
+                return self.guard
             case Topic.EPOCH:
                 return self.epochs
             case Topic.DEVICE:

@@ -2,9 +2,10 @@
 
 from worldos.trust.certs import root_certificate
 from worldos.trust.entries import AddDevice, Entry, RemoveDevice, SignedEntry, hash_of, sign_entry
-from worldos.trust.history import History
+from worldos.trust.history import VETO_S, History
 from worldos.trust.keylog import ClaimAccept, KeyLog, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
+from worldos.trust.sayings import approve, witness
 
 RECOVERY_SEED = b"r" * 32
 RECOVERY = DeviceKey.from_seed(RECOVERY_SEED)
@@ -38,6 +39,12 @@ def remove(log: KeyLog, signer: DeviceKey, device: DeviceKey) -> SignedEntry:
     return entry
 
 
+def look_twice(log: KeyLog, device: DeviceKey, at_s: int = 1_000_000, apart_s: int = VETO_S) -> None:
+    """Let a device say what it sees, now and later."""
+    for when in (at_s, at_s + apart_s):
+        log.merge([witness(log, device, when)])
+
+
 def copy_of(log: KeyLog) -> KeyLog:
     """Return what another node knows when it has seen this log, and then goes its own way."""
     return KeyLog(entries=dict(log.entries))
@@ -67,13 +74,26 @@ def raw(seen: History, signer: DeviceKey, kind: str, device: DeviceKey, nonce: i
     return sign_entry(signer, entry)
 
 
-def household() -> KeyLog:
-    """Laptop by the words, phone by the laptop, desk by the laptop."""
+def young_household() -> KeyLog:
+    """Laptop by the words, phone by the laptop, desk by the laptop; nobody looked yet."""
     log = log_of()
     add(log, RECOVERY, LAPTOP)
     add(log, LAPTOP, PHONE)
     add(log, LAPTOP, DESK)
     return log
+
+
+def household() -> KeyLog:
+    """The same, and the words approved of phone and desk: they are grown."""
+    log = young_household()
+    vouch(log, PHONE, DESK)
+    return log
+
+
+def vouch(log: KeyLog, *devices: DeviceKey) -> None:
+    """Let the words approve devices."""
+    for device in devices:
+        log.merge([approve(log, RECOVERY, device.node_id)])
 
 
 def history_before(log: KeyLog, entries: int):
@@ -84,4 +104,5 @@ def with_thief() -> tuple[KeyLog, str, int]:
     """A household with a device that will be stolen; its warrant; how many entries there were while it was a member."""
     log = household()
     warrant = hash_of(add(log, LAPTOP, THIEF))
+    vouch(log, THIEF)
     return log, warrant, len(log.entries)

@@ -17,9 +17,11 @@ from tests.trust.people import (
     claim,
     history_before,
     household,
+    look_twice,
     raw,
     remove,
     with_thief,
+    young_household,
 )
 
 from worldos.errors import BadSignature, NotAllowed, OverQuota
@@ -62,10 +64,17 @@ def test_a_device_may_leave_by_itself() -> None:
     assert active(log) == {"laptop", "phone"}
 
 
-def test_what_a_device_admitted_before_its_removal_stays() -> None:
-    log = household()
+def test_what_a_device_admitted_long_before_its_removal_stays() -> None:
+    log = young_household()
+    look_twice(log, PHONE)
     remove(log, PHONE, LAPTOP)
     assert active(log) == {"phone", "desk"}
+
+
+def test_what_a_device_admitted_just_before_its_removal_goes_with_it() -> None:
+    log = young_household()
+    remove(log, PHONE, LAPTOP)
+    assert active(log) == {"phone"}
 
 
 def test_a_removed_device_comes_back_by_a_fresh_admission_after_the_removal() -> None:
@@ -113,7 +122,9 @@ def test_heads_missing_and_since_bring_two_logs_together() -> None:
     here.merge(there.since(here.heads()))
     assert here == there
     assert here.since(here.heads()) == []
-    assert [hash_of(entry) for entry in here.since(household().heads())] == list(here._history.hashes[4:])
+    assert [hash_of(entry) for entry in here.since(household().heads())] == list(
+        here._history.hashes[len(household().entries) :]
+    )
     assert sorted(KeyLog().merge(here.since([]))) == sorted(here.entries)
 
 
@@ -142,9 +153,9 @@ def test_a_batch_with_one_bad_entry_leaves_the_log_as_it_was() -> None:
 
 def test_a_full_log_still_takes_a_removal_and_the_words(monkeypatch) -> None:
     """The bounds made small; their relations are those of the real ones."""
-    monkeypatch.setattr(keylog, "ENTRIES_MAX", 8)
-    monkeypatch.setattr(keylog, "ADDS_MAX", 6)
-    monkeypatch.setattr(keylog, "DEVICE_ENTRIES_MAX", 7)
+    monkeypatch.setattr(keylog, "ENTRIES_MAX", 11)
+    monkeypatch.setattr(keylog, "ADDS_MAX", 9)
+    monkeypatch.setattr(keylog, "DEVICE_ENTRIES_MAX", 10)
     log, warrant, _ = with_thief()
     add(log, THIEF, TABLET)
     with pytest.raises(OverQuota, match="full"):

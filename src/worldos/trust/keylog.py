@@ -3,7 +3,7 @@
 Merging two logs is the union of their entries, so nodes that were cut off from each other agree as soon as they
 exchanged what they have, in any order and however often. Removal wins: over an admission made at the same time, and
 over everything the removed device signed that its remover had not seen (``standing`` has the rule). The recovery key,
-made of the 24 words, is struck by nothing.
+made of the 24 words, is struck by nothing that weighs less (``history`` has the weights).
 
 ``merge`` is the one door: size, form, causality and signatures are checked there, and nothing of a batch is kept if
 one entry fails. A log is closed: an entry whose parents are neither here nor in the batch is left out, so what a
@@ -28,10 +28,13 @@ from worldos.model.ids import AccountId, NodeId
 from worldos.trust.entries import (
     PARENTS_MAX,
     AddDevice,
+    Beginning,
     ClaimAccept,
     Entry,
     Genesis,
+    Rekey,
     RemoveDevice,
+    SetGuardians,
     SignedEntry,
     accept_claim,
     check_claim,
@@ -40,9 +43,9 @@ from worldos.trust.entries import (
     read_entry,
     sign_entry,
 )
-from worldos.trust.history import History
+from worldos.trust.history import GUARDIANS_WEIGHT, RECOVERY_WEIGHT, History, Removal, bits
 from worldos.trust.keys import DeviceKey
-from worldos.trust.standing import bits, standing
+from worldos.trust.standing import grounded
 
 __all__ = [
     "KeyLog",
@@ -72,13 +75,18 @@ class DeviceStatus(enum.StrEnum):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that was once rightly admitted; ``added_by`` is a node id or ``"recovery"``."""
+    """A device that was once rightly admitted; ``added_by`` is a node id or ``"recovery"``.
+
+    ``young``: admitted by a device alone, and not ripe yet (``history``). It may do what is of class 0 and 1, and put
+    nobody out that is not young itself.
+    """
 
     node: NodeId
     name: str
     root_cert: bytes
     added_by: str
     status: DeviceStatus
+    young: bool = False
 
 
 class Members(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +137,7 @@ class KeyLog(msgspec.Struct, dict=True):
             if not _has_room(history, entry) or not history.places.keys() >= _parents_of(entry):
                 continue
             history.append(entry_id, entry)
-            check_signatures(entry, fresh[entry_id], history.account, history.signers[-1])
+            check_signatures(entry, fresh[entry_id], history.account, history.entries[history.warrants[-1]])
             taken.append(entry_id)
         if taken:
             self.entries.update((entry_id, fresh[entry_id]) for entry_id in taken)
@@ -144,6 +152,43 @@ class KeyLog(msgspec.Struct, dict=True):
     def is_member(self, node: str) -> bool:
         """Say whether this device may act for the account now."""
         return node in self._view.warrants
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """The keys that may act for the account, devices and others, and the places in history that admitted them."""
+        return self._view.keys
+
+    @property
+    def history(self) -> History:
+        """What was said, in causal order; for those who look at the log, never to be changed."""
+        return self._history
+
+    @property
+    def counting(self) -> int:
+        """The places in history that count."""
+        return self._view.counting
+
+    def warrant_of(self, key: str) -> str:
+        """Return the id of the entry that lets this key speak for the account; NotAllowed if nothing does."""
+        place = self._view.keys.get(key)
+        if place is None:
+            if key in self._history.adds:
+                raise NotAllowed("this device or key was removed from the account, or replaced")
+            raise NotAllowed("this device does not belong to the account, or was removed from it")
+        return self._history.hashes[place]
+
+    def parents(self) -> tuple[str, ...]:
+        """Return the heads to name in a new entry; if they are too many, those that count come first."""
+        history, counting = self._history, self._view.counting
+        heads = sorted(history.heads(), key=lambda place: (not counting >> place & 1, history.hashes[place]))
+        return tuple(sorted(history.hashes[place] for place in heads[:PARENTS_MAX]))
+
+    def check_room(self, key: str, bound: int) -> None:
+        """Raise OverQuota if an entry of this key would not come in any more; the recovery key has the last places."""
+        history = self._history
+        strong = key in self.keys and history.weight_at(self.keys[key], -1) >= GUARDIANS_WEIGHT
+        if len(history.entries) >= (ENTRIES_MAX if strong else bound):
+            raise OverQuota("the key log of this account is full", hint="compact it: wos account compact")
 
     def heads(self) -> tuple[str, ...]:
         """Return the ids of the latest entries: with what they had seen, they are the whole log."""
@@ -178,9 +223,10 @@ class KeyLog(msgspec.Struct, dict=True):
 
 
 class _View(msgspec.Struct, frozen=True):
-    """What the log comes to: the members, the warrant of each active one, and which entries count."""
+    """What the log comes to: the members, the warrants of all keys that may act, of devices, and what counts."""
 
     members: Members
+    keys: dict[str, int]
     warrants: dict[NodeId, int]
     counting: int
 
@@ -196,28 +242,33 @@ def add_device(log: KeyLog, signer: DeviceKey, request: ClaimAccept) -> SignedEn
 
     Raises NotAllowed if the signer may not, or if the device is one that the signer comes from.
     """
+    entry = device_entry(log, signer.node_id, request)
+    return sign_entry(signer, entry)
+
+
+def device_entry(log: KeyLog, signer: str, request: ClaimAccept) -> AddDevice:
+    """Write down that the key ``signer`` admits a device, for it to sign."""
     if request.account != log.account:
         raise PeerBroke("this device accepted to belong to another account")
     check_claim(request)
-    history = log._history
-    if not _fits(history, ADDS_MAX, signer):
-        raise OverQuota("the key log of this account is full", hint="only the recovery words can add now")
-    warrant = _warrant_of(log, signer)
-    entry = AddDevice(
-        warrant=history.hashes[warrant],
-        parents=_parents(log),
+    log.check_room(signer, ADDS_MAX)
+    warrant = log.warrant_of(signer)
+    history = log.history
+    place = history.places[warrant]
+    if history.adds.get(request.device, 0) & (history.line[place] | 1 << place):
+        raise NotAllowed(
+            "a device cannot admit itself, nor the one that it was admitted by",
+            hint="let it join with a new device key, or use the recovery words",
+        )
+    return AddDevice(
+        warrant=warrant,
+        parents=log.parents(),
         device=request.device,
         name=request.name,
         root_cert=request.root_cert,
         nonce=request.nonce,
         acceptance=request.signature,
     )
-    if history.adds.get(request.device, 0) & (history.line[warrant] | 1 << warrant):
-        raise NotAllowed(
-            "a device cannot admit itself, nor the one that it was admitted by",
-            hint="let it join with a new device key, or use the recovery words",
-        )
-    return sign_entry(signer, entry)
 
 
 def remove_device(log: KeyLog, signer: DeviceKey, node: str) -> SignedEntry:
@@ -225,83 +276,90 @@ def remove_device(log: KeyLog, signer: DeviceKey, node: str) -> SignedEntry:
     known = log.members().get(node)
     if known is None:
         raise BadRequest(f"this account has no device {node[:52]!r}", hint="wos devices lists them")
-    history = log._history
-    if not _fits(history, DEVICE_ENTRIES_MAX, signer):
-        raise OverQuota("the key log of this account is full", hint="only the recovery words can remove now")
-    warrant = history.hashes[_warrant_of(log, signer)]
-    return sign_entry(signer, RemoveDevice(warrant=warrant, parents=_parents(log), device=known.node))
+    log.check_room(signer.node_id, DEVICE_ENTRIES_MAX)
+    entry = RemoveDevice(warrant=log.warrant_of(signer.node_id), parents=log.parents(), device=known.node)
+    check_removal(log, signer.node_id, entry)
+    return sign_entry(signer, entry)
+
+
+def check_removal(log: KeyLog, signer: str, entry: Removal) -> None:
+    """Raise NotAllowed for a removal that would never count: of a key that weighs more than its signer."""
+    trial = log.history.fork()
+    trial.append("", entry)
+    if trial.idle >> len(trial.entries) - 1 & 1:
+        raise NotAllowed(
+            "this key may not put that one out, which weighs more",
+            hint="use the recovery words or a passkey; or approve this device first: wos account approve",
+        )
 
 
 def _view_of(history: History) -> _View:
-    counting = standing(history)
+    firm, void = grounded(history)
+    counting = firm | (history.removal_places & ~void)
     devices: list[Device] = []
-    warrants: dict[NodeId, int] = {}
-    for node in sorted(history.adds):
-        valid = history.adds[node] & counting
-        live = _live(history, node, valid, counting)
+    keys: dict[str, int] = {}
+    for key in sorted(history.adds):
+        valid = history.adds[key] & firm
+        live = _live(history, key, valid, counting)
+        valid = valid or _vetoed(history, key, counting)
         if not valid:
             continue
         # Of several admissions the one that had seen most speaks; its hash decides between equals.
         place = min(bits(live or valid), key=lambda at: (-history.past[at].bit_count(), history.hashes[at]))
         if live:
-            warrants[node] = place
-        devices.append(_device(history, place, DeviceStatus.ACTIVE if live else DeviceStatus.REVOKED))
+            keys[key] = place
+        if isinstance(history.entries[place], AddDevice):
+            young = bool(live) and not history.is_ripe(place, counting)
+            devices.append(_device(history, place, DeviceStatus.ACTIVE if live else DeviceStatus.REVOKED, young=young))
     account = history.account if history.entries else AccountId("")
-    return _View(Members(account=account, devices=tuple(devices)), warrants, counting)
+    warrants = {NodeId(key): place for key, place in keys.items() if isinstance(history.entries[place], AddDevice)}
+    return _View(Members(account=account, devices=tuple(devices)), keys, warrants, counting)
 
 
-def _live(history: History, node: NodeId, valid: int, counting: int) -> int:
-    """Return those admissions that had seen every removal of this device that counts."""
-    removals = history.removals.get(node, 0) & counting
+def _live(history: History, key: str, valid: int, counting: int) -> int:
+    """Return those admissions that no removal of this key undoes."""
+    removals = history.removals.get(key, 0) & counting
     live = 0
     for place in bits(valid):
-        if not removals & ~history.past[place]:
+        if not any(history.undoes(removal, place) for removal in bits(removals)):
             live |= 1 << place
     return live
 
 
-def _device(history: History, place: int, status: DeviceStatus) -> Device:
+def _vetoed(history: History, key: str, counting: int) -> int:
+    """Return those admissions that were known when a removal struck them: such a device is shown as revoked."""
+    found = 0
+    for place in bits(history.adds[key]):
+        if any(history.past[removal] >> place & 1 for removal in bits(history.strikers(place) & counting)):
+            found |= 1 << place
+    return found
+
+
+def _device(history: History, place: int, status: DeviceStatus, *, young: bool) -> Device:
     add = history.entries[place]
     assert isinstance(add, AddDevice)
-    signer = history.signers[place]
+    strong = history.weights[place] >= RECOVERY_WEIGHT
     return Device(
         node=add.device,
         name=add.name,
         root_cert=add.root_cert,
-        added_by=BY_RECOVERY if signer == history.recovery else signer,
+        added_by=BY_RECOVERY if strong else history.signers[place],
         status=status,
+        young=young,
     )
 
 
-def _warrant_of(log: KeyLog, signer: DeviceKey) -> int:
-    if log.entries and signer.node_id == log._history.recovery:
-        return 0
-    warrant = log._view.warrants.get(signer.node_id)
-    if warrant is None:
-        raise NotAllowed("this device does not belong to the account, or was removed from it")
-    return warrant
-
-
-def _parents(log: KeyLog) -> tuple[str, ...]:
-    """Return the heads to name in a new entry; if they are too many, those that count come first."""
-    history, counting = log._history, log._view.counting
-    heads = sorted(history.heads(), key=lambda place: (not counting >> place & 1, history.hashes[place]))
-    return tuple(sorted(history.hashes[place] for place in heads[:PARENTS_MAX]))
-
-
 def _has_room(history: History, entry: Entry) -> bool:
-    by_recovery = not isinstance(entry, Genesis) and history.entries and entry.warrant == history.account
-    if by_recovery:
+    if isinstance(entry, Beginning):
+        return True
+    warrant = history.places.get(entry.warrant)
+    if warrant is not None and isinstance(history.entries[warrant], Beginning | Rekey | SetGuardians):
         return len(history.entries) < ENTRIES_MAX
-    return len(history.entries) < (ADDS_MAX if isinstance(entry, AddDevice) else DEVICE_ENTRIES_MAX)
-
-
-def _fits(history: History, bound: int, signer: DeviceKey) -> bool:
-    return len(history.entries) < (ENTRIES_MAX if signer.node_id == history.recovery else bound)
+    return len(history.entries) < (DEVICE_ENTRIES_MAX if isinstance(entry, Removal) else ADDS_MAX)
 
 
 def _parents_of(entry: Entry) -> frozenset[str]:
-    return frozenset() if isinstance(entry, Genesis) else frozenset(entry.parents)
+    return frozenset() if isinstance(entry, Beginning) else frozenset(entry.parents)
 
 
 def _parents_first(read: dict[str, Entry], history: History) -> list[str]:

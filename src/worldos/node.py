@@ -16,7 +16,7 @@ from typing import assert_never, get_args
 import msgspec
 
 from worldos.errors import BadRequest
-from worldos.kernel import belonging, losses
+from worldos.kernel import belonging, lending, losses
 from worldos.kernel.effects import Connect, Effect, Forget, Notice, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
@@ -44,7 +44,7 @@ from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.petitions import Petition
 from worldos.kernel.question import check_need
-from worldos.kernel.realms import GUEST, RealmsAtStart, begin_realms
+from worldos.kernel.realms import RealmsAtStart, begin_realms
 from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
@@ -174,7 +174,7 @@ class Node(Household, kw_only=True):
             case Ping() | Ack() | PingRequest() | Nack():
                 return self._swim(now_ns, self.membership.heard(now_ns, peer, message))
             case LeaseRenew():
-                return self.leases.renew(now_ns, peer, message)
+                return lending.renewed(self, now_ns, peer, message)
             case LeaseRenewed():
                 self.uses.held.renewed(peer, message)
                 return []
@@ -185,6 +185,7 @@ class Node(Household, kw_only=True):
             case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone():
                 return self._lease_answered(now_ns, peer, message)
             case KeyLogHave():
+                self.authority.revocations.heard_log(now_ns, peer, message, self)
                 return belonging.tell(self, peer, message)
             case KeyLogTold():
                 return belonging.merge(self, now_ns, message.entries, peer)
@@ -199,8 +200,7 @@ class Node(Household, kw_only=True):
         self.dirty = True
         match message:
             case LeaseAsk():
-                refused = self._fence(peer, message)
-                return refused or self.leases.ask(now_ns, peer, message)
+                return lending.asked(self, now_ns, peer, message)
             case LeaseConfirm():
                 return self.leases.confirm(now_ns, peer, message)
             case LeaseRelease():
@@ -451,18 +451,6 @@ class Node(Household, kw_only=True):
             client=event.client,
         )
         return self.realms.petition(event.now_ns, petition, self)
-
-    def _fence(self, peer: NodeId, ask: LeaseAsk) -> list[Effect]:
-        """Refuse who comes by the word of an older center, and who is of another account and was not sent by a center."""
-        realms = self.realms
-        guest = GUEST in realms.kin.reasons(peer)
-        if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
-            why = f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one"
-        elif peer == self.node or self.is_member(peer) or (guest and self.registry.lends_all(ask.resources)):
-            return []
-        else:
-            why = "this node lends to its own account only"
-        return [Send(node=peer, message=LeaseRefused(ask=ask.ask, reason=why, free=0))]
 
     def _leave(self, now_ns: int) -> list[Effect]:
         self.left = True

@@ -32,8 +32,11 @@ def test_a_resource_is_found_below_its_node_and_kind() -> None:
         "node",
         "node1",
         "Storage",
-        "home/x",
+        "home",
+        "x",
     )
+    assert resource_path("acct", "node1", "CPU", "ab12/cpu/0") == ("acct", "node", "node1", "CPU", "0")
+    assert resource_path("acct", "node1", "CPU", "") == ("acct", "node", "node1", "CPU")
 
 
 def test_what_moves_something_is_physical_and_all_else_can_be_given_back() -> None:

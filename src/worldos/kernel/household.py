@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.kernel.authority import Warden
 from worldos.kernel.clones import Clones
 from worldos.kernel.epochs import Epochs
 from worldos.kernel.decisions import Decisions
@@ -52,6 +53,7 @@ class Household(msgspec.Struct, kw_only=True):
     known_boots: dict[NodeId, int] = {}
     looking: dict[int, str] = {}  # bids under way, and the uses that they are for
     statements: Statements = msgspec.field(default_factory=Statements)
+    authority: Warden = msgspec.field(default_factory=Warden)
     guard: Guard = msgspec.field(default_factory=Guard)
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
@@ -69,6 +71,10 @@ class Household(msgspec.Struct, kw_only=True):
     def keeper_of(self, topic: Topic) -> Keeper | None:
         """Return who judges the statements of a topic."""
         match topic:
+            case Topic.REVOKED:
+                return self.authority.revocations
+            case Topic.ROLE:
+                return self.authority.roles
             case Topic.COMMAND | Topic.APPROVAL | Topic.HEALTH | Topic.STOP:
                 return self.guard
             case Topic.EPOCH:

@@ -18,6 +18,7 @@ from worldos.kernel.effects import Effect, Forget, Notice, Welcome
 from worldos.model.ids import NodeId
 from worldos.model.limits import (
     KIN_GUESTS_MAX,
+    KIN_MAX,
     KIN_PER_REASON_MAX,
     KIN_REASONS_MAX,
     KIN_STANDING_MAX,
@@ -40,12 +41,16 @@ class Kinsman(msgspec.Struct, kw_only=True):
 
 
 class Kin(msgspec.Struct, kw_only=True):
-    """The table. ``counts`` are nodes per reason, ``standing`` those with a standing one. Nothing ends before ``due_ns``."""
+    """The table. ``counts`` are nodes per reason, ``standing`` those with a standing one. Nothing ends before ``due_ns``.
+
+    ``barred`` are devices that their account (which one) put out: they come for no reason as devices of that account.
+    """
 
     me: NodeId = NodeId("")
     table: dict[NodeId, Kinsman] = {}
     counts: dict[str, int] = {}
     standing: int = 0
+    barred: dict[NodeId, str] = {}
     due_ns: int = NEVER_NS
 
     def has(self, node: NodeId) -> bool:
@@ -67,6 +72,8 @@ class Kin(msgspec.Struct, kw_only=True):
         node = contact.node
         if node == self.me or until_ns <= now_ns:
             return []
+        if self.barred.get(node) == contact.site:
+            return [_refused(node, reason, "its account put this device out")]
         try:
             check_root(node, contact.root_cert)
         except PeerBroke as error:
@@ -85,6 +92,21 @@ class Kin(msgspec.Struct, kw_only=True):
             return []
         kinsman.contact = contact
         return [Welcome(contact=contact)]
+
+    def bar(self, node: NodeId, account: str) -> list[Effect]:
+        """Let a device that its account put out come no more; the oldest that are barred make room."""
+        self.barred[node] = account
+        if len(self.barred) > KIN_MAX:
+            del self.barred[next(iter(self.barred))]
+        contact = self.contact(node)
+        if contact is None or contact.site != account:
+            return []
+        return [effect for reason in self.reasons(node) for effect in self.part(node, reason)]
+
+    def is_barred(self, node: NodeId) -> bool:
+        """Tell whether this device was put out by the account as whose device it is known here, or by the last known one."""
+        contact = self.contact(node)
+        return node in self.barred and (contact is None or contact.site == self.barred[node])
 
     def part(self, node: NodeId, reason: str) -> list[Effect]:
         """Take a reason back; a node without any is cut off."""

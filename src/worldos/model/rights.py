@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 
 Path: TypeAlias = tuple[str, ...]
 
+GRANT_BYTES_MAX: Final = 4096  # trust/grant.py reads no larger one
+
 NODE: Final = "node"
 REALM: Final = "realm"
 FILES: Final = "files"
@@ -59,7 +61,7 @@ def covers(right: Path, path: Path) -> bool:
 
 def resource_path(account: str, node: str, kind: str, resource: str) -> Path:
     """Return the path of a resource of a node; ``resource`` is its id (``ab12cd34/cpu/0``)."""
-    return (account, NODE, node, kind, resource.split("/", 2)[-1])
+    return (account, NODE, node, kind, *resource.split("/")[2:])
 
 
 def shown(path: Path) -> str:

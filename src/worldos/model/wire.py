@@ -6,6 +6,8 @@ Bytes are frozen by tests/golden. Source: decision record 0003.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from worldos.errors import BadRequest, PeerBroke
@@ -15,6 +17,7 @@ from worldos.model.limits import MESSAGE_BYTES_MAX
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
 from worldos.model.realm import BidAsk, Epoch, RealmMessage
+from worldos.model.rights import GRANT_BYTES_MAX
 from worldos.model.statements import StatementMessage
 from worldos.model.swim import SwimMessage
 
@@ -39,6 +42,7 @@ class LeaseAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask", omit_defaul
     hold: bool
     realm: str = ""  # the center of this realm named you, in this epoch: if you know a newer one, refuse
     epoch: Epoch = Epoch()
+    grant: Annotated[bytes, msgspec.Meta(max_length=GRANT_BYTES_MAX)] = b""  # by right of this; I am its holder
 
 
 class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag="granted"):

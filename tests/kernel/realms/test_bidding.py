@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.kernel.realms.village import Village
 
+from worldos.kernel import lending
 from worldos.kernel.realms import GUEST, bidding
 from worldos.model.limits import GUEST_NS
 from worldos.model.local import UseGranted, UseRefused
@@ -44,7 +45,7 @@ def test_who_was_not_sent_gets_no_lease(village: Village) -> None:
     node, stranger = village.nodes["office1"], village.nodes["home0"].node
     need = Need(kind="CPU", amount=1000)
     ask = LeaseAsk(ask=1, use="u", need=need, resources=(), ttl_ns=10**10, hold=False)
-    (refused,) = node._fence(stranger, ask)
+    (refused,) = lending.asked(node, village.now_ns, stranger, ask)
     assert isinstance(refused.message, LeaseRefused)
     assert "own account only" in refused.message.reason
 
@@ -56,7 +57,7 @@ def test_an_ask_in_a_stale_epoch_is_refused(village: Village) -> None:
     ask = LeaseAsk(
         ask=1, use="u", need=need, resources=(), ttl_ns=10**10, hold=False, realm=node.realms.site, epoch=Epoch(8)
     )
-    (refused,) = node._fence(stranger, ask)
+    (refused,) = lending.asked(node, village.now_ns, stranger, ask)
     assert "stale epoch" in refused.message.reason
 
 

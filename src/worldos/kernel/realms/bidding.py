@@ -66,6 +66,10 @@ def _candidates(table: Table, now_ns: int, ask: BidAsk, reign: Reign, house: Hou
 def _introduce(table: Table, now_ns: int, guest: Contact, found: tuple[Candidate, ...], reign: Reign) -> list[Effect]:
     """Let the nodes that were named know who may come."""
     effects: list[Effect] = []
+    if found:
+        table.introduced[guest.node] = guest.site
+        if len(table.introduced) > limits.KIN_MAX:
+            del table.introduced[next(iter(table.introduced))]
     for candidate in found:
         node = candidate.contact.node
         told = GuestTold(guest=guest, realm=reign.realm, epoch=reign.epoch, ttl_ns=limits.GUEST_NS)

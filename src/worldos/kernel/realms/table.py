@@ -28,7 +28,8 @@ class Table(msgspec.Struct, kw_only=True):
     """All realms around one node. ``off``: an embedded node, which has no center and no council.
 
     ``name`` and ``level`` are what the site is called if this node founds it (``founding``). ``changed`` says that the site's
-    center changed, ``found`` what bids came to: the node takes both over after each step.
+    center changed, ``found`` what bids came to: the node takes both over after each step. ``introduced`` are guests whom
+    this node, as the center, sent to others of the site lately.
     """
 
     me: NodeId
@@ -48,6 +49,7 @@ class Table(msgspec.Struct, kw_only=True):
     reigns: dict[RealmId, Reign] = {}
     changed: bool = False
     found: list[BidDone] = []
+    introduced: dict[NodeId, RealmId] = {}
     look_ns: int = 0
     due_ns: int = 0
 

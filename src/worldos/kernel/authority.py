@@ -1,0 +1,212 @@
+"""Authority: who may do what on this node, said in one place. Every door asks it.
+
+A device of our account is an owner, by the key log; while it is young, or in quarantine, only up to a class. Everybody else may
+do what a grant says whose first block a device of our account signed, shown with what is asked or known here as a role
+(roles.py), or lease what this site lends to those whom its center sends. The default is no. A grant that a member shows
+narrows that member: it is what a program of its own has left.
+
+A grant of somebody else for what is costly and worse holds only while what is known here of revocations is fresh. What was leased
+by a grant is looked at again when it is renewed, and when a grant, a role or a device is revoked.
+
+Invariant: a ruling that allows names what allowed it, one that refuses says why. Times in ns of the node's clock; grants are for
+unix seconds, which this node knows from its own machine alone. Source: DESIGN.md section 10, decision record 0024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from worldos.errors import BadSignature, NotAllowed, PeerBroke
+from worldos.kernel.effects import Effect
+from worldos.kernel.realms import GUEST
+from worldos.kernel.revocations import STALE_NS, Revocations
+from worldos.kernel.roles import Roles
+from worldos.model.ids import AccountId, LeaseId, NodeId, ResourceId
+from worldos.model.limits import RESOURCES_PER_NODE_MAX, SECOND
+from worldos.model.need import Need
+from worldos.model.realm import Level
+from worldos.model.rights import Impact, Op, Path, impact_of_kind, resource_path
+from worldos.model.wire import LeaseAsk
+from worldos.trust.grant import Grants, check_chain
+
+if TYPE_CHECKING:
+    from worldos.kernel.household import Household
+    from worldos.trust.grant import Authority as Granted
+
+BY_SELF: Final = "this machine itself"
+BY_LOG: Final = "key log"
+BY_GRANT: Final = "grant"
+BY_LEND: Final = "lend"
+BY_DEFAULT: Final = "default"
+NOT_LENT: Final = "this node lends to its own account only"
+LEASED_MAX: Final = 65_536
+RESOURCES_MAX: Final = RESOURCES_PER_NODE_MAX + 1  # more than there are: what names more is refused for that
+
+
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided of one thing that somebody asked. ``by``: the rule that decided; ``why``: a sentence about it."""
+
+    allowed: bool
+    by: str
+    why: str
+    principal: NodeId
+    op: Op
+    path: Path
+    impact: Impact
+
+
+class Warden(msgspec.Struct, kw_only=True):
+    """What this node knows of rights beside the key log. ``leased`` has the grant by which others lease here."""
+
+    roles: Roles = msgspec.field(default_factory=Roles)
+    revocations: Revocations = msgspec.field(default_factory=Revocations)
+    checked: Grants = msgspec.field(default_factory=Grants)
+    leased: dict[LeaseId, bytes] = {}
+
+    def judge(
+        self,
+        now_ns: int,
+        principal: NodeId,
+        op: Op,
+        path: Path,
+        impact: Impact,
+        house: Household,
+        grant: bytes = b"",
+    ) -> Ruling:
+        """Say whether a node may do this here; ``grant`` is what it shows for it."""
+        allowed, by, why = self._decide(now_ns, principal, op, path, impact, house, grant)
+        return Ruling(allowed=allowed, by=by, why=why, principal=principal, op=op, path=path, impact=impact)
+
+    def judge_lease(
+        self,
+        now_ns: int,
+        peer: NodeId,
+        need: Need,
+        resources: Sequence[ResourceId],
+        house: Household,
+        grant: bytes = b"",
+    ) -> Ruling:
+        """Say whether a node may have this lease: by its own rights, by a grant, or because this site lends."""
+        impact, owner = impact_of_kind(need.kind), house.registry.owner
+        paths = [resource_path(owner, house.node, need.kind, each) for each in resources or (ResourceId(""),)]
+        rulings = [self.judge(now_ns, peer, Op.LEASE, path, impact, house, grant) for path in paths[:RESOURCES_MAX]]
+        ruling = next((each for each in rulings if not each.allowed), rulings[0])
+        if ruling.allowed or grant or impact > Impact.REVERSIBLE or not self._lends(peer, resources, house):
+            return ruling
+        return msgspec.structs.replace(
+            ruling, allowed=True, by=BY_LEND, why="this site lends to those its center sends"
+        )
+
+    def granted(self, holder: NodeId, ask: LeaseAsk, house: Household) -> None:
+        """Remember by which grant a lease was given, so that it ends with it."""
+        lease = house.leases.answered.get(f"{holder}:{ask.ask}")
+        if lease is None or lease in self.leased:
+            return
+        if len(self.leased) >= LEASED_MAX:
+            self.leased = {known: grant for known, grant in self.leased.items() if known in house.leases.leases}
+        self.leased[lease] = ask.grant
+
+    def renewal(self, now_ns: int, lease: LeaseId, house: Household) -> list[Effect]:
+        """Look at a lease again that was given by a grant; end it where nothing allows it any more."""
+        entry, grant = house.leases.leases.get(lease), self.leased.get(lease)
+        if entry is None or grant is None:
+            self.leased.pop(lease, None)
+            return []
+        terms = entry.terms
+        ruling = self.judge_lease(now_ns, entry.holder, terms.need, terms.resources, house, grant)
+        if ruling.allowed:
+            return []
+        del self.leased[lease]
+        house.dirty = True
+        return house.leases.fail(lease, ruling.why)
+
+    def look_again(self, now_ns: int, house: Household) -> list[Effect]:
+        """A grant, a role or a device was revoked: end the leases that nothing allows any more."""
+        return [effect for lease in sorted(self.leased) for effect in self.renewal(now_ns, lease, house)]
+
+    def check(self, now_ns: int, principal: NodeId, grant: bytes, house: Household) -> Granted:
+        """Return what a grant gives to its holder here and now; PeerBroke, BadSignature or NotAllowed where it gives nothing."""
+        chain = self.checked.read(grant)
+
+        def may_grant(account: AccountId, device: NodeId) -> bool:
+            return account == house.registry.owner and house.is_member(device)
+
+        granted = check_chain(chain, root_key_ok=may_grant, now_s=house.wall_s(now_ns), cache=self.checked)
+        if granted.holder != principal:
+            raise NotAllowed("the grant is for another holder")
+        if granted.epoch < self.revocations.epoch(house):
+            raise NotAllowed("the grant is from before all grants were revoked")
+        if self.revocations.revoked(chain, granted.blocks, house):
+            raise NotAllowed("the grant was revoked")
+        return granted
+
+    def _decide(
+        self, now_ns: int, principal: NodeId, op: Op, path: Path, impact: Impact, house: Household, grant: bytes
+    ) -> tuple[bool, str, str]:
+        is_own = principal == house.node
+        if is_own or house.is_member(principal):
+            why = "" if is_own or impact <= Impact.REVERSIBLE else _held_back(principal, house)
+            if why:
+                return False, BY_LOG, why
+            if not grant:
+                return (True, BY_SELF, "") if is_own else (True, BY_LOG, "it is a device of this account")
+        elif house.realms.kin.is_barred(principal):
+            return False, BY_DEFAULT, "its account put this device out"
+        else:
+            why = self._stale(now_ns, impact, house)
+            if why:
+                return False, BY_GRANT, why
+        said = NOT_LENT if not grant else ""
+        for shown in (grant,) if grant else self.roles.of(principal):
+            refused, name = self._by_grant(now_ns, principal, op, path, impact, house, shown)
+            if not refused:
+                return True, BY_GRANT, name
+            said = refused
+        return False, BY_GRANT if grant or said != NOT_LENT else BY_DEFAULT, said
+
+    def _by_grant(
+        self, now_ns: int, principal: NodeId, op: Op, path: Path, impact: Impact, house: Household, grant: bytes
+    ) -> tuple[str, str]:
+        """Return why a grant does not allow this, or nothing and which one it is."""
+        try:
+            granted = self.check(now_ns, principal, grant, house)
+        except (PeerBroke, BadSignature, NotAllowed) as error:
+            return str(error), ""
+        refusal = granted.allows(op, path, impact, level_of(house), house.wall_s(now_ns))
+        if refusal is not None:
+            return refusal.why, ""
+        held_back = _held_back(granted.signer, house) if impact > Impact.REVERSIBLE else ""
+        if held_back:
+            return f"who granted this may not do it itself: {held_back}", ""
+        return "", f"{'/'.join(granted.roles) or 'grant'} {granted.blocks[-1][:12]}"
+
+    def _stale(self, now_ns: int, impact: Impact, house: Household) -> str:
+        if impact <= Impact.REVERSIBLE:
+            return ""
+        stale_ns, bound_ns = self.revocations.stale_ns(now_ns, house), STALE_NS[level_of(house)]
+        if stale_ns <= bound_ns:
+            return ""
+        return (
+            f"what is known here of revocations is {stale_ns // SECOND} s old; for class {int(impact)} it may be"
+            f" {bound_ns // SECOND} s"
+        )
+
+    def _lends(self, peer: NodeId, resources: Sequence[ResourceId], house: Household) -> bool:
+        return GUEST in house.realms.kin.reasons(peer) and house.registry.lends_all(resources)
+
+
+def level_of(house: Household) -> Level:
+    """Return how much the site of this node holds together."""
+    center = house.realms.centers.known.get(house.realms.site)
+    return center.level if center is not None else house.realms.level
+
+
+def _held_back(device: NodeId, house: Household) -> str:
+    """Return why a device of our account may do only what can be taken back, or nothing."""
+    known = house.keylog.members().get(device)
+    if getattr(known, "young", False):
+        return "this device is young: for 72 h it does only what can be taken back"
+    return ""

@@ -1,0 +1,36 @@
+"""Lending: the door at which leases of this node are asked for and renewed. It refuses who may not; leases.py does the rest."""
+
+from __future__ import annotations
+
+from worldos.kernel.authority import BY_GRANT
+from worldos.kernel.effects import Effect, Send
+from worldos.kernel.household import Household
+from worldos.model.ids import NodeId
+from worldos.model.wire import LeaseAsk, LeaseRefused, LeaseRenew
+
+
+def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Effect]:
+    """Grant, hold or refuse what is asked for; who comes by the word of an older center is refused first."""
+    realms = house.realms
+    if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
+        return [_refused(peer, ask, f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one")]
+    ruling = house.authority.judge_lease(now_ns, peer, ask.need, ask.resources, house, ask.grant)
+    if not ruling.allowed:
+        return [_refused(peer, ask, ruling.why)]
+    effects = house.leases.ask(now_ns, peer, ask)
+    if ruling.by == BY_GRANT:
+        house.authority.granted(peer, ask, house)
+    return effects
+
+
+def renewed(house: Household, now_ns: int, peer: NodeId, renew: LeaseRenew) -> list[Effect]:
+    """Renew a lease, unless it was given by a grant that holds no more."""
+    if renew.lease in house.authority.leased:
+        ended = house.authority.renewal(now_ns, renew.lease, house)
+        if ended:
+            return ended
+    return house.leases.renew(now_ns, peer, renew)
+
+
+def _refused(peer: NodeId, ask: LeaseAsk, why: str) -> Send:
+    return Send(node=peer, message=LeaseRefused(ask=ask.ask, reason=why[:512], free=0))

@@ -33,6 +33,7 @@ COMMANDS_PER_SIGNER_MAX: Final = 32
 ENDED_MAX: Final = 1024  # ids of commands that are over, so that they do not come again
 EARLY_PER_SIGNER_MAX: Final = 16  # statements of one signer about commands that are not known here yet
 EARLY_MAX: Final = 1024
+EARLY_NS: Final = HOUR_S * 1_000_000_000  # so long a command is waited for; others tell again what was said of it
 
 # -- waves ----------------------------------------------------------------------------------------------------------------
 CANARIES: Final = 3  # that a first wave must have, and that must be known to be well
@@ -55,6 +56,7 @@ NARROW_PER_HOUR: Final = 1
 PROPOSE_BURST: Final = 16  # commands proposed by one key
 PROPOSE_PER_HOUR: Final = 16
 SHARE_WINDOW_S: Final = HOUR_S  # a share is for so long, then there is a fresh one
+WINDOWS_KEPT: Final = 48  # what was given out of earlier windows is not compared any more
 
 assert ROLL_INLINE_BYTES_MAX < COMMAND_BODY_BYTES_MAX, "a roll must fit in the command that brings it"
 assert CANARIES_DRAWN > 4 * CANARIES, "a first wave that is drawn must hardly ever have too few"

@@ -48,6 +48,10 @@ RIGHTS: Final[dict[str, Right]] = {
     "learn": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),
     "revoke": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
     "leave": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
+    "passkeys": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "passkey_add": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
+    "passkey_draft": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "passkey_said": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),  # the passkey's own signature is what counts
     # realms
     "realm_tree": Right(Op.READ, Impact.READ, (REALM,)),
     "realm_show": Right(Op.READ, Impact.READ, (REALM,)),

@@ -20,6 +20,7 @@ from worldos.agent.call import Call
 from worldos.agent.depots import KEEPER_PROGRAM
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
+from worldos.agent.passkey_orders import PasskeyOrders
 from worldos.agent.realm_orders import RealmOrders, center_line
 from worldos.agent.session_orders import SessionOrders
 from worldos.agent.store_orders import StoreOrders
@@ -43,7 +44,7 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Orders(RealmOrders, SessionOrders, StoreOrders):
+class Orders(PasskeyOrders, RealmOrders, SessionOrders, StoreOrders):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:

@@ -75,7 +75,7 @@ class EpochKeys:
 
     def current_of_table(self) -> Epoch | None:
         """Return the epoch to write under as far as it is known here; nothing is made."""
-        usable = self._node.epochs.usable(self._node.is_member)
+        usable = self._node.epochs.usable(self._acts)
         return next((epoch for epoch in usable if self._opened(epoch) is not None), None)
 
     def _opened(self, epoch: Epoch) -> bytes | None:
@@ -107,6 +107,9 @@ class EpochKeys:
         publics = [(node, self._node.clones.public_of(node)) for node in nodes]
         for body in tell_epoch(number, key, [(node, public) for node, public in publics if public is not None]):
             self._state(Topic.EPOCH, body)
+
+    def _acts(self, node: NodeId) -> bool:
+        return self._node.is_member(node) and node not in self._node.clones.cloned
 
     def _sealable(self) -> list[NodeId]:
         """Return the devices of the account whose hybrid key is known, and which are no clones."""

@@ -236,7 +236,10 @@ class SessionDesk:
         return chain
 
     def _chain_of(self, name: str) -> Chain | None:
-        return self._node.sessions.chain(name, self._node.is_member)
+        return self._node.sessions.chain(name, self._acts)
+
+    def _acts(self, node: NodeId) -> bool:
+        return self._node.is_member(node) and node not in self._node.clones.cloned
 
     def _read(self, each: bytes) -> SessionOp:
         return read_op(self._node.statements.of(Topic.SESSION)[id_of(each)].body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ import msgspec
 import typer
 
 from worldos.cli import output
+from worldos.config import default_home
 from worldos.errors import BadRequest, NoCapacity, NodeGone, Unreachable, WorldError
 from worldos.model.local import Doors, LeaseLost, Use, UseGranted, UseRefused
 
 if TYPE_CHECKING:
+    from worldos.cli.transcript import Transcript
     from worldos.sdk.connection import Connection, UseMessage
 
 GRANT_TIMEOUT_S = 30.0
@@ -72,6 +75,7 @@ def run(
     data: list[str] = typer.Option([], "--data", help="A file of wos ls that it reads: best run where that lies."),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
+    session: str = typer.Option("", "--session", help="Tell what it puts out in this session: follow it elsewhere."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Say on which node it runs."),
 ) -> None:
     """Run a command on the best node: input, output, exit code and Ctrl-C as if it ran here.
@@ -107,7 +111,11 @@ def run(
         if verbose:
             output.err.print(f"[dim]on {name}[/]")
         door = Door(path=doors.paths[0], node=doors.node, local=doors.local)
-        code = run_command(door, command, inputs=take, results=keep, stdin=sys.stdin.fileno())
+        with _told_in(session, command) as transcript:
+            heard = transcript.hear if transcript is not None else None
+            code = run_command(door, command, inputs=take, results=keep, stdin=sys.stdin.fileno(), heard=heard)
+            if transcript is not None:
+                transcript.exited(code)
     except NodeGone as gone:
         if hearer.lost:
             raise NodeGone(f"the node that ran it was lost: {hearer.lost}", hint="run it again") from gone
@@ -115,6 +123,15 @@ def run(
     finally:
         close()
     raise typer.Exit(code)
+
+
+def _told_in(session: str, command: list[str]) -> AbstractContextManager[Transcript | None]:
+    """Begin the transcript, if one is wanted."""
+    if not session:
+        return nullcontext()
+    from worldos.cli.transcript import Transcript  # noqa: PLC0415 - only where one is wanted
+
+    return Transcript(default_home(), session, command)
 
 
 def _data_at(names: list[str]) -> dict[str, int]:

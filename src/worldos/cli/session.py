@@ -88,8 +88,6 @@ def show(
             output.say_json(value)
         elif "op" in value:
             _print(value["op"])
-        elif not value["row"]["open"]:
-            output.err.print("[dim]ended[/]")
 
     with Asking(default_home()) as agent:
         timeout_s = FOLLOW_TIMEOUT_S if follow else 30.0

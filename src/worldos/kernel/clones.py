@@ -120,6 +120,12 @@ class Clones(msgspec.Struct, kw_only=True):
         accused = self.accuse(now_ns, node, "it came back as an older life", (lives[-1].told,), house)
         return (*accused, *self._shut(node, house))
 
+    def may_speak(self, statement: Statement, house: Household) -> bool:
+        """Tell whether a statement comes from a device of the account that lives once; at a start, from one that ever was."""
+        if house.statements.restoring:
+            return house.keylog.members().get(statement.signer) is not None
+        return house.is_member(statement.signer) and statement.signer not in self.cloned
+
     def public_of(self, node: NodeId) -> bytes | None:
         """Return the hybrid key of a device, of its last life; none of one that lives twice."""
         lives = self.lives.get(node)

@@ -59,8 +59,7 @@ class Epochs(msgspec.Struct, kw_only=True):
             told = read_epoch(statement.body)
         except PeerBroke as error:
             return Verdict(keep=False, why=str(error))
-        known_once = house.statements.restoring and house.keylog.members().get(statement.signer) is not None
-        if not house.is_member(statement.signer) and not known_once:
+        if not house.clones.may_speak(statement, house):
             return Verdict(keep=False, why="only devices of the account tell of its epochs")
         epoch = self.table.get(told.id.hex())
         if epoch is not None and (epoch.number != told.number or len(epoch.told) >= TOLD_MAX):

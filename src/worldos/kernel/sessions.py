@@ -79,8 +79,7 @@ class Sessions(msgspec.Struct, kw_only=True):
             op = read_op(statement.body)
         except PeerBroke as error:
             return Verdict(keep=False, why=str(error))
-        known_once = house.statements.restoring and house.keylog.members().get(statement.signer) is not None
-        if not house.is_member(statement.signer) and not known_once:
+        if not house.clones.may_speak(statement, house):
             return Verdict(keep=False, why="only devices of the account write in its sessions")
         name = session_name(op.session)
         dropped: tuple[str, ...] = ()
@@ -93,6 +92,8 @@ class Sessions(msgspec.Struct, kw_only=True):
         if op.seq <= session.floor:
             return Verdict(keep=False)
         identifier = op_id(statement_id(statement))
+        if identifier in session.ops:
+            return Verdict(keep=True)
         twin = self._twin(session, statement.signer, op)
         session.ops[identifier] = _head(op, identifier, statement.signer)
         effects = () if house.statements.restoring else _news(name, op)

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -42,15 +42,17 @@ def run_command(  # noqa: PLR0913 - a command has this many sides
     stdin: int | None = 0,
     stdout: int = 1,
     stderr: int = 2,
+    heard: Callable[[bytes | bytearray], None] | None = None,
 ) -> int:
     """Run ``argv`` and return its exit code.
 
-    ``folder``: where inputs are named from and results go. ``stdin`` None: no input. Raises BadRequest for missing inputs,
+    ``folder``: where inputs are named from and results go. ``stdin`` None: no input. ``heard`` is told all that it puts out
+    and must not wait. Raises BadRequest for missing inputs,
     WorkerLost or OverQuota if the worker ends, NodeGone if there is none.
     """
     base = Path.cwd() if folder is None else folder.resolve()
     members = parcel.inputs(inputs or [], base)
-    session = _Session(door, stdin, stdout, stderr)
+    session = _Session(door, stdin, stdout, stderr, heard)
     try:
         with session.signals():
             session.greet()
@@ -66,8 +68,16 @@ def run_command(  # noqa: PLR0913 - a command has this many sides
 class _Session:
     """One command at one worker."""
 
-    def __init__(self, door: Door, stdin: int | None, stdout: int, stderr: int) -> None:
+    def __init__(
+        self,
+        door: Door,
+        stdin: int | None,
+        stdout: int,
+        stderr: int,
+        heard: Callable[[bytes | bytearray], None] | None = None,
+    ) -> None:
         self._door = door
+        self._heard = heard
         self._stdin = stdin
         self._out = {FrameKind.STDOUT: stdout, FrameKind.STDERR: stderr}
         self._selector = selectors.DefaultSelector()
@@ -140,6 +150,8 @@ class _Session:
     def _printed(self, frame: Frame) -> None:
         if frame.kind not in {FrameKind.STDOUT, FrameKind.STDERR}:
             raise PeerBroke(f"a command does not send frames of kind {frame.kind}")
+        if self._heard is not None:
+            self._heard(frame.data)
         self._write(self._out[FrameKind(frame.kind)], frame.data)
 
     def _write(self, fd: int, data: bytes | bytearray) -> None:

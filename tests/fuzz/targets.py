@@ -1,4 +1,4 @@
-"""What the fuzzers throw bytes at: every decoder of storage, and what must never come of it.
+"""What the fuzzers throw bytes at: every decoder that faces a stranger, and what must never come of it. Here: storage.
 
 A target takes any bytes. What it decodes may refuse them with the errors that it names and no others. Where something is
 signed or sealed, only the bytes that were signed or sealed may pass; elsewhere what passes must be written back and read
@@ -8,13 +8,12 @@ again as the same. Anything else is an assertion, and so a find.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
+from tests.fuzz import node_targets, trust_targets, wire_targets
+from tests.fuzz.target import Target, refused
 from worldos.depot import wire
-from worldos.errors import BadRequest, BadSignature, CorruptFile, Damaged, PeerBroke
 from worldos.store import (
     boxes,
     caps,
@@ -35,7 +34,6 @@ from worldos.store import (
 from worldos.store.directory import Directory
 from worldos.trust.keys import DeviceKey, id_of
 
-REFUSALS = (BadRequest, BadSignature, CorruptFile, Damaged, PeerBroke)
 KEY = DeviceKey.from_seed(b"k" * 32)
 WRITE = b"w" * 32
 READ = keys.read_of(WRITE)
@@ -45,22 +43,6 @@ NONCES = (b"1" * 12, b"2" * 12)
 SEAL = b"s" * 32
 PACK_KEY = b"p" * 32
 DIGEST = b"d" * 32
-
-
-class Target(NamedTuple):
-    """One decoder with inputs to begin from."""
-
-    run: Callable[[bytes], None]
-    seeds: tuple[bytes, ...]
-
-
-def refused(run: Callable[[], object]) -> bool:
-    """Whether this was refused as it may be; any other error goes through."""
-    try:
-        run()
-    except REFUSALS:
-        return True
-    return False
 
 
 # -- what only its makers can write ---------------------------------------------------------------------------------------
@@ -342,7 +324,7 @@ TARGETS = {
     "inside-keyring": Target(open_keyring, (_ENCODED(RING), b"\x81\xa1x" + _DEEP)),
     "inside-piece": Target(unpacked_piece, (b"\x28\xb5\x2f\xfd\x20\x05\x29\0\0plain",)),
     "inside-listing": Target(open_listing, (_LISTING, b"\x81\xa1x" + _DEEP)),
-    "drop": Target(dropped, (_DROP,)),
+    "drop": Target(dropped, (_DROP,), slow=True),  # it seals, to be opened
     "given": Target(given_away, (_GIVEN, _ENCODED(keyring.Bequest(ring=RING, keylog=((b"a", b"b"),))))),
     "change": Target(change, (_CHANGE, b"\1\x95\1\0\x90\x90" + _DEEP)),
     "code": Target(code, (caps.Cap(right=caps.Right.READ, secret=DIGEST).code().encode(), DIGEST)),
@@ -360,4 +342,7 @@ TARGETS = {
     "leaves": Target(share_leaves, (DIGEST * 2,)),
     "snapshot": Target(snapshot, (Directory().snapshot(),)),
     "guardians": Target(guardian_parts, (b"\1\1" + DIGEST + b"\2\1" + DIGEST,)),
+    **trust_targets.TARGETS,
+    **wire_targets.TARGETS,
+    **node_targets.TARGETS,
 }

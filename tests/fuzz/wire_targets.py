@@ -1,0 +1,114 @@
+"""What the fuzzers throw bytes at between processes: messages of nodes and programs, frames, beacons, lanes, charters."""
+
+from __future__ import annotations
+
+import socket
+
+import msgspec
+
+from tests.fuzz.target import Target, refused
+from tests.model.test_wire import EXAMPLES
+from worldos.agent.local_api import FromClient
+from worldos.fabric import frame, link, relay
+from worldos.fabric.beacon import Beacon
+from worldos.kernel import charter
+from worldos.lanes import wire as lane_wire
+from worldos.model import wire
+from worldos.model.ids import AccountId, NodeId
+from worldos.model.realm import Level, RealmId
+from worldos.trust.keys import DeviceKey, id_of
+
+KEY, OTHER = DeviceKey.from_seed(b"k" * 32), DeviceKey.from_seed(b"o" * 32)
+ACCOUNT = AccountId(id_of(b"a" * 32))
+
+
+def message(data: bytes) -> None:
+    """A message of another node: what passes is written again and read as the same."""
+
+    def read() -> None:
+        said = wire.decode(data)
+        assert wire.decode(wire.encode(said)) == said
+
+    refused(read)
+
+
+def program(data: bytes) -> None:
+    """What a program says to its agent: the door catches what msgspec raises, so nothing else may come."""
+    try:
+        said = msgspec.msgpack.decode(data, type=FromClient)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    assert msgspec.msgpack.encode(said)
+
+
+def frames(data: bytes) -> None:
+    """The stream of a link, once it is open."""
+    reader = frame.Reader()
+    room = reader.room()
+    count = min(len(room), len(data))
+    room[:count] = data[:count]
+    reader.wrote(count)
+
+    def read() -> None:
+        while (found := reader.next()) is not None:
+            assert len(found[5]) <= len(data)
+
+    refused(read)
+    refused(lambda: link.decode_hello(memoryview(data)))
+    refused(lambda: relay.read_words(data))
+
+
+def beacon(data: bytes) -> None:
+    """A datagram on the local network: only a genuine one of a member is news."""
+    hearer = Beacon(KEY, ACCOUNT, 1, host="", port=1)
+    heard = hearer.hear(data, "10.0.0.1", 1_000_000_000, lambda node: node == OTHER.node_id)
+    if heard is not None:
+        assert data == BEACON
+        assert heard.node == OTHER.node_id
+
+
+def _beacon() -> bytes:
+    teller = Beacon(OTHER, ACCOUNT, 7, host="10.0.0.2", port=4000)
+    teller.set_facts(b"facts", 1)
+    said = teller.emit(1 << 62)
+    assert said is not None
+    return said
+
+
+BEACON = _beacon()
+
+
+def law(data: bytes) -> None:
+    """A command of a council, and the state that it makes: both come from other nodes."""
+    refused(lambda: charter.decode_command(data))
+    refused(lambda: charter.decode_state(data))
+
+
+def lane(data: bytes) -> None:
+    """A stream of a lane: the bytes are there at once, and then the other end is gone."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(data[: 64 * 1024])
+        there.close()
+        inbox = lane_wire.Inbox(here, takes_fds=False, data_bytes_max=1 << 16)
+
+        def read() -> None:
+            while True:
+                for found in inbox.receive():
+                    assert len(found.data) <= len(data)
+
+        assert refused(read, EOFError)
+
+
+_LANE = lane_wire.frame(lane_wire.FrameKind.SIGNAL, 9) + lane_wire.frame(lane_wire.FrameKind.RELEASE, [1, 2])
+
+TARGETS: dict[str, Target] = {
+    "message": Target(message, tuple(wire.encode(each) for each in EXAMPLES)),
+    "program": Target(program, (b"\x81\xa4type\xa4Ping",)),
+    "frames": Target(
+        frames, (frame.link_frame(sorted(frame.LINK_KINDS)[0], 0, b"abc"), relay.reach(NodeId(KEY.node_id)))
+    ),
+    "beacon": Target(beacon, (BEACON,)),
+    "law": Target(law, (charter.encode_state(charter.Charter(realm=RealmId("r"), name="r", level=Level.GROUP)),)),
+    "lane": Target(lane, (_LANE,), slow=True),
+}

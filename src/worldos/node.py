@@ -250,6 +250,8 @@ class Node(Household, kw_only=True):
             effects.extend(belonging.compare(self, now_ns))
         if now_ns >= self.statements.compare_ns:
             effects.extend(self.statements.compare(now_ns, self))
+        if self.quarantine.due_ns <= now_ns:
+            effects.extend(self.quarantine.expire(now_ns, self))
         return effects
 
     def _tell_offer(self, now_ns: int) -> list[Effect]:

@@ -15,7 +15,7 @@ unix seconds, which this node knows from its own machine alone. Source: DESIGN.m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -41,9 +41,23 @@ BY_LOG: Final = "key log"
 BY_GRANT: Final = "grant"
 BY_LEND: Final = "lend"
 BY_DEFAULT: Final = "default"
+BY_YOUTH: Final = "young"
+BY_QUARANTINE: Final = "quarantine"
+BY_STALENESS: Final = "stale"
 NOT_LENT: Final = "this node lends to its own account only"
 LEASED_MAX: Final = 65_536
+ID_SHOWN: Final = 12
 RESOURCES_MAX: Final = RESOURCES_PER_NODE_MAX + 1  # more than there are: what names more is refused for that
+
+
+class Asked(NamedTuple):
+    """What somebody asks of this node, and the grant that is shown for it."""
+
+    principal: NodeId
+    op: Op
+    path: Path
+    impact: Impact
+    grant: bytes = b""
 
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +90,10 @@ class Warden(msgspec.Struct, kw_only=True):
         house: Household,
         grant: bytes = b"",
     ) -> Ruling:
-        """Say whether a node may do this here; ``grant`` is what it shows for it."""
-        allowed, by, why = self._decide(now_ns, principal, op, path, impact, house, grant)
-        return Ruling(allowed=allowed, by=by, why=why, principal=principal, op=op, path=path, impact=impact)
+        """Say whether a node may do this here; ``grant`` is what it shows for it. It counts as asked (quarantine.py)."""
+        asked = Asked(principal, op, path, impact, grant)
+        narrowed = _narrowed(now_ns, asked, house)
+        return narrowed if narrowed is not None else self.weigh(now_ns, asked, house)
 
     def judge_lease(
         self,
@@ -90,15 +105,32 @@ class Warden(msgspec.Struct, kw_only=True):
         grant: bytes = b"",
     ) -> Ruling:
         """Say whether a node may have this lease: by its own rights, by a grant, or because this site lends."""
-        impact, owner = impact_of_kind(need.kind), house.registry.owner
-        paths = [resource_path(owner, house.node, need.kind, each) for each in resources or (ResourceId(""),)]
-        rulings = [self.judge(now_ns, peer, Op.LEASE, path, impact, house, grant) for path in paths[:RESOURCES_MAX]]
-        ruling = next((each for each in rulings if not each.allowed), rulings[0])
-        if ruling.allowed or grant or impact > Impact.REVERSIBLE or not self._lends(peer, resources, house):
-            return ruling
-        return msgspec.structs.replace(
-            ruling, allowed=True, by=BY_LEND, why="this site lends to those its center sends"
-        )
+        asked = Asked(peer, Op.LEASE, _path(house, need, ""), impact_of_kind(need.kind), grant)
+        narrowed = _narrowed(now_ns, asked, house)
+        return narrowed if narrowed is not None else self._weigh_lease(now_ns, asked, need, resources, house)
+
+    def weigh(self, now_ns: int, asked: Asked, house: Household) -> Ruling:
+        """Say what the rules come to, without counting that it was asked: for who only wants to know."""
+        principal, impact, grant = asked.principal, asked.impact, asked.grant
+        if principal == house.node:
+            if not grant:
+                return _yes(asked, BY_SELF, "")
+        elif house.is_member(principal):
+            if impact > Impact.REVERSIBLE and _is_young(principal, house):
+                return _no(asked, BY_YOUTH, "this device is young: it does only what can be taken back")
+            if not grant:
+                return _yes(asked, BY_LOG, "it is a device of this account")
+        elif house.realms.kin.is_barred(principal):
+            return _no(asked, BY_DEFAULT, "its account put this device out")
+        elif impact > Impact.REVERSIBLE and (stale := self._stale(now_ns, impact, house)):
+            return _no(asked, BY_STALENESS, stale)
+        said = ""
+        for shown in (grant,) if grant else self.roles.of(principal):
+            why, name = self._weigh_grant(now_ns, asked, shown, house)
+            if name:
+                return _yes(asked, BY_GRANT, name)
+            said = why
+        return _no(asked, BY_GRANT, said) if said else _no(asked, BY_DEFAULT, NOT_LENT)
 
     def granted(self, holder: NodeId, ask: LeaseAsk, house: Household) -> None:
         """Remember by which grant a lease was given, so that it ends with it."""
@@ -115,8 +147,9 @@ class Warden(msgspec.Struct, kw_only=True):
         if entry is None or grant is None:
             self.leased.pop(lease, None)
             return []
-        terms = entry.terms
-        ruling = self.judge_lease(now_ns, entry.holder, terms.need, terms.resources, house, grant)
+        need = entry.terms.need
+        asked = Asked(entry.holder, Op.LEASE, _path(house, need, ""), impact_of_kind(need.kind), grant)
+        ruling = self._weigh_lease(now_ns, asked, need, entry.terms.resources, house)
         if ruling.allowed:
             return []
         del self.leased[lease]
@@ -143,49 +176,33 @@ class Warden(msgspec.Struct, kw_only=True):
             raise NotAllowed("the grant was revoked")
         return granted
 
-    def _decide(
-        self, now_ns: int, principal: NodeId, op: Op, path: Path, impact: Impact, house: Household, grant: bytes
-    ) -> tuple[bool, str, str]:
-        is_own = principal == house.node
-        if is_own or house.is_member(principal):
-            why = "" if is_own or impact <= Impact.REVERSIBLE else _held_back(principal, house)
-            if why:
-                return False, BY_LOG, why
-            if not grant:
-                return (True, BY_SELF, "") if is_own else (True, BY_LOG, "it is a device of this account")
-        elif house.realms.kin.is_barred(principal):
-            return False, BY_DEFAULT, "its account put this device out"
-        else:
-            why = self._stale(now_ns, impact, house)
-            if why:
-                return False, BY_GRANT, why
-        said = NOT_LENT if not grant else ""
-        for shown in (grant,) if grant else self.roles.of(principal):
-            refused, name = self._by_grant(now_ns, principal, op, path, impact, house, shown)
-            if not refused:
-                return True, BY_GRANT, name
-            said = refused
-        return False, BY_GRANT if grant or said != NOT_LENT else BY_DEFAULT, said
+    def _weigh_lease(
+        self, now_ns: int, asked: Asked, need: Need, resources: Sequence[ResourceId], house: Household
+    ) -> Ruling:
+        paths = [_path(house, need, resource) for resource in resources[:RESOURCES_MAX]] or [asked.path]
+        rulings = [self.weigh(now_ns, asked._replace(path=path), house) for path in paths]
+        ruling = next((each for each in rulings if not each.allowed), rulings[0])
+        if ruling.allowed or asked.grant or asked.impact > Impact.REVERSIBLE:
+            return ruling
+        if GUEST in house.realms.kin.reasons(asked.principal) and house.registry.lends_all(resources):
+            return _yes(asked, BY_LEND, "this site lends to those whom its center sends")
+        return ruling
 
-    def _by_grant(
-        self, now_ns: int, principal: NodeId, op: Op, path: Path, impact: Impact, house: Household, grant: bytes
-    ) -> tuple[str, str]:
-        """Return why a grant does not allow this, or nothing and which one it is."""
+    def _weigh_grant(self, now_ns: int, asked: Asked, grant: bytes, house: Household) -> tuple[str, str]:
+        """Return why a grant does not allow this, or nothing and what it is called."""
         try:
-            granted = self.check(now_ns, principal, grant, house)
+            granted = self.check(now_ns, asked.principal, grant, house)
         except (PeerBroke, BadSignature, NotAllowed) as error:
             return str(error), ""
-        refusal = granted.allows(op, path, impact, level_of(house), house.wall_s(now_ns))
+        refusal = granted.allows(asked.op, asked.path, asked.impact, level_of(house), house.wall_s(now_ns))
         if refusal is not None:
             return refusal.why, ""
-        held_back = _held_back(granted.signer, house) if impact > Impact.REVERSIBLE else ""
-        if held_back:
-            return f"who granted this may not do it itself: {held_back}", ""
-        return "", f"{'/'.join(granted.roles) or 'grant'} {granted.blocks[-1][:12]}"
+        is_held_back = asked.impact > house.quarantine.ceiling(granted.signer).cls
+        if is_held_back or (asked.impact > Impact.REVERSIBLE and _is_young(granted.signer, house)):
+            return "the device that granted this may not do it itself", ""
+        return "", f"{'/'.join(granted.roles) or 'grant'} {granted.blocks[-1][:ID_SHOWN]}"
 
     def _stale(self, now_ns: int, impact: Impact, house: Household) -> str:
-        if impact <= Impact.REVERSIBLE:
-            return ""
         stale_ns, bound_ns = self.revocations.stale_ns(now_ns, house), STALE_NS[level_of(house)]
         if stale_ns <= bound_ns:
             return ""
@@ -194,9 +211,6 @@ class Warden(msgspec.Struct, kw_only=True):
             f" {bound_ns // SECOND} s"
         )
 
-    def _lends(self, peer: NodeId, resources: Sequence[ResourceId], house: Household) -> bool:
-        return GUEST in house.realms.kin.reasons(peer) and house.registry.lends_all(resources)
-
 
 def level_of(house: Household) -> Level:
     """Return how much the site of this node holds together."""
@@ -204,9 +218,31 @@ def level_of(house: Household) -> Level:
     return center.level if center is not None else house.realms.level
 
 
-def _held_back(device: NodeId, house: Household) -> str:
-    """Return why a device of our account may do only what can be taken back, or nothing."""
+def _narrowed(now_ns: int, asked: Asked, house: Household) -> Ruling | None:
+    """Count that this was asked; refuse what a quarantine does not leave."""
+    if asked.principal == house.node:
+        return None
+    why = house.quarantine.refusal(now_ns, asked.principal, asked.impact)
+    return _no(asked, BY_QUARANTINE, why) if why else None
+
+
+def _is_young(device: NodeId, house: Household) -> bool:
     known = house.keylog.members().get(device)
-    if getattr(known, "young", False):
-        return "this device is young: for 72 h it does only what can be taken back"
-    return ""
+    return known is not None and known.young
+
+
+def _path(house: Household, need: Need, resource: str) -> Path:
+    return resource_path(house.registry.owner, house.node, need.kind, resource)
+
+
+def _yes(asked: Asked, by: str, why: str) -> Ruling:
+    return _ruling(asked, by, why, allowed=True)
+
+
+def _no(asked: Asked, by: str, why: str) -> Ruling:
+    return _ruling(asked, by, why, allowed=False)
+
+
+def _ruling(asked: Asked, by: str, why: str, *, allowed: bool) -> Ruling:
+    principal, op, path, impact, _ = asked
+    return Ruling(allowed=allowed, by=by, why=why, principal=principal, op=op, path=path, impact=impact)

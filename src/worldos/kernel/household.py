@@ -8,12 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from worldos.kernel.authority import Warden
+from worldos.kernel.behaviour.behaviour import Behaviour
 from worldos.kernel.clones import Clones
 from worldos.kernel.epochs import Epochs
 from worldos.kernel.decisions import Decisions
 from worldos.kernel.guard.guard import Guard
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
+from worldos.kernel.quarantine import Quarantine
 from worldos.kernel.question import View
 from worldos.kernel.realms import Realms
 from worldos.kernel.registry import Registry
@@ -54,6 +56,8 @@ class Household(msgspec.Struct, kw_only=True):
     looking: dict[int, str] = {}  # bids under way, and the uses that they are for
     statements: Statements = msgspec.field(default_factory=Statements)
     authority: Warden = msgspec.field(default_factory=Warden)
+    quarantine: Quarantine = msgspec.field(default_factory=Quarantine)
+    behaviour: Behaviour = msgspec.field(default_factory=Behaviour)
     guard: Guard = msgspec.field(default_factory=Guard)
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
@@ -83,6 +87,10 @@ class Household(msgspec.Struct, kw_only=True):
                 return self.clones
             case Topic.SESSION:
                 return self.sessions
+            case Topic.QUARANTINE:
+                return self.quarantine
+            case Topic.BASELINE:
+                return self.behaviour
             case _:
                 return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worldos.kernel.authority import BY_GRANT
+from worldos.kernel.authority import BY_GRANT, Ruling
+from worldos.kernel.behaviour.asked import Asked
 from worldos.kernel.effects import Effect, Send
 from worldos.kernel.household import Household
 from worldos.model.ids import NodeId
@@ -15,9 +16,10 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
     if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
         return [_refused(peer, ask, f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one")]
     ruling = house.authority.judge_lease(now_ns, peer, ask.need, ask.resources, house, ask.grant)
+    effects = _watched(house, now_ns, ruling)
     if not ruling.allowed:
-        return [_refused(peer, ask, ruling.why)]
-    effects = house.leases.ask(now_ns, peer, ask)
+        return [*effects, _refused(peer, ask, ruling.why)]
+    effects += house.leases.ask(now_ns, peer, ask)
     if ruling.by == BY_GRANT:
         house.authority.granted(peer, ask, house)
     return effects
@@ -30,6 +32,16 @@ def renewed(house: Household, now_ns: int, peer: NodeId, renew: LeaseRenew) -> l
         if ended:
             return ended
     return house.leases.renew(now_ns, peer, renew)
+
+
+def _watched(house: Household, now_ns: int, ruling: Ruling) -> list[Effect]:
+    """Let the analysis of behaviour see who asked for what."""
+    if ruling.principal == house.node:
+        return []
+    asked = Asked(
+        principal=ruling.principal, target="/".join(ruling.path), cls=ruling.impact, is_allowed=ruling.allowed
+    )
+    return house.behaviour.saw(now_ns, asked, house)
 
 
 def _refused(peer: NodeId, ask: LeaseAsk, why: str) -> Send:

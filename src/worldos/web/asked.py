@@ -22,7 +22,14 @@ ASKED: dict[str, Asked] = {
     "devices": Asked("devices"),
     "log": Asked("log"),
     "revoke": Asked("revoke", sure=True),
+    "account": Asked("account_show"),
+    "remove": Asked("account_remove", sure=True),
+    "session_list": Asked("session_list"),
+    "session_start": Asked("session_start"),
+    "session_say": Asked("session_say"),
+    "session_move": Asked("session_move"),
+    "session_end": Asked("session_end", sure=True),
 }
 
-FOLLOWED: dict[str, str] = {}
+FOLLOWED: dict[str, str] = {"session": "session_show"}
 """Orders whose answer grows: each word on the way becomes a line of the stream."""

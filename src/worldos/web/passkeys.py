@@ -17,7 +17,7 @@ import msgspec
 
 from worldos.errors import BadRequest, NotAllowed
 from worldos.home import Home
-from worldos.trust.passkeys import Assertion, challenge_of, verify_assertion
+from worldos.trust.passkeys import Assertion, challenge_of, verify_assertion, write_assertion
 from worldos.web.gate import Gate, Visit
 from worldos.web.talk import ask
 
@@ -108,11 +108,30 @@ def end_proving(step: Said) -> dict[str, Any]:
     return {"sure_s": step.visit.sure_until_s - step.now_s}
 
 
+def begin_saying(step: Said) -> dict[str, Any]:
+    """Give the browser what one passkey signs to approve or remove another key."""
+    wanted = {"what": _field(step, "what", str), "key": _field(step, "key", str), "passkey": _field(step, "by", str)}
+    draft = ask(step.home, "passkey_draft", wanted)
+    message = draft["message"]
+    step.visit.remember(message, step.now_s)
+    return {**_to_sign(step, challenge_of(draft["domain"], message), wanted["passkey"]), "message": text_of(message)}
+
+
+def end_saying(step: Said) -> dict[str, Any]:
+    """Hand what the passkey signed to the agent, which checks it as every other node will."""
+    message = bytes_of(_field(step, "message", str))
+    step.visit.spend(message, step.now_s)
+    _, assertion = _assertion_in(_field(step, "credential", dict))
+    return dict(ask(step.home, "passkey_said", {"message": message, "assertion": write_assertion(assertion)}))
+
+
 STEPS: dict[str, Callable[[Said], dict[str, Any]]] = {
     "make": begin_making,
     "made": end_making,
     "prove": begin_proving,
     "proven": end_proving,
+    "say": begin_saying,
+    "said": end_saying,
 }
 
 
@@ -129,8 +148,9 @@ def bytes_of(text: str) -> bytes:
         raise BadRequest("these are no bytes in base64url") from cause
 
 
-def _to_sign(step: Said, challenge: bytes) -> dict[str, Any]:
-    known = ask(step.home, "passkeys", {})
+def _to_sign(step: Said, challenge: bytes, key: str = "") -> dict[str, Any]:
+    """Return what a browser asks for a signature by; of one passkey alone if its ``key`` is named."""
+    known = [row for row in ask(step.home, "passkeys", {}) if key in {"", row["key"]}]
     credentials = _credentials(step, known)
     if not credentials:
         raise NotAllowed("your account has no passkey for this page", hint="add one under Me, or use a new login link")

@@ -33,6 +33,7 @@ function shell(current) {
 
 async function draw() {
   ended?.(); ended = null;
+  document.querySelector(".said")?.remove();
   const [name, ...rest] = location.hash.replace(/^#\//, "").split("/").map(decodeURIComponent);
   const view = VIEWS[name] || VIEWS.me, turn = ++drawing;
   document.title = `${view.title} · World OS`;

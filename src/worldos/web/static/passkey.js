@@ -31,6 +31,12 @@ export async function prove() {
   await step("proven", { nonce: options.nonce, credential: await sign(options) });
 }
 
+// Let a passkey say something of another key in the account's own log.
+export async function speak(what, key, by) {
+  const options = await step("say", { what, key, by });
+  return step("said", { message: options.message, credential: await sign(options) });
+}
+
 async function refused(asking) {
   try { return await asking; } catch (cause) {
     const words = { NotAllowedError: "the passkey was not used: cancelled, or too slow", InvalidStateError: "this passkey is in your account already", SecurityError: "passkeys do not work at this address" };

@@ -1,0 +1,181 @@
+"""The page in a real Chromium: what a person does on it, and what other sites do to them meanwhile."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from playwright.sync_api import Browser, Page, expect
+from tests.agent.agents import RunningAgent, new_home, running
+from tests.e2e.chrome import CHROMIUM, EVIL, chromium, served
+from tests.web.pages import RunningPage, page_of
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[RunningAgent]:
+    with tempfile.TemporaryDirectory(prefix="wos-p-") as folder, running(new_home(Path(folder) / "desk")) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def page(agent: RunningAgent) -> Iterator[RunningPage]:
+    with page_of(agent.home) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:
+    """A tab of somebody who came in; nothing may be wrong in its console, and no dialog may open."""
+    context = browser.new_context()
+    tab = context.new_page()
+    wrong: list[str] = []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    tab.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    tab.goto(page.link())
+    expect(tab.locator("h1")).to_have_text("Me")
+    yield tab
+    context.close()
+    assert not wrong, wrong
+
+
+def view(tab: Page, page: RunningPage, name: str) -> None:
+    tab.goto(f"http://localhost:{page.port}/#/{name}")
+
+
+def test_a_person_comes_in_by_the_link_once(browser: Browser, page: RunningPage) -> None:
+    link = page.link()
+    first, second = browser.new_context(), browser.new_context()
+    tab = first.new_page()
+    tab.goto(link)
+    expect(tab.locator("nav a").first).to_be_visible()
+    assert "in=" not in tab.url  # neither in the address nor in the history
+    late = second.new_page()
+    late.goto(link)
+    expect(late.get_by_text("this link was used already")).to_be_visible()
+    tab.reload()
+    expect(tab.locator("nav a").first).to_be_visible()
+    first.close()
+    second.close()
+
+
+def test_a_tab_without_the_second_secret_is_not_signed_in(browser: Browser, page: RunningPage) -> None:
+    """The cookie is there, as it would be at another port of localhost; it is not enough."""
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(page.link())
+    expect(tab.locator("nav a").first).to_be_visible()
+    assert [cookie["name"] for cookie in context.cookies()] == ["wos-page"]
+    other = context.new_page()
+    other.goto(f"http://localhost:{page.port}/#/devices")
+    expect(other.get_by_text("You are not signed in here")).to_be_visible()
+    assert tab.evaluate("document.cookie") == ""
+    context.close()
+
+
+def test_a_session_is_begun_and_written_in(tab: Page, page: RunningPage, agent: RunningAgent) -> None:
+    view(tab, page, "sessions")
+    tab.get_by_role("button", name="Start a session").click()
+    tab.get_by_label("Name").fill("report")
+    tab.get_by_role("button", name="Start", exact=True).click()
+    tab.get_by_label("Text").fill("the first words")
+    tab.get_by_role("button", name="Send").click()
+    expect(tab.locator(".flow")).to_contain_text("the first words")
+    (row,) = [row for row in agent.ask("session_list") if row["name"] == "report"]
+    assert agent.ask("session_show", session=row["id"])["ops"][-1]["text"] == "the first words"
+    agent.ask("session_say", session=row["id"], text="from the command line")
+    expect(tab.locator(".flow")).to_contain_text("from the command line")
+
+
+def test_names_of_strangers_are_text(tab: Page, page: RunningPage, agent: RunningAgent) -> None:
+    row = agent.ask("session_start", name=HOSTILE)
+    agent.ask("session_say", session=row["id"], text="<script>alert(2)</script>")
+    view(tab, page, "sessions")
+    expect(tab.get_by_text(HOSTILE)).to_be_visible()
+    view(tab, page, f"sessions/{row['id']}")
+    expect(tab.locator(".flow")).to_contain_text("<script>alert(2)</script>")
+    assert tab.locator("main img, main script").count() == 0
+    view(tab, page, "<svg onload=alert(3)>")
+    expect(tab.locator("h1")).to_have_text("Me")
+
+
+def test_markup_cannot_be_assigned_and_no_foreign_code_is_loaded(tab: Page) -> None:
+    refused = tab.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch (e) { return e.name } }"
+    )
+    assert refused == "TypeError"
+
+
+def test_a_rebound_name_gets_no_page(browser: Browser, page: RunningPage) -> None:
+    """The attacker's name points to this machine now: the browser sends it, and the page is not called so."""
+    context = browser.new_context()
+    tab = context.new_page()
+    answer = tab.goto(f"http://{EVIL}:{page.port}/")
+    assert answer is not None
+    assert answer.status == 403
+    assert tab.locator("script").count() == 0
+    said = tab.evaluate(
+        "fetch('/ask/devices', {method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'}).then((a) => a.status)"
+    )
+    assert said == 403
+    context.close()
+
+
+ATTACK = """<!doctype html><form id="f" method="post" action="http://localhost:PORT/ask/session_start" enctype="text/plain">
+<input name='{"name":"forged","x":"' value='"}'></form><script>
+window.tried = (async () => {
+  const tries = [];
+  for (const mode of ["cors", "no-cors"]) for (const type of ["application/json", "text/plain"]) {
+    try {
+      const answer = await fetch("http://localhost:PORT/ask/session_start", {method: "POST", mode, credentials: "include",
+        headers: {"content-type": type}, body: '{"name": "forged"}'});
+      tries.push(mode + " " + answer.type + " " + answer.status + " " + (await answer.text()));
+    } catch (e) { tries.push(mode + " " + e.name); }
+  }
+  return tries;
+})();
+</script>"""
+
+
+@pytest.mark.parametrize("host", ["localhost", EVIL])
+def test_another_page_of_this_machine_cannot_act_for_who_is_signed_in(
+    browser: Browser, page: RunningPage, agent: RunningAgent, host: str
+) -> None:
+    """A page at another port of localhost is the same *site*: the browser sends it the cookie, and ours too."""
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(page.link())
+    expect(tab.locator("nav a").first).to_be_visible()
+    with served(ATTACK.replace("PORT", str(page.port))) as port:
+        tab.goto(f"http://{host}:{port}/")
+        for tried in tab.evaluate("window.tried"):
+            assert "forged" not in tried
+            assert " 200 " not in tried
+        tab.evaluate("document.getElementById('f').submit()")
+        tab.wait_for_url(f"http://localhost:{page.port}/**")
+    assert not [row for row in agent.ask("session_list") if "forged" in row["name"]]
+    context.close()
+
+
+def test_the_page_is_in_no_frame(browser: Browser, page: RunningPage) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    with served(f'<iframe src="http://localhost:{page.port}/"></iframe>') as port:
+        tab.goto(f"http://localhost:{port}/")
+        frame = tab.frames[-1]
+        assert frame.locator("#app").count() == 0
+    context.close()

@@ -1,0 +1,50 @@
+"""Looks: what a witness is asked to look at, and of whom it may speak."""
+
+from __future__ import annotations
+
+from tests.kernel.guard.fleet import BEGIN_S, Fleet, a_command, a_roll
+
+from worldos.kernel.effects import State
+from worldos.kernel.guard.look import failed, looks, sample
+from worldos.kernel.guard.said import Did, Outcome
+from worldos.model.ids import NodeId
+from worldos.model.realm import Level
+
+NODES = [f"node{number}" for number in range(6)]
+HOME = a_roll(Level.HOME, NODES, ["ada", "bob"], NODES[:5])
+
+
+def a_home() -> Fleet:
+    return Fleet(6, HOME)
+
+
+def test_a_witness_says_what_it_saw_once() -> None:
+    fleet = a_home()
+    command = a_command(HOME)
+    fleet.propose("ada", command)
+    fleet.approve(command, "ada")
+    fleet.run(62, looks=False)
+    machine = fleet.machines[0]
+    looks = machine.guard.looking(fleet.now_ns, machine.house)  # type: ignore[arg-type]
+    assert [look.wave for look in looks] == [0]
+    assert machine.node not in looks[0].nodes
+    (said,) = machine.guard.saw(fleet.now_ns, looks[0], (), machine.house)  # type: ignore[arg-type]
+    assert isinstance(said, State)
+    fleet.carry(machine, [said])
+    assert machine.guard.looking(fleet.now_ns, machine.house) == []  # type: ignore[arg-type]
+
+
+def test_who_says_that_it_failed_is_sick_whatever_it_looks_like() -> None:
+    fleet = a_home()
+    command = a_command(HOME)
+    known = fleet.propose("ada", command)
+    pending = fleet.machines[0].guard.commands[known]
+    first = [m for m in fleet.machines if m.guard.commands[known].wave == 0]
+    for number, machine in enumerate(first):
+        outcome = Outcome.FAILED if number == 0 else Outcome.DONE
+        fleet.say(machine.name, Did(command=known, wave=0, outcome=outcome))
+    assert failed(pending, 0) == (first[0].node,)
+    assert sample(pending, HOME, 0, NodeId("x")) == tuple(sorted(machine.node for machine in first[1:]))
+    assert first[1].node not in sample(pending, HOME, 0, first[1].node)
+    assert [look.wave for look in looks(pending, HOME, fleet.machines[0].node, BEGIN_S + 61)] == [0]
+    assert looks(pending, HOME, fleet.machines[0].node, BEGIN_S + 60) == []

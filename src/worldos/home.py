@@ -59,6 +59,21 @@ class Home(NamedTuple):
         return self.path / "statements"
 
     @property
+    def guard_file(self) -> Path:
+        """Return the file of what the guard must not forget: rolls, the envelope, what was carried out."""
+        return self.path / "guard"
+
+    @property
+    def updates_folder(self) -> Path:
+        """Return the folder of updates that lie ready for the owner."""
+        return self.path / "updates"
+
+    @property
+    def decisions_folder(self) -> Path:
+        """Return the folder of the decision log."""
+        return self.path / "decisions"
+
+    @property
     def journal_folder(self) -> Path:
         """Return the folder of journals."""
         return self.path / "journal"

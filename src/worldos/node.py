@@ -22,8 +22,11 @@ from worldos.kernel.events import (
     CharterAsked,
     ClientGone,
     ClockTicked,
+    CommandCarried,
     DrainAsked,
     Event,
+    GrantsHeld,
+    GuardSet,
     KeyLogOffered,
     LaneFailed,
     LeaveAsked,
@@ -113,6 +116,7 @@ class Node(Household, kw_only=True):
         expiries = self.leases.expiries
         told_ns = self.registry.told_ns + (limits.OFFER_PERIOD_MIN_NS if self.dirty else limits.OFFER_REFRESH_NS)
         due_ns = min(self.membership.due_ns, told_ns, self.uses.due_ns, self.uses.held.due_ns, self.realms.due_ns)
+        due_ns = min(due_ns, self.upkeep.next_ns(self))
         return min(due_ns, expiries[0][0]) if expiries else due_ns
 
     def _react(self, event: Event) -> list[Effect]:
@@ -132,26 +136,34 @@ class Node(Household, kw_only=True):
                 return self._scanned(event)
             case UseAsked():
                 return self._use_asked(event)
-            case UseEnded():
-                return self.uses.end(event.client, event.use)
-            case ClientGone():
-                self.realms.end_client(event.client)
-                return self.uses.end_client(event.client)
+            case UseEnded() | ClientGone():
+                return self._ended(event)
             case LaneFailed():
                 self.dirty = True
                 return self.leases.fail(event.lease, event.why)
             case KeyLogOffered() | StatementsOffered():
                 return self._offered(event)
+            case GrantsHeld():
+                self.uses.wallet = event.grants
+                return []
             case DrainAsked():
                 self.leases.drained = event.drained
                 self.dirty = True
                 return self.registry.refresh(now_ns, self.leases)
             case LeaveAsked():
                 return self._leave(now_ns)
+            case GuardSet() | CommandCarried():
+                return self.upkeep.take(event, self)
             case Persisted() | CharterAsked() | RealmFounded():
                 return self._realm_event(event)
             case _:
                 assert_never(event)
+
+    def _ended(self, event: UseEnded | ClientGone) -> list[Effect]:
+        if isinstance(event, UseEnded):
+            return self.uses.end(event.client, event.use)
+        self.realms.end_client(event.client)
+        return self.uses.end_client(event.client)
 
     def _offered(self, event: KeyLogOffered | StatementsOffered) -> list[Effect]:
         if isinstance(event, KeyLogOffered):
@@ -252,6 +264,8 @@ class Node(Household, kw_only=True):
             effects.extend(self.statements.compare(now_ns, self))
         if self.quarantine.due_ns <= now_ns:
             effects.extend(self.quarantine.expire(now_ns, self))
+        if self.upkeep.is_due(now_ns, self):
+            effects.extend(self.upkeep.tick(now_ns, self))
         return effects
 
     def _tell_offer(self, now_ns: int) -> list[Effect]:
@@ -284,6 +298,7 @@ class Node(Household, kw_only=True):
         effects.extend(losses.trust(self, peer))
         if is_member:
             effects.extend(self._greet(now_ns, peer, event.boot))
+        effects.extend(self.clones.introduce(peer, self))
         effects.extend(self.statements.greet(peer, self))
         effects.extend(self.realms.linked(now_ns, peer, self))
         if is_new:
@@ -359,6 +374,7 @@ class Node(Household, kw_only=True):
             ttl_ns=event.ttl_ns,
             nonce=event.nonce,
             asked_ns=event.now_ns,
+            grant=event.grant,
         )
         if self.dirty:  # a choice needs this node's own offer as it is now
             self.registry.offers[self.node] = self.registry.own_offer(self.leases)

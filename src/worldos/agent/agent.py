@@ -19,19 +19,24 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from worldos.agent import clock
 from worldos.agent import home as homes
 from worldos.agent.company import Company
+from worldos.agent.decision_log import DecisionLog
 from worldos.agent.depots import Depots
+from worldos.agent.guarded import Guarded
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
+from worldos.agent.narrowed import refusal, why_not_narrowed
 from worldos.agent.notices import Notices
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
 from worldos.agent.start import Started
 from worldos.agent.statement_store import StatementStore
 from worldos.agent.tenancies import TENANT, Tenancies
+from worldos.agent.witnessing import witness_forever
 from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
+    Carry,
     CloseLane,
     Connect,
     Decided,
@@ -127,6 +132,10 @@ class Agent:
         self.company: Company | None = None  # what it has in common with the account's other devices
         if not started.passing:
             self.company = Company(started.home, self.node, self.state, self._copied)
+        self.guarded: Guarded | None = None  # a home that ends with its agent obeys nobody but its program
+        if not started.passing:
+            self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)
+        self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
@@ -159,6 +168,8 @@ class Agent:
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
+        if self.guarded is not None:
+            self.guarded.recall()
         if self.statements is not None and (stored := self.statements.read()):
             self.feed(StatementsOffered(now_ns=clock.now_ns(), statements=stored, stored=True))
         if self.company is not None:
@@ -173,6 +184,9 @@ class Agent:
             self.depots.begin()
         if self.company is not None:
             self.spawn(self.company.look_forever())
+            self.spawn(witness_forever(self))
+        self.decisions.begin(self.node.boot)
+        self.spawn(self.decisions.run())
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
 
@@ -192,10 +206,13 @@ class Agent:
         if self.depots is not None:
             await self.depots.close()
         self.seats.close()
+        if self.guarded is not None:
+            await self.guarded.close()
         if self.statements is not None:
             self.statements.close()
         if self._journal is not None:
             self._journal.close()
+        self.decisions.close()
         self._remember()
         self.note(Notice(name="agent stopped", fields={"life": self.node.boot}))
         self.notices.close()
@@ -214,8 +231,12 @@ class Agent:
     def feed(self, event: Event) -> None:
         """Let the node take in an event, and carry out what it wants done."""
         effects = self.node.handle(event)
+        if self.node.decisions.made:
+            self.decisions.take(self.node.decisions.made)
         if self._journal is not None:
             self._journal.append(event, effects)
+        if self.guarded is not None:
+            self.guarded.save(event, effects)
         for effect in effects:
             self._carry_out(effect)
         if self._members_changed:  # last: who was put out has been told so by then
@@ -235,6 +256,9 @@ class Agent:
                 self._end_lane(effect.lease)
             case Notice():
                 self.note(effect)
+            case Carry():
+                if self.guarded is not None:
+                    self.guarded.carry(effect.command)
             case Decided():
                 pass  # it lies in the node's decisions with the others of this event
             case SaveKeyLog() | SaveStatements() | Persist() | Mend() | Unseat():
@@ -292,12 +316,16 @@ class Agent:
 
     # -- the programs' side (local_api.Listener) --------------------------------------------------------------------------
 
+    def client_came(self, client: Client, hello: Hello) -> str:
+        """Say why a program's grant is none that narrows the rights of this machine, or nothing."""
+        return why_not_narrowed(self.node, clock.now_ns(), hello.grant)
+
     def client_said(self, client: Client, message: FromClient) -> None:
         """A program asks for something."""
         now_ns = clock.now_ns()
         match message:
             case Use():
-                nonce = secrets.randbits(63)
+                nonce = self.decisions.draws.draw()
                 event = UseAsked(
                     now_ns=now_ns,
                     client=client.id,
@@ -305,6 +333,7 @@ class Agent:
                     needs=message.needs,
                     ttl_ns=message.ttl_ns,
                     nonce=nonce,
+                    grant=client.grant,
                 )
                 self.feed(event)
             case Release():
@@ -321,11 +350,17 @@ class Agent:
                 asked.add(task)
                 task.add_done_callback(asked.discard)
             case WatchMessage():
-                client.watching = True
+                client.watching = self._may_watch(client)
             case Hello():
                 pass
             case _:
                 assert_never(message)
+
+    def _may_watch(self, client: Client) -> bool:
+        why = refusal(self.node, clock.now_ns(), client.grant, "log")
+        if why:
+            client.tell(Failure(request=0, error="NotAllowed", message=why, hint=""))
+        return not why
 
     def client_gone(self, client: Client) -> None:
         """A program ended: its leases go back, and nobody waits for its answers."""

@@ -66,6 +66,7 @@ class UseAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     needs: tuple[Need, ...]
     ttl_ns: int
     nonce: int
+    grant: bytes = b""  # what narrows the program, if anything does
 
 
 class UseEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -104,6 +105,13 @@ class StatementsOffered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     now_ns: int
     statements: tuple[Statement, ...]
     stored: bool = False
+
+
+class GrantsHeld(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """These grants of other accounts this machine holds now, by account: shown where something of theirs is asked for."""
+
+    now_ns: int
+    grants: dict[str, bytes]
 
 
 class DrainAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -147,6 +155,22 @@ class RealmFounded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seed: int
 
 
+class GuardSet(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The owner set something of the guard on this machine, or an earlier life left it (kernel/guard/owner.py)."""
+
+    now_ns: int
+    change: bytes
+
+
+class CommandCarried(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A guarded command was carried out, refused by this machine, or failed (``outcome``: guard/said.Outcome)."""
+
+    now_ns: int
+    command: str
+    outcome: str
+    why: str
+
+
 class ClockTicked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A deadline that the node named has come."""
 
@@ -166,9 +190,12 @@ Event = (
     | LaneFailed
     | KeyLogOffered
     | StatementsOffered
+    | GrantsHeld
     | DrainAsked
     | LeaveAsked
     | Persisted
     | CharterAsked
     | RealmFounded
+    | GuardSet
+    | CommandCarried
 )

@@ -10,9 +10,10 @@ import msgspec
 from worldos.kernel.authority import Warden
 from worldos.kernel.behaviour.behaviour import Behaviour
 from worldos.kernel.clones import Clones
-from worldos.kernel.epochs import Epochs
 from worldos.kernel.decisions import Decisions
+from worldos.kernel.epochs import Epochs
 from worldos.kernel.guard.guard import Guard
+from worldos.kernel.guard.upkeep import Upkeep
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
 from worldos.kernel.quarantine import Quarantine
@@ -59,6 +60,7 @@ class Household(msgspec.Struct, kw_only=True):
     quarantine: Quarantine = msgspec.field(default_factory=Quarantine)
     behaviour: Behaviour = msgspec.field(default_factory=Behaviour)
     guard: Guard = msgspec.field(default_factory=Guard)
+    upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
     sessions: Sessions = msgspec.field(default_factory=Sessions)

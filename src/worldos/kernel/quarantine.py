@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import msgspec
 
 from worldos.errors import PeerBroke
+from worldos.kernel.decisions import decided
 from worldos.kernel.effects import Effect, Notice, State
 from worldos.kernel.statements import Verdict
 from worldos.model.ids import NodeId
@@ -147,7 +148,7 @@ class Quarantine(msgspec.Struct, kw_only=True):
         said = Statement(topic=Topic.QUARANTINE, signer=house.node, body=body, signature=bytes(64))
         if not self._hold(now_ns, statement_id(said), narrow, house.node, house):
             return []
-        return [_told(narrow, house.node), State(topic=Topic.QUARANTINE, body=body)]
+        return [*_told(narrow, house.node), State(topic=Topic.QUARANTINE, body=body)]
 
     def judge(self, now_ns: int, statement: Statement, house: Household) -> Verdict:
         """Take in what a device of the account says of a principal."""
@@ -170,13 +171,13 @@ class Quarantine(msgspec.Struct, kw_only=True):
             return Verdict(keep=False, why="it was taken back")
         if not self._hold(now_ns, identifier, said, signer, house):
             return Verdict(keep=False, why=f"{NARROWINGS_MAX} narrowings are the most")
-        return Verdict(keep=True, effects=() if house.statements.restoring else (_told(said, signer),))
+        return Verdict(keep=True, effects=() if house.statements.restoring else _told(said, signer))
 
     def expire(self, now_ns: int, house: Household) -> list[Effect]:
         """End what is over."""
         wall_s = house.wall_s(now_ns)
         over = [i for i, held in self.table.items() if now_ns >= held.until_ns or _is_past(held.narrow, wall_s)]
-        effects: list[Effect] = [_freed(self.table.pop(identifier), "its time is over") for identifier in sorted(over)]
+        effects = [e for identifier in sorted(over) for e in _freed(self.table.pop(identifier), "its time is over")]
         self._tidy()
         return effects
 
@@ -222,7 +223,7 @@ class Quarantine(msgspec.Struct, kw_only=True):
             return Verdict(keep=True)
         del self.table[widen.narrowing]
         self._tidy()
-        told = () if house.statements.restoring else (_freed(held, f"by {signer[:8]}"),)
+        told = () if house.statements.restoring else _freed(held, f"by {signer[:8]}")
         return Verdict(keep=True, effects=told, drop=(widen.narrowing,))
 
     def _is_freed(self, identifier: str, held: Narrowing, house: Household) -> bool:
@@ -293,10 +294,18 @@ def _is_past(narrow: Narrow, wall_s: int) -> bool:
     return bool(wall_s) and wall_s > narrow.at_s + narrow.for_s + CLOCKS_APART_S
 
 
-def _told(narrow: Narrow, signer: NodeId) -> Notice:
-    said: dict[str, str | int] = {"who": narrow.principal, "class": int(narrow.cls), "per_minute": narrow.per_minute}
-    return Notice(name="narrowed", fields={**said, "for_s": narrow.for_s, "by": signer, "why": narrow.why})
+def _told(narrow: Narrow, signer: NodeId) -> tuple[Effect, ...]:
+    """Tell people, and put it into the decision log."""
+    said: dict[str, str | int] = {"class": int(narrow.cls), "per_minute": narrow.per_minute, "for_s": narrow.for_s}
+    return (
+        Notice(name="narrowed", fields={"who": narrow.principal, **said, "by": signer, "why": narrow.why}),
+        decided("quarantine", narrow.principal, narrow.why, cls=int(narrow.cls), by=signer, for_s=narrow.for_s),
+    )
 
 
-def _freed(held: Narrowing, why: str) -> Notice:
-    return Notice(name="no longer narrowed", fields={"who": held.narrow.principal, "was": held.narrow.why, "why": why})
+def _freed(held: Narrowing, why: str) -> tuple[Effect, ...]:
+    who = held.narrow.principal
+    return (
+        Notice(name="no longer narrowed", fields={"who": who, "was": held.narrow.why, "why": why}),
+        decided("quarantine ended", who, why),
+    )

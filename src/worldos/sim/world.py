@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, assert_never
 
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
+    Carry,
     CloseLane,
     Connect,
     Decided,
@@ -34,6 +35,7 @@ from worldos.kernel.effects import (
 )
 from worldos.kernel.events import (
     ClockTicked,
+    CommandCarried,
     Event,
     KeyLogOffered,
     LeaveAsked,
@@ -41,6 +43,7 @@ from worldos.kernel.events import (
     ResourcesScanned,
     StatementsOffered,
 )
+from worldos.kernel.guard.command import command_id
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
@@ -207,8 +210,8 @@ class World:
                     self.later(0, self.on, machine, self.leave, machine)
             case SaveStatements():
                 self._keep_statements(machine, effect)
-            case State():
-                self.later(0, self.on, machine, self._state, machine, effect)
+            case Carry() | State():
+                self.later(LOCAL_NS, self.on, machine, self._by_itself, machine, effect)
             case Forget():
                 machine.wire.forget(effect.node, effect.why)
             case Welcome():
@@ -224,9 +227,15 @@ class World:
             case _:
                 assert_never(effect)
 
-    def _state(self, machine: Machine, effect: State) -> None:
+    def _by_itself(self, machine: Machine, effect: Carry | State) -> None:
+        """What a machine does without anybody else: sign what its node says, and do what its guard lets it."""
+        now_ns = self.clock_of(machine)
+        if isinstance(effect, Carry):
+            done = CommandCarried(now_ns=now_ns, command=command_id(effect.command), outcome="done", why="")
+            self.feed(machine, done)
+            return
         said = sign_statement(machine.key, effect.topic, effect.body)
-        self.feed(machine, StatementsOffered(now_ns=self.clock_of(machine), statements=(said,)))
+        self.feed(machine, StatementsOffered(now_ns=now_ns, statements=(said,)))
 
     def _keep_statements(self, machine: Machine, effect: SaveStatements) -> None:
         for old in effect.dropped:

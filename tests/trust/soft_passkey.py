@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from worldos.trust.passkeys import Assertion, challenge_of, rp_id_of
+from worldos.trust.passkeys import HAS_KEY, Assertion, challenge_of, rp_id_of
 
 ORIGIN = "http://localhost:7381"
 PRESENT_AND_VERIFIED = 0x05
@@ -47,6 +47,35 @@ class SoftPasskey:
             + lies.get("more", b""),
             json.dumps(client, separators=(",", ":")).encode(),
         )
+
+    def registration(self, challenge: bytes, **lies: Any) -> dict[str, Any]:
+        """Be made, as a browser tells it: no attestation. ``lies``: origin, type, flags, rp_id."""
+        client = {
+            "type": lies.get("type", "webauthn.create"),
+            "challenge": b64(challenge),
+            "origin": lies.get("origin", self.rp),
+            "crossOrigin": False,
+        }
+        said = (
+            hashlib.sha256(lies.get("rp_id", rp_id_of(self.rp)).encode()).digest()
+            + bytes([lies.get("flags", PRESENT_AND_VERIFIED | HAS_KEY)])
+            + bytes(4 + 16)
+            + len(self.credential).to_bytes(2, "big")
+            + self.credential
+            + self.public
+        )
+        made = bytes.fromhex("a363666d74646e6f6e656761747453746d74a068617574684461746158") + bytes([len(said)]) + said
+        return {
+            "id": b64(self.credential),
+            "rawId": b64(self.credential),
+            "type": "public-key",
+            "clientExtensionResults": {},
+            "response": {
+                "clientDataJSON": b64(json.dumps(client, separators=(",", ":")).encode()),
+                "attestationObject": b64(made),
+                "transports": ["internal"],
+            },
+        }
 
     def signed(self, authenticator: bytes, client: bytes) -> Assertion:
         """Sign whatever bytes these are."""

@@ -54,6 +54,11 @@ class Home(NamedTuple):
         return self.path / "hybrid.key"
 
     @property
+    def copied_file(self) -> Path:
+        """Return the file that says why this device must be claimed anew: its key lives twice."""
+        return self.path / "copied"
+
+    @property
     def statements_file(self) -> Path:
         """Return the file of what devices signed and this node keeps."""
         return self.path / "statements"

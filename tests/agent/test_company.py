@@ -16,10 +16,14 @@ def test_a_device_whose_key_lives_twice_stops_and_does_not_begin_again(tmp_path:
     device = group.devices[0]
     assert device.company.step()
     device.node.clones.cloned[device.id] = "it lived twice"
+    assert not device.home.copied_file.exists()
     assert not device.company.step()
     assert device.stopped == "it lived twice"
     with pytest.raises(NotAllowed, match="lives twice") as refused:
         device.company.begin()
+    for boot in (2, 9):
+        with pytest.raises(NotAllowed, match="lives twice"):
+            device.again(boot).begin()
     assert "wos leave" in refused.value.hint
 
 

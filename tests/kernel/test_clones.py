@@ -25,7 +25,10 @@ def group(tmp_path: Path) -> Group:
 def twin(group: Group, of: Device, boot: int) -> Device:
     """A copy of a device's disk, brought up somewhere else."""
     copy = Device(group, of.number, boot, of.home.path)
-    kept = tuple(s for topic in Topic for s in of.node.statements.of(topic).values())
+    topics = [
+        topic for topic in Topic if topic is not Topic.DEVICE or boot > of.node.boot
+    ]  # of a running one: its memory
+    kept = tuple(s for topic in topics for s in of.node.statements.of(topic).values())
     copy.node.statements.restore(group.now_ns, kept, copy.node)
     return copy
 

@@ -1,7 +1,8 @@
 """The company that devices of one account keep: what each says of itself, the epochs that they share, and their sessions.
 
 All of it is made of statements (``kernel/statements.py``); here is what needs this machine's keys and clock. Once a second it
-looks. A device that finds that its key lives twice stops: it does nothing more until it is claimed anew with another key.
+looks. A device that finds that its key lives twice stops, and remembers it: it does nothing more until it is claimed anew with
+another key, however often it is started.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from worldos.agent.epoch_keys import STEP_S, EpochKeys, State
+from worldos.agent.home import write_durably
 from worldos.agent.session_desk import SessionDesk
 from worldos.errors import NotAllowed
 from worldos.home import Home
@@ -22,6 +24,7 @@ class Company:
     """Epochs and sessions of one node. ``copied`` is told why, once, when this device's key lives twice."""
 
     def __init__(self, home: Home, node: Node, state: State, copied: Callable[[str], None]) -> None:
+        self._home = home
         self._node = node
         self._copied = copied
         self.keys = EpochKeys(home, node, state)
@@ -29,8 +32,11 @@ class Company:
 
     def begin(self) -> None:
         """Say that a life begins; raise NotAllowed on a device whose key lives twice."""
+        if self._home.copied_file.exists():
+            raise NotAllowed("this device's key lives twice: this is a copy, or was copied", hint=AGAIN)
         why = self._node.clones.cloned.get(self._node.node)
         if why is not None:
+            self._remember(why)
             raise NotAllowed(f"this device's key lives twice: {why}", hint=AGAIN)
         self.keys.begin()
 
@@ -45,9 +51,13 @@ class Company:
         """Look once; return whether this device may go on."""
         why = self._node.clones.cloned.get(self._node.node)
         if why is not None:
+            self._remember(why)
             self._copied(why)
             return False
         if self._node.is_member(self._node.node):
             self.keys.step()
             self.sessions.step()
         return True
+
+    def _remember(self, why: str) -> None:
+        write_durably(self._home.copied_file, why.encode())

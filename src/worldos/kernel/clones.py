@@ -77,7 +77,7 @@ class Clones(msgspec.Struct, kw_only=True):
                 return Verdict(keep=False)
             effects = self.accuse(now_ns, node, "it lived twice at one time", (twin.told, own.told), house)
             return Verdict(keep=True, effects=() if house.statements.restoring else effects)
-        if node == house.node and told.boot > house.boot:
+        if node == house.node and (told.boot > house.boot or (house.statements.restoring and told.boot == house.boot)):
             effects = self.accuse(now_ns, node, "a later life of it is known", (own.told,), house)
             return Verdict(keep=True, effects=() if house.statements.restoring else effects)
         if len(lives) >= LIVES_KEPT and told.boot < lives[0].boot:
@@ -119,6 +119,13 @@ class Clones(msgspec.Struct, kw_only=True):
             return (*self._told_of(node, (lives[-1].told,), house), again)
         accused = self.accuse(now_ns, node, "it came back as an older life", (lives[-1].told,), house)
         return (*accused, *self._shut(node, house))
+
+    def introduce(self, node: NodeId, house: Household) -> tuple[Effect, ...]:
+        """Tell a member that is linked now which life this is, before anything else: a copy shows by its first words."""
+        lives = self.lives.get(house.node, [])
+        if not lives or lives[-1].boot != house.boot or not house.is_member(node):
+            return ()
+        return self._told_of(node, (lives[-1].told,), house)
 
     def may_speak(self, statement: Statement, house: Household) -> bool:
         """Tell whether a statement comes from a device of the account that lives once; at a start, from one that ever was."""

@@ -137,6 +137,16 @@ def write_keylog(home: Home, entries: tuple[LogEntry, ...]) -> None:
     write_durably(home.keylog_file, KEYLOG_MAGIC + msgspec.msgpack.encode(entries))
 
 
+def write_keylog_to(file: Path, entries: tuple[LogEntry, ...]) -> None:
+    """Write a copy of the key log for people to keep."""
+    write_durably(file.absolute(), KEYLOG_MAGIC + msgspec.msgpack.encode(entries))
+
+
+def read_keylog_from(file: Path) -> tuple[LogEntry, ...]:
+    """Read such a copy."""
+    return _read(file, KEYLOG_MAGIC, tuple[LogEntry, ...]) or ()
+
+
 def read_remembered(home: Home) -> Remembered:
     """Return what was remembered, or a blank memory on a new machine."""
     return _read(home.state_file, STATE_MAGIC, Remembered) or Remembered()

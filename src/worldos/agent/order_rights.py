@@ -52,6 +52,8 @@ RIGHTS: Final[dict[str, Right]] = {
     "passkey_add": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
     "passkey_draft": Right(Op.READ, Impact.READ, (DEVICES,)),
     "passkey_said": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),  # the passkey's own signature is what counts
+    "account_show": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "account_remove": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
     # realms
     "realm_tree": Right(Op.READ, Impact.READ, (REALM,)),
     "realm_show": Right(Op.READ, Impact.READ, (REALM,)),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from worldos.agent import clock
+from worldos.agent.account_orders import AccountOrders
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.agent.depots import KEEPER_PROGRAM
@@ -44,7 +45,7 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Orders(PasskeyOrders, RealmOrders, SessionOrders, StoreOrders):
+class Orders(AccountOrders, PasskeyOrders, RealmOrders, SessionOrders, StoreOrders):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:

@@ -16,16 +16,18 @@ from worldos.agent import clock
 from worldos.agent import home as homes
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
-from worldos.errors import CorruptFile, NotAllowed, WorldError
+from worldos.errors import BadRequest, CorruptFile, NotAllowed, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
 from worldos.node import Node, new_node
+from worldos.trust.entries import AddDevice, ClaimAccept, SharedGenesis, body_of, hash_of
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
 from worldos.trust.keys import DeviceKey
 from worldos.trust.roots import root_certificate
+from worldos.trust.sayings import approve
 from worldos.trust.words import seed_from_words, words_from_entropy
 
 SPEED_SECONDS = 0.05
@@ -52,28 +54,78 @@ def make_account(home: Home, name: str) -> str:
     return words
 
 
-def recover_account(home: Home, name: str, words: str, *, revoke_others: bool = False) -> AccountId:
-    """Make this device one of the account that the words name, by the right of the words alone."""
+def recover_account(
+    home: Home, name: str, words: str, *, revoke_others: bool = False, saved: KeyLog | None = None
+) -> AccountId:
+    """Make this device one of the account that the words name, by the right of the words alone.
+
+    ``saved`` is a copy of the account's key log: words that took the place of others do not name the account by themselves.
+    """
     seed = seed_from_words(words)
     key, recovery = homes.open_key(home), DeviceKey.from_seed(seed)
-    keylog = KeyLog()
-    keylog.merge([new_account(seed)])
-    account = keylog.account
-    stored = stored_log(home)
-    if stored is not None:
-        if stored.account != account and len(stored.members().active) > 1:
-            hint = "take it out first: wos leave; or check the words"
-            raise NotAllowed("this machine belongs to another account with other devices", hint=hint)
-        if stored.account == account:
-            keylog = stored
+    keylog = _log_of_words(home, seed, saved)
     if revoke_others:
         for device in keylog.members().active:
             if device.node != key.node_id:
                 keylog.merge([remove_device(keylog, recovery, device.node)])
-    if not keylog.is_member(key.node_id):
+    known = keylog.members().get(key.node_id)
+    if known is None or not keylog.is_member(key.node_id):
         _admit(keylog, recovery, key, name)
+    elif known.young:
+        keylog.merge([approve(keylog, recovery, key.node_id)])
     homes.write_keylog(home, log_entries(keylog, keylog.entries))
-    return account
+    return keylog.account
+
+
+def read_log(file: Path) -> KeyLog:
+    """Return the key log in a file that ``wos account save`` wrote, every signature checked."""
+    log = KeyLog()
+    try:
+        log.merge(SignedEntry(body=body, signature=signature) for body, signature in homes.read_keylog_from(file))
+    except WorldError as cause:
+        raise BadRequest(f"{file} is no key log, or a damaged one", hint="wos account save FILE writes one") from cause
+    if not log.entries:
+        raise BadRequest(f"there is no key log in {file}", hint="wos account save FILE writes one")
+    return log
+
+
+def request_of(home: Home, account: AccountId, name: str) -> ClaimAccept:
+    """Let this device ask to belong to an account."""
+    key = homes.open_key(home)
+    return accept_claim(key, account, name, root_certificate(key), secrets.token_bytes(32))
+
+
+def first_device(genesis: SharedGenesis, key: DeviceKey, name: str) -> AddDevice:
+    """Write down that the holders of a new account admit its first device, for them to sign."""
+    account = AccountId(hash_of(SignedEntry(body=body_of(genesis), signature=b"")))
+    claim = accept_claim(key, account, name, root_certificate(key), secrets.token_bytes(32))
+    return AddDevice(
+        warrant=account,
+        parents=(account,),
+        device=claim.device,
+        name=claim.name,
+        root_cert=claim.root_cert,
+        nonce=claim.nonce,
+        acceptance=claim.signature,
+    )
+
+
+def _log_of_words(home: Home, seed: bytes, saved: KeyLog | None) -> KeyLog:
+    """Return the key log that these words may write in: as it is here, as it was saved, or the bare beginning."""
+    words, fresh, stored = DeviceKey.from_seed(seed).node_id, KeyLog(), stored_log(home)
+    fresh.merge([new_account(seed)])
+    for log in (stored, saved):
+        if log is not None and words in log.keys:
+            return log
+        if log is not None and log.account == fresh.account:
+            hint = "take the newer ones; or your guardians: wos account recover --guardians"
+            raise NotAllowed("these words were replaced by newer ones", hint=hint)
+    if stored is not None and len(stored.members().active) > 1:
+        hint = "take it out first: wos leave; or check the words"
+        raise NotAllowed("this machine belongs to another account with other devices", hint=hint)
+    if saved is not None:
+        raise NotAllowed("these words are not those of the account in this file", hint="check the words")
+    return fresh
 
 
 def embedded(home: Home) -> Started:

@@ -46,6 +46,7 @@ def _root(
 COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
+    "account": ("account",),
     "realm": ("realm",),
     "run": ("run",),
     "session": ("session",),

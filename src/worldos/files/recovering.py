@@ -191,6 +191,12 @@ def set_guardians(home: Home, names: Sequence[str], need: int) -> None:
         guard_by(home, stores, chosen, need, at_ns=time.time_ns())
 
 
+def set_guardian_keys(home: Home, names: Mapping[bytes, str], need: int) -> None:
+    """As ``set_guardians``, by public keys that need not be of this account."""
+    with _agent_stores(home) as stores:
+        guard_by(home, stores, names, need, at_ns=time.time_ns())
+
+
 def guard_by(home: Home, stores: Stores, names: Mapping[bytes, str], need: int, *, at_ns: int = 0) -> None:
     """As ``set_guardians``, by public keys."""
     change_ring(home, stores, lambda root, secret: _with_guardians(root, secret, names, need, at_ns))

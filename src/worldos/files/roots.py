@@ -30,7 +30,8 @@ from worldos.home import Home
 from worldos.store import keyring
 from worldos.store.entry import NONCE_BYTES, Entry, check_entry, sign_entry
 from worldos.store.keyring import Bequest, Keyring
-from worldos.trust.entries import Genesis, SignedEntry, read_entry
+from worldos.trust.actors import ActorKind, who_can_act
+from worldos.trust.entries import SignedEntry
 from worldos.trust.keylog import KeyLog
 from worldos.trust.keys import DeviceKey, public_of
 
@@ -68,6 +69,11 @@ class Belonging(msgspec.Struct, frozen=True, kw_only=True):
     active: tuple[bytes, ...]
     ever: tuple[bytes, ...]
     pairs: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def entitled(self) -> tuple[bytes, ...]:
+        """The keys that roots are wrapped for: of active devices, and the words (an account of holders has none)."""
+        return (*self.active, self.recovery) if self.recovery else self.active
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +175,7 @@ def wrapped_for_all(ring: Keyring, here: Belonging) -> Keyring:
         secret = opened.get(root.id)
         if secret is None:
             continue
-        missing = keyring.lacking(root, (*here.active, here.recovery))
+        missing = keyring.lacking(root, here.entitled)
         wraps = [keyring.wrap_for_key(secret, public, os.urandom(32)) for public in missing]
         ring = keyring.with_wraps(ring, secret, wraps)
     return ring
@@ -208,11 +214,11 @@ def _belonging(key: DeviceKey, pairs: tuple[tuple[bytes, bytes], ...]) -> Belong
     signed = [SignedEntry(body=body, signature=signature) for body, signature in pairs]
     log.merge(signed)
     members = log.members()
-    recovery = next((entry.recovery for entry in map(read_entry, signed) if isinstance(entry, Genesis)), b"")
+    words = next((actor for actor in who_can_act(log) if actor.kind is ActorKind.RECOVERY), None)
     return Belonging(
         key=key,
         account=log.account,
-        recovery=recovery,
+        recovery=public_of(words.key) if words is not None else b"",
         active=tuple(public_of(device.node) for device in members.active),
         ever=tuple(public_of(device.node) for device in members.devices),
         pairs=pairs,
@@ -328,7 +334,7 @@ def _read_rings(
 def _make(home: Home, here: Belonging) -> Held:
     held = read_held(home, here.account)
     root = os.urandom(32)
-    wraps = [keyring.wrap_for_key(root, public, os.urandom(32)) for public in {*here.active, here.recovery}]
+    wraps = [keyring.wrap_for_key(root, public, os.urandom(32)) for public in sorted(set(here.entitled))]
     held = Held(ring=keyring.with_wraps(held.ring, root, wraps), seq=held.seq)
     write_held(home, here.account, held.ring, held.seq)
     return held

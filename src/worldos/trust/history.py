@@ -158,7 +158,7 @@ class History:
             return True
         if self.approvals.get(admission, 0) & seen and not of_recovery:
             return True
-        return _apart(self._looks(admission, seen, also))
+        return _apart(self.looks(admission, seen, also))
 
     def may_witness(self, key: str, warrant: int, weight: int, admission: int) -> bool:
         """Tell whether a device that signs with this warrant is one to witness an admission."""
@@ -170,7 +170,7 @@ class History:
         """Return the places of the entries that no other has seen, the latest knowledge of all."""
         return [place for place in range(len(self.entries)) if not self.seen_by_others >> place & 1]
 
-    def _looks(self, admission: int, seen: int, also: str) -> list[int]:
+    def looks(self, admission: int, seen: int, also: str = "") -> list[int]:
         """Return when witnesses had seen an admission."""
         found = []
         for look in bits(self.witnesses & seen):

@@ -1,0 +1,137 @@
+"""``wos account``: who can act as me; approve, remove, new words, guardians, holders; with an agent and without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.agent.agents import running, running_pair, until
+from tests.cli.conftest import command, environ, fails, wos
+
+from worldos.agent.start import make_account, stored_log
+from worldos.home import Home
+
+
+def home_of(path: Path, name: str = "desk") -> tuple[Home, str]:
+    path.mkdir(mode=0o700)
+    return Home(path), make_account(Home(path), name)
+
+
+def typed(home: Home, given: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with this on standard input."""
+    return subprocess.run(
+        command(*arguments), env=environ(home), input=given, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def done(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def shown(home: Home) -> dict[str, dict[str, object]]:
+    rows = json.loads(done(wos(home, "account", "show", "--json")))["actors"]
+    return {str(row["name"]): row for row in rows}
+
+
+def test_one_list_says_who_can_act_and_how_the_account_comes_back(tmp_path: Path) -> None:
+    home, _ = home_of(tmp_path / "a")
+    said = done(wos(home, "account", "show"))
+    assert "24 words" in said
+    assert "desk (here)" in said
+    assert "comes back by the 24 recovery words: wos account recover" in said
+    assert [row["weight"] for row in shown(home).values()] == [10, 1]
+    with running(home, listen="") as agent:
+        assert "desk (here)" in done(wos(agent.home, "account", "show"))
+
+
+def test_words_take_the_place_of_others(tmp_path: Path) -> None:
+    home, words = home_of(tmp_path / "a")
+    new = json.loads(done(typed(home, words, "account", "rekey", "--json")))["words"]
+    fails(typed(home, words, "account", "rekey"), 3, "removed from the account, or replaced")
+    done(wos(home, "account", "save", str(tmp_path / "log")))
+    bare = Home(tmp_path / "b")
+    fails(typed(bare, words, "account", "recover", "--log", str(tmp_path / "log")), 3, "replaced by newer ones")
+    done(typed(bare, new, "account", "recover", "--name", "fresh", "--log", str(tmp_path / "log")))
+    assert {"desk", "fresh"} <= shown(bare).keys()
+    assert not shown(bare)["fresh"]["young"]
+
+
+def test_a_file_that_is_no_key_log_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"nonsense")
+    fails(typed(Home(tmp_path / "b"), "", "account", "recover", "--log", str(tmp_path / "log")), 2, "damaged")
+    fails(typed(Home(tmp_path / "b"), "", "account", "recover", "--log", str(tmp_path / "none")), 2, "no key log")
+
+
+def test_guardians_bring_an_account_back_on_a_bare_machine(tmp_path: Path) -> None:
+    home, words = home_of(tmp_path / "a")
+    friends = [home_of(tmp_path / name, name)[0] for name in ("ann", "ben", "cid")]
+    offers = [done(wos(friend, "account", "guardian", "offer")).strip() for friend in friends]
+    fails(typed(home, words, "account", "guardian", "add", offers[0], "--need", "2"), 2, "cannot be reached")
+    own = done(wos(home, "account", "guardian", "offer")).strip()
+    fails(typed(home, words, "account", "guardian", "add", own, *offers), 2, "somebody else")
+    done(typed(home, words, "account", "guardian", "add", *offers, "--need", "2"))
+    assert "2 of" in done(wos(home, "account", "guardian", "list"))
+    done(wos(home, "account", "save", str(tmp_path / "log")))
+
+    bare = Home(tmp_path / "b")
+    asked = json.loads(
+        done(wos(bare, "account", "recover", "--name", "new", "--guardians", str(tmp_path / "log"), "--json"))
+    )
+    assert asked["asks"] == [f"let the device 'new' ({asked['digits']}) act for the account"]
+    fails(
+        wos(friends[0], "account", "guardian", "approve", asked["text"]),
+        2,
+        "nobody is here to compare",
+        asked["digits"],
+    )
+    votes = [done(wos(friend, "account", "guardian", "approve", "--yes", asked["text"])) for friend in friends[:2]]
+    fails(typed(bare, votes[0], "account", "answers"), 3, "a weight of 1 of different owners; 2 are needed")
+    fails(typed(bare, votes[0] * 2, "account", "answers"), 3, "a weight of 1")
+    done(typed(bare, "".join(votes), "account", "answers"))
+    assert {"desk", "new"} <= shown(bare).keys()
+    fails(typed(bare, "".join(votes), "account", "answers"), 2, "nothing was asked")
+    done(typed(home, words, "account", "guardian", "remove", "--yes"))
+    assert "nobody" in done(wos(home, "account", "guardian", "list"))
+
+
+def test_several_holders_make_an_account_and_move_it(tmp_path: Path) -> None:
+    holders = [home_of(tmp_path / name, name)[0] for name in ("ann", "ben", "cid")]
+    offers = [done(wos(holder, "account", "guardian", "offer")).strip() for holder in holders]
+    firm = Home(tmp_path / "firm")
+    flags = [part for offer in offers for part in ("--holder", offer)]
+    asked = json.loads(done(wos(firm, "account", "create", "the firm", *flags, "--threshold", "2", "--json")))
+    assert asked["asks"][0] == "begin the account 'the firm', moved by 2 of 3"
+    votes = [done(wos(holder, "account", "guardian", "approve", "--yes", asked["text"])) for holder in holders[1:]]
+    done(typed(firm, "".join(votes), "account", "answers"))
+    rows = shown(firm)
+    assert rows["the firm"]["kind"] == "holders"
+    assert rows["the firm"]["weight"] == 10
+    log = stored_log(firm)
+    assert log is not None
+    assert len(log.members().active) == 1
+    with running(firm, listen=""):
+        assert "the firm" in done(wos(firm, "account", "show"))
+    fails(wos(holders[0], "account", "create", "x", *flags), 3, "belongs to an account")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "wosagree1aaaa", "wosagree1" + "a" * 40_000, "wosagree1é"])
+def test_what_nobody_asked_is_not_signed(tmp_path: Path, text: str) -> None:
+    home, _ = home_of(tmp_path / "a")
+    fails(wos(home, "account", "guardian", "approve", "--yes", text), 2, "")
+
+
+def test_a_device_by_a_device_is_young_until_the_words_approve(folder: Path) -> None:
+    with running_pair(folder) as (first, second):
+        rows = shown(first.home)
+        assert {"desk", "attic"} <= rows.keys()
+        young = [name for name, row in rows.items() if row["young"]]
+        said = done(wos(first.home, "account", "show"))
+        assert bool(young) == ("young:" in said)
+        run = wos(first.home, "account", "remove", "attic", "-y")
+        assert "put out: attic" in done(run)
+        until(lambda: second.wait() == 0, "it has stopped")
+        fails(wos(first.home, "account", "remove", "desk", "-y"), 2, "wos leave")
+        fails(wos(first.home, "account", "remove", "nobody", "-y"), 2, "no key is called")

@@ -39,6 +39,10 @@ RIGHTS: Final[dict[str, Right]] = {
     "leases": Right(Op.READ, Impact.READ, HERE),
     "devices": Right(Op.READ, Impact.READ, (DEVICES,)),
     "log": Right(Op.AUDIT, Impact.READ, HERE),
+    # the decision log
+    "audit_flush": Right(Op.AUDIT, Impact.READ, HERE),
+    "audit_show": Right(Op.AUDIT, Impact.READ, HERE),
+    "audit_erase": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
     # this machine
     "drain": Right(Op.ADMIN, Impact.COSTLY, HERE),
     "down": Right(Op.ADMIN, Impact.COSTLY, HERE),
@@ -54,6 +58,31 @@ RIGHTS: Final[dict[str, Right]] = {
     "passkey_said": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),  # the passkey's own signature is what counts
     "account_show": Right(Op.READ, Impact.READ, (DEVICES,)),
     "account_remove": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
+    # rights
+    "role_list": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "role_grant": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
+    "role_revoke": Right(Op.REVOKE, Impact.COSTLY, (DEVICES,)),
+    "grants": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "grant_add": Right(Op.ADMIN, Impact.REVERSIBLE, HERE),
+    "grant_remove": Right(Op.ADMIN, Impact.REVERSIBLE, HERE),
+    "whoami": Right(Op.READ, Impact.READ),
+    "can": Right(Op.READ, Impact.READ, (DEVICES,)),
+    # guarded commands
+    "guard_status": Right(Op.READ, Impact.READ, HERE),
+    "guard_policy": Right(Op.READ, Impact.READ, HERE),
+    "guard_state": Right(Op.READ, Impact.READ, HERE),
+    "guard_to_sign": Right(Op.READ, Impact.READ, HERE),
+    "guard_propose": Right(Op.POLICY, Impact.COSTLY, (REALM,)),
+    "guard_approve": Right(Op.APPROVE, Impact.IRREVERSIBLE, (REALM,)),
+    "guard_stop": Right(Op.REVOKE, Impact.COSTLY, (REALM,)),
+    "guard_roll": Right(Op.POLICY, Impact.IRREVERSIBLE, HERE),
+    "guard_take": Right(Op.POLICY, Impact.IRREVERSIBLE, HERE),
+    "guard_envelope": Right(Op.POLICY, Impact.IRREVERSIBLE, HERE),
+    "guard_unmute": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
+    "guard_resume": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
+    "security": Right(Op.AUDIT, Impact.READ, HERE),
+    "security_free": Right(Op.ADMIN, Impact.IRREVERSIBLE, (DEVICES,)),
+    "security_learn": Right(Op.ADMIN, Impact.IRREVERSIBLE, (DEVICES,)),
     # realms
     "realm_tree": Right(Op.READ, Impact.READ, (REALM,)),
     "realm_show": Right(Op.READ, Impact.READ, (REALM,)),

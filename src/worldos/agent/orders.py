@@ -17,12 +17,17 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.account_orders import AccountOrders
 from worldos.agent.agent import Agent
+from worldos.agent.audit_orders import AuditOrders
 from worldos.agent.call import Call
 from worldos.agent.depots import KEEPER_PROGRAM
+from worldos.agent.guard_orders import GuardOrders
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
+from worldos.agent.narrowed import refusal
 from worldos.agent.passkey_orders import PasskeyOrders
 from worldos.agent.realm_orders import RealmOrders, center_line
+from worldos.agent.role_orders import RoleOrders
+from worldos.agent.security_orders import SecurityOrders
 from worldos.agent.session_orders import SessionOrders
 from worldos.agent.store_orders import StoreOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
@@ -45,7 +50,17 @@ TICKET_LIFE_S = 600
 MICRO = 1000
 
 
-class Orders(AccountOrders, PasskeyOrders, RealmOrders, SessionOrders, StoreOrders):
+class Orders(
+    AccountOrders,
+    AuditOrders,
+    GuardOrders,
+    PasskeyOrders,
+    RealmOrders,
+    RoleOrders,
+    SecurityOrders,
+    SessionOrders,
+    StoreOrders,
+):
     """All orders, by name."""
 
     async def carry_out(self, agent: Agent, client: Client, ask: Ask) -> None:
@@ -55,6 +70,11 @@ class Orders(AccountOrders, PasskeyOrders, RealmOrders, SessionOrders, StoreOrde
             if order is None:
                 known = ", ".join(sorted(n[6:] for n in dir(self) if n.startswith("order_")))
                 raise BadRequest(f"there is no order {ask.name[:50]!r}", hint=f"there are: {known}")
+            why = refusal(agent.node, clock.now_ns(), client.grant, ask.name) if client.grant else ""
+            if why:
+                raise NotAllowed(
+                    why, hint="this program came with a grant (wos --grant, WORLDOS_GRANT): see wos whoami"
+                )
             arguments = msgspec.convert(ask.arguments, _arguments_of(order.__func__))
             value = await order(agent, Call(client, ask.request), **msgspec.structs.asdict(arguments))
         except WorldError as error:

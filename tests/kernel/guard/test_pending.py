@@ -80,6 +80,7 @@ def test_a_later_wave_waits_for_witnesses_its_time_and_the_stops_on_their_way() 
         others = tuple(node for node in first if node != witness.node)
         seen = pending.healths.setdefault(0, {})
         seen[witness.node] = Health(command=pending.id, wave=0, at_s=BEGIN_S + 60, well=others)
+    pending.gates.clear()
     assert ask(pending, now_s=BEGIN_S + 59) == "wave 1 is not yet"
     assert ask(pending, now_s=BEGIN_S + 61) == ""
     pending.seen_ns = 61 * SECOND

@@ -199,6 +199,7 @@ def _did(table: Table, signer: NodeId, said: Did, pending: Pending, roll: Roll, 
     if signer in pending.did:
         return _no("it told so already")
     pending.did[signer] = said
+    pending.gates.clear()
     if signer == house.node and pending.stage in {Stage.WAITING, Stage.CARRYING}:
         pending.stage = Stage.DID  # in an earlier life, perhaps: it is not carried out twice
     return Verdict(keep=True)
@@ -214,6 +215,7 @@ def _looked(table: Table, now_ns: int, signer: NodeId, said: Health, pending: Pe
     if before is not None and before.at_s >= said.at_s:
         return _no("this witness looked again since")
     seen[signer] = said
+    pending.gates.clear()
     old = () if before is None else (_id_of(signer, before),)
     return Verdict(keep=True, effects=tuple(feel(table, now_ns, pending, roll)), drop=old)
 

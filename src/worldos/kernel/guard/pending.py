@@ -1,7 +1,7 @@
 """A command that this node knows of, what was said about it, and whether its turn has come here.
 
 ``turn`` is the whole rule, in order: not stopped, nothing frozen, the right roll, enough approvals, budget, this node's wave, its
-time, and the witnesses of each wave before. Whatever is not there means no. It reads the tables and changes none.
+time, and the witnesses of each wave before. Whatever is not there means no.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from worldos.kernel.guard.quorum import Tally, needed, tally
 from worldos.kernel.guard.roll import Roll, roll_id
 from worldos.kernel.guard.said import Did, Health, Spent
 from worldos.kernel.guard.waves import opens_s, population, settles_s
-from worldos.kernel.guard.witness import gate
+from worldos.kernel.guard.witness import Gate, gate
 from worldos.model.ids import NodeId
 from worldos.model.limits import SECOND
 
@@ -54,6 +54,7 @@ class Pending(msgspec.Struct, kw_only=True):
     did: dict[NodeId, Did] = {}
     healths: dict[int, dict[NodeId, Health]] = {}
     is_alarmed: bool = False
+    gates: dict[int, Gate] = {}  # what ``did`` and ``healths`` come to; whoever adds to these clears it
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ def _its_time(pending: Pending, roll: Roll, now_ns: int, now_s: int) -> Turn:
     command, wave = pending.command, pending.wave
     assert wave is not None
     for before in range(wave):
-        passed = gate(command, pending.id, roll, before, pending.did, pending.healths.get(before, {}))
+        passed = _gate_of(pending, roll, before)
         if not passed.is_open:
             return Turn(go=False, why=passed.why, sick=passed.is_sick)
     if now_s < opens_s(command, wave, pending.seen_s):
@@ -135,7 +136,15 @@ def _its_time(pending: Pending, roll: Roll, now_ns: int, now_s: int) -> Turn:
 def sick_wave(pending: Pending, roll: Roll) -> str:
     """Return why a wave of this command did badly, whichever; nothing if none is known to."""
     for wave in sorted(pending.healths):
-        passed = gate(pending.command, pending.id, roll, wave, pending.did, pending.healths[wave])
+        passed = _gate_of(pending, roll, wave)
         if passed.is_sick:
             return passed.why
     return ""
+
+
+def _gate_of(pending: Pending, roll: Roll, wave: int) -> Gate:
+    known = pending.gates.get(wave)
+    if known is None:
+        seen = pending.healths.get(wave, {})
+        known = pending.gates[wave] = gate(pending.command, pending.id, roll, wave, pending.did, seen)
+    return known

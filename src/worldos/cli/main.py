@@ -50,6 +50,7 @@ COMMANDS = {
     "realm": ("realm",),
     "run": ("run",),
     "session": ("session",),
+    "transfer": ("transfer",),
     "demo": ("demo",),
     "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),
     "listing": ("ls", "du", "history", "undelete"),

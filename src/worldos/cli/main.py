@@ -39,18 +39,22 @@ def _root(
     version: bool = typer.Option(
         False, "--version", help="Print the version and end.", is_eager=True, callback=_show_version
     ),
+    grant: str = typer.Option("", "--grant", metavar="FILE", help="Do this with a grant's rights alone (wos role grant)."),
 ) -> None:
     del version
+    if grant:
+        os.environ["WORLDOS_GRANT"] = grant
 
 
 COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
+    "transfer": ("transfer",),
     "account": ("account",),
     "realm": ("realm",),
+    "roles": ("role", "grants", "whoami", "can"),
     "run": ("run",),
     "session": ("session",),
-    "transfer": ("transfer",),
     "demo": ("demo",),
     "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),
     "listing": ("ls", "du", "history", "undelete"),
@@ -58,14 +62,18 @@ COMMANDS = {
     "storage": ("scrub", "repair", "storage"),
     "mount": ("mount",),
     "page": ("page",),
+    "guard": ("guard",),
+    "watch": ("watch",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "replay": ("replay",),
+    "audit": ("audit",),
 }
 """Which module brings which commands, in the order of ``wos --help``: only the one that is needed is loaded."""
 
 
 def _parts(arguments: list[str]) -> list[str]:
-    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    words = arguments[2:] if arguments[:1] == ["--grant"] else arguments
+    wanted = next((word for word in words if not word.startswith("-")), "")
     known = [part for part, names in COMMANDS.items() if wanted in names]
     return known if known and "_WOS_COMPLETE" not in os.environ else list(COMMANDS)
 

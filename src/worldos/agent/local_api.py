@@ -29,6 +29,9 @@ _encoder = msgspec.msgpack.Encoder()
 class Listener(Protocol):
     """Who gets the programs' messages."""
 
+    def client_came(self, client: Client, hello: Hello) -> str:
+        """Return why a program cannot come with the grant that it shows, or nothing."""
+
     def client_said(self, client: Client, message: FromClient) -> None:
         """Take a checked message."""
 
@@ -46,6 +49,7 @@ class Client(asyncio.Protocol):
         self.id = ClientId(f"c{number}")
         self.program = ""
         self.watching = False
+        self.grant = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -92,6 +96,11 @@ class Client(asyncio.Protocol):
             if message.version != LOCAL_VERSION:
                 self._refuse(f"the program speaks version {message.version}, this agent {LOCAL_VERSION}")
                 return False
+            why = self._listener.client_came(self, message) if message.grant else ""
+            if why:
+                self._refuse(f"the grant that the program shows leaves it nothing here: {why}")
+                return False
+            self.grant = message.grant or self.grant  # once narrowed, it stays so
             self.program = message.program[:200]
             return True
         if not self.program:

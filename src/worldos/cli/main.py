@@ -39,7 +39,9 @@ def _root(
     version: bool = typer.Option(
         False, "--version", help="Print the version and end.", is_eager=True, callback=_show_version
     ),
-    grant: str = typer.Option("", "--grant", metavar="FILE", help="Do this with a grant's rights alone (wos role grant)."),
+    grant: str = typer.Option(
+        "", "--grant", metavar="FILE", help="Do this with a grant's rights alone (wos role grant)."
+    ),
 ) -> None:
     del version
     if grant:

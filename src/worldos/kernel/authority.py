@@ -47,6 +47,7 @@ BY_STALENESS: Final = "stale"
 NOT_LENT: Final = "this node lends to its own account only"
 LEASED_MAX: Final = 65_536
 ID_SHOWN: Final = 12
+PATH_SHOWN: Final = 3  # who reads a refusal knows the account and the node
 RESOURCES_MAX: Final = RESOURCES_PER_NODE_MAX + 1  # more than there are: what names more is refused for that
 
 
@@ -196,7 +197,7 @@ class Warden(msgspec.Struct, kw_only=True):
             return str(error), ""
         refusal = granted.allows(asked.op, asked.path, asked.impact, level_of(house), house.wall_s(now_ns))
         if refusal is not None:
-            return refusal.why, ""
+            return refusal.why.replace("/".join(asked.path), "/".join(asked.path[PATH_SHOWN:]) or "all of it"), ""
         is_held_back = asked.impact > house.quarantine.ceiling(granted.signer).cls
         if is_held_back or (asked.impact > Impact.REVERSIBLE and _is_young(granted.signer, house)):
             return "the device that granted this may not do it itself", ""

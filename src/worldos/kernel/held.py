@@ -31,6 +31,7 @@ class Held(msgspec.Struct, kw_only=True):
     number: int = 0
     doubted: bool = False
     replaced: bool = False
+    grant: bytes = b""  # what the program's right to it is, where it has not all rights of this machine
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +47,11 @@ class HeldLeases(msgspec.Struct, kw_only=True):
     leases: dict[LeaseId, Held] = {}
     due_ns: int = limits.NEVER_NS
 
-    def add(self, asked_ns: int, terms: LeaseTerms, use: UseId, client: ClientId) -> None:
+    def add(self, asked_ns: int, terms: LeaseTerms, use: UseId, client: ClientId, grant: bytes = b"") -> None:
         """Begin to keep a lease that was asked for at ``asked_ns``."""
         renew_ns = asked_ns + terms.ttl_ns // limits.LEASE_RENEW_PART
         self.leases[terms.lease] = Held(
-            terms=terms, use=use, client=client, good_until_ns=asked_ns + terms.ttl_ns, renew_ns=renew_ns
+            terms=terms, use=use, client=client, good_until_ns=asked_ns + terms.ttl_ns, renew_ns=renew_ns, grant=grant
         )
         self.due_ns = min(self.due_ns, renew_ns)
 

@@ -60,6 +60,7 @@ def _seek(house: Household, now_ns: int, lost: Lost) -> list[Effect]:
         give_up_ns=now_ns + limits.REPLACE_FOR_NS,
         replaces=held.terms.lease,
         excluded=[held.terms.node],
+        grant=held.grant,
     )
     return house.uses.ask(now_ns, pending, offers_without(house, held.terms.node), house.view(now_ns))
 

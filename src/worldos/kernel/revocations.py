@@ -83,7 +83,9 @@ class Revocations(msgspec.Struct, kw_only=True):
     def heard_log(self, now_ns: int, peer: NodeId, have: KeyLogHave, house: Household) -> None:
         """A member told how far its key log goes: if this one goes as far, what is known here is fresh."""
         center = house.realms.centers.known.get(house.realms.site)
-        is_island = center is not None and center.epoch.provisional
+        is_island = (
+            center is not None and center.epoch.provisional and bool(center.council)
+        )  # a site may never have had one
         if house.is_member(peer) and not is_island and not house.keylog.missing(have.heads):
             self.heard_ns = now_ns
 

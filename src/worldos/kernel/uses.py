@@ -62,6 +62,7 @@ class Pending(msgspec.Struct, kw_only=True):
     looking: bool = False
     far: dict[NodeId, Candidate] = {}
     far_refusal: str = ""
+    grant: bytes = b""  # by right of which the program asks, where it has not all rights of this machine
 
 
 class Uses(msgspec.Struct, kw_only=True):
@@ -81,6 +82,7 @@ class Uses(msgspec.Struct, kw_only=True):
     path: str = ""  # of this site from the top; empty: unknown
     looks_further: bool = False  # there is a center that can be asked for more than this site has
     wanted: list[str] = []  # pending uses that somebody has to look further for
+    wallet: dict[str, bytes] = {}  # grants of other accounts that this node holds
     made: list[Chosen] = []  # what was chosen since it was last put down (decisions.py)
 
     def ask(self, now_ns: int, pending: Pending, offers: dict[NodeId, Offer], view: View) -> list[Effect]:
@@ -242,10 +244,12 @@ class Uses(msgspec.Struct, kw_only=True):
                 resources=choice.resources,
                 ttl_ns=pending.ttl_ns,
                 hold=len(needs) > 1,
+                grant=pending.grant,
             )
             candidate = pending.far.get(choice.node)
             if candidate is not None:
-                message = msgspec.structs.replace(message, realm=candidate.realm, epoch=candidate.epoch)
+                shown = pending.grant or self.wallet.get(candidate.contact.site, b"")
+                message = msgspec.structs.replace(message, realm=candidate.realm, epoch=candidate.epoch, grant=shown)
             effects.append(Send(node=choice.node, message=message))
         return effects
 
@@ -319,7 +323,7 @@ class Uses(msgspec.Struct, kw_only=True):
             granted.append(part.terms)
             self.asks.pop(part.ask, None)
             self.confirms.pop(part.terms.lease, None)
-            self.held.add(pending.asked_ns, part.terms, pending.use, pending.client)
+            self.held.add(pending.asked_ns, part.terms, pending.use, pending.client, pending.grant)
         waited_us = (now_ns - pending.asked_ns) // 1000
         fields: dict[str, str | int] = {"use": pending.use, "leases": len(granted), "waited_us": waited_us}
         notice = Notice(name="use granted", fields=fields)

@@ -1,24 +1,29 @@
 """What programs on this machine say to their agent, and what it says to them.
 
 The local API: a Unix socket (mode 0600), each message a 4-byte little-endian length and msgpack. Who may open the socket is
-the user; the agent acts with the rights of the device.
+the user; the agent acts with the rights of the device, or with what a grant leaves of them (``Hello.grant``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from worldos.model.ids import LeaseId, NodeId, UseId
 from worldos.model.need import LeaseTerms, Need
+from worldos.model.rights import GRANT_BYTES_MAX
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """First message of a program: which version it speaks and what it is called."""
+    """First message of a program: which version it speaks and what it is called.
+
+    With ``grant`` it has of this machine's rights only what that leaves; its holder is this machine.
+    """
 
     version: int
     program: str
+    grant: Annotated[bytes, msgspec.Meta(max_length=GRANT_BYTES_MAX)] = b""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True, tag="use"):

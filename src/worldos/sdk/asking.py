@@ -27,6 +27,7 @@ from worldos.model.local import (
     Watch,
 )
 from worldos.sdk.connection import LENGTH, connected, cut, error_of
+from worldos.sdk.shown import shown_grant
 
 ANSWER_TIMEOUT_S = 30.0
 
@@ -38,10 +39,11 @@ class Asking:
     """An open conversation with the agent of a home; raises ``NoAgent`` where none runs."""
 
     def __init__(self, home: Home, program: str = "wos") -> None:
+        grant = shown_grant()
         self._socket = connected(home.socket_file)
         self._buffer = bytearray()
         self._number = 0
-        self._send(Hello(version=LOCAL_VERSION, program=program))
+        self._send(Hello(version=LOCAL_VERSION, program=program, grant=grant))
 
     def __enter__(self) -> Self:
         """Begin."""

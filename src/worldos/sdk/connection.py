@@ -48,6 +48,7 @@ from worldos.model.local import (
     UseRefused,
 )
 from worldos.sdk.embedded import Embedded, take
+from worldos.sdk.shown import shown_grant
 
 LENGTH = struct.Struct("<I")
 ASK_TIMEOUT_S = 30.0
@@ -75,6 +76,7 @@ class Connection:
     def __init__(self, path: Path, embedded: Embedded | None = None) -> None:
         self.embedded = embedded
         self.ended: WorldError | None = None
+        grant = b"" if embedded is not None else shown_grant()
         self._socket = connected(path)
         self._sending = threading.RLock()  # both may be entered again: the collector may drop a handle at any point
         self._tables = threading.RLock()
@@ -83,7 +85,7 @@ class Connection:
         self._questions: dict[int, SimpleQueue[Answer | Failure | WorldError]] = {}
         self._number = 0
         self._node: NodeId | None = None
-        self.send(Hello(version=LOCAL_VERSION, program=_program()))
+        self.send(Hello(version=LOCAL_VERSION, program=_program(), grant=grant))
         self._listener = threading.Thread(target=self._listen, name="worldos-agent", daemon=True)
         self._listener.start()
 

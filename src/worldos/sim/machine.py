@@ -19,6 +19,7 @@ from worldos.node import NEVER_NS, Node
 from worldos.ports import Lanes, Wire
 from worldos.sim.clock import Clock
 from worldos.trust.certs import root_certificate
+from worldos.trust.entries import AddDevice
 from worldos.trust.keylog import (
     ClaimAccept,
     KeyLog,
@@ -26,9 +27,9 @@ from worldos.trust.keylog import (
     accept_claim,
     add_device,
     new_account,
-    remove_device,
 )
 from worldos.trust.keys import DeviceKey
+from worldos.trust.sayings import remove_key
 
 if TYPE_CHECKING:
     from worldos.sim.seats import Seats
@@ -180,5 +181,8 @@ def admission(log: KeyLog, number: int, *, signer: int | None, site: int = 0) ->
 
 
 def removal(log: KeyLog, node: str, *, site: int = 0) -> SignedEntry:
-    """Make the entry that puts a device out, by the right of the recovery words."""
-    return remove_device(log, _recovery_key(site), node)
+    """Make the entry that puts a device out, by the right of the recovery words; those that it admitted stay."""
+    history = log.history
+    admitted = [at for at, signer in enumerate(history.signers) if signer == node]
+    keep = tuple(history.hashes[at] for at in admitted if isinstance(history.entries[at], AddDevice))
+    return remove_key(log, _recovery_key(site), node, keep)

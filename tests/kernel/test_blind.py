@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.kernel.offers import HOME, cpu, offer, view
 from tests.kernel.worlds import needs, views, worlds
 
-from worldos.kernel.blind import OTHERS, OURS, REMEMBERED_MAX, _remembered, blind
+from worldos.kernel.blind import OTHERS, OURS, REMEMBERED_MAX, WORDS_MAX, _remembered, blind
 from worldos.kernel.match_gang import choose_gang
 from worldos.kernel.question import View
 from worldos.model.ids import AccountId
@@ -65,5 +65,8 @@ def test_an_offer_is_blinded_once_and_what_is_remembered_is_bounded() -> None:
     kept = offer("b")
     assert blind((cpu(),), [kept], view())[0][0] is blind((cpu(),), [kept], view())[0][0]
     for number in range(REMEMBERED_MAX + 10):
-        blind((cpu(),), [offer(f"n{number}")], view())
-    assert len(_remembered) <= REMEMBERED_MAX
+        blind((cpu(),), [kept, msgspec.structs.replace(kept, name=f"n{number}")], view())
+    for number in range(WORDS_MAX + 2):
+        blind((cpu(where=parse_where(f"f{number} == 1")),), [kept], view())
+    assert len(_remembered) <= WORDS_MAX
+    assert max(len(offers) for offers in _remembered.values()) <= REMEMBERED_MAX + 1

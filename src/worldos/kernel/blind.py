@@ -30,7 +30,8 @@ OTHERS: Final = AccountId("others")
 FIGURES: Final = frozenset({"speed_mips", "load_percent", "carbon_g_kwh", "battery", "write_bytes_s", "for"})
 """The facts that the score and the conditions of providers read (kernel/score.py, kernel/question.py)."""
 
-REMEMBERED_MAX: Final = 2048
+REMEMBERED_MAX: Final = 2048  # offers for the same words
+WORDS_MAX: Final = 16  # ways of asking whose offers are remembered
 MARK_BYTES: Final = 8
 
 
@@ -43,7 +44,7 @@ class Words(NamedTuple):
     marked: bool
 
 
-_remembered: dict[tuple[int, AccountId, Words], tuple[Offer, Offer]] = {}
+_remembered: dict[tuple[AccountId, Words], dict[int, tuple[Offer, Offer]]] = {}
 
 
 def words_of(needs: Sequence[Need], view: View) -> Words:
@@ -56,7 +57,16 @@ def words_of(needs: Sequence[Need], view: View) -> Words:
 def blind(needs: Sequence[Need], offers: Collection[Offer], view: View) -> tuple[tuple[Offer, ...], View]:
     """Return the offers and the view as the matcher may see them, in the same order."""
     words = words_of(needs, view)
-    return tuple([_remembering(offer, view.account, words) for offer in offers]), blind_view(view)
+    known = _remembered.get((view.account, words))
+    if known is None or len(known) + len(offers) > REMEMBERED_MAX:
+        known = _forget((view.account, words))
+    seen: list[Offer] = []
+    for offer in offers:
+        before = known.get(id(offer))
+        if before is None or before[0] is not offer:
+            before = known[id(offer)] = (offer, blind_offer(offer, view.account, words))
+        seen.append(before[1])
+    return tuple(seen), blind_view(view)
 
 
 def blind_view(view: View) -> View:
@@ -64,16 +74,12 @@ def blind_view(view: View) -> View:
     return msgspec.structs.replace(view, account=OURS)
 
 
-def _remembering(offer: Offer, account: AccountId, words: Words) -> Offer:
-    key = (id(offer), account, words)
-    known = _remembered.get(key)
-    if known is not None and known[0] is offer:
-        return known[1]
-    if len(_remembered) >= REMEMBERED_MAX:
+def _forget(asked: tuple[AccountId, Words]) -> dict[int, tuple[Offer, Offer]]:
+    """Begin anew with what was blinded for these words."""
+    if len(_remembered) >= WORDS_MAX:
         _remembered.clear()
-    blinded = blind_offer(offer, account, words)
-    _remembered[key] = (offer, blinded)
-    return blinded
+    _remembered[asked] = {}
+    return _remembered[asked]
 
 
 def blind_offer(offer: Offer, account: AccountId, words: Words) -> Offer:

@@ -1,0 +1,172 @@
+"""``wos audit``: look at what this machine decided, check it, make it again, and take words out of it.
+
+Showing, checking and replaying read the files of the home: they work while no agent runs, and cost the agent nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from worldos.agent import auditing
+from worldos.agent.decision_log import code_hash
+from worldos.agent.decision_shelf import DecisionShelf, open_shelf
+from worldos.cli import output, person
+from worldos.config import default_home
+from worldos.errors import Damaged, NoAgent
+from worldos.home import Home
+from worldos.kernel.records import ChosenRecord
+from worldos.model.ids import NodeId
+from worldos.sdk.asking import Asking
+from worldos.trust.note import log_of
+
+JSON = typer.Option(False, "--json", help="Print JSON.")
+LISTED = 20
+
+group = typer.Typer(help="See, check and replay what this machine decided; anyone can.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(group, name="audit", rich_help_panel=output.LOOK)
+
+
+@group.command()
+def show(
+    number: int = typer.Argument(-1, metavar="[N]", help="One decision, with all that it was made from."),
+    lines: int = typer.Option(LISTED, "--lines", "-n", min=1, max=500, help="How many of the last."),
+    as_json: bool = JSON,
+) -> None:
+    """Show the last decisions: what was chosen, granted, refused, ended; and why."""
+    shelf = _shelf(default_home())
+    if number >= 0:
+        _show_one(auditing.detail(auditing.one(shelf, number)), as_json=as_json)
+        return
+    rows = [auditing.row(entry) for entry in auditing.entries(shelf, max(0, shelf.durable - lines))]
+    if as_json:
+        output.say_json(rows)
+        return
+    cells = [(r["number"], moment(r["at_s"]), r["kind"], output.text(r["what"]), output.text(r["why"])) for r in rows]
+    output.table(("N", "WHEN", "KIND", "WHAT", "WHY"), cells, right=("N",))
+
+
+@group.command()
+def verify(as_json: bool = JSON) -> None:
+    """Check the whole log: every leaf against the signed root, every word against its leaf, every draw."""
+    shelf = _shelf(default_home())
+    with output.waiting("reckoning every leaf again ..."):
+        found = auditing.verify(shelf, _owner(shelf))
+    if as_json:
+        output.say_json(found)
+    else:
+        _say_verified(found)
+    if found["wrong"]:
+        raise Damaged(found["wrong"][0], hint="who cosigned an older checkpoint can tell: wos audit witness")
+
+
+@group.command()
+def replay(
+    number: int = typer.Argument(-1, metavar="[N]", help="One decision (default: all that are kept)."),
+    as_json: bool = JSON,
+) -> None:
+    """Make choices again from what was put down, and compare byte for byte."""
+    shelf = _shelf(default_home())
+    found = [auditing.one(shelf, number)] if number >= 0 else auditing.entries(shelf)
+    replayed = 0
+    differ: list[int] = []
+    code = ""
+    for entry in found:
+        if isinstance(entry.record, ChosenRecord):
+            replayed += 1
+            if not auditing.same_again(entry):
+                differ.append(entry.number)
+        else:
+            code = auditing.code_of(entry) or code
+    answer = {"replayed": replayed, "differing": differ[:100], "code": code_hash(), "code_then": code}
+    if as_json:
+        output.say_json(answer)
+    elif number >= 0 and not replayed:
+        output.out.print(f"decision {number} was no choice: there is nothing to make again")
+    else:
+        output.out.print(
+            f"{replayed} choices made again: " + ("all as then" if not differ else f"{len(differ)} differ")
+        )
+    if differ:
+        other = code and code != code_hash()
+        hint = "another version decided then: replay it with that one" if other else "the log or the node is not honest"
+        raise Damaged(f"decision {differ[0]} comes out otherwise than it was put down", hint=hint)
+
+
+@group.command()
+def erase(
+    number: int = typer.Argument(metavar="N", help="The decision."),
+    why: str = typer.Option("", "--why", help="For the entry that says so."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+) -> None:
+    """Take the words of a decision out of the log; that it was made, and when, stays provable."""
+    if not yes:
+        person.sure(f"Erase what decision {number} was? This cannot be undone.")
+    with Asking(default_home()) as agent:
+        done = agent.ask("audit_erase", number=number, why=why)
+    output.out.print(f"the words of decision {done['number']} are gone; its leaf and its proofs stay")
+
+
+def moment(at_s: int) -> str:
+    """Write a moment for people."""
+    return datetime.datetime.fromtimestamp(at_s, tz=datetime.UTC).astimezone().strftime("%m-%d %H:%M:%S")
+
+
+def _shelf(home: Home) -> DecisionShelf:
+    """Open the log of a home, with all that its agent decided up to now if one runs."""
+    with suppress(NoAgent), Asking(home) as agent:
+        agent.ask("audit_flush")
+    return open_shelf(Path(home.decisions_folder))
+
+
+def _owner(shelf: DecisionShelf) -> NodeId:
+    return log_of(shelf.load("checkpoint"))
+
+
+def _show_one(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        output.say_json(found)
+        return
+    for label in ("number", "kind", "what", "why"):
+        output.out.print(f"[bold]{label:>8}[/]  {output.text(str(found[label]))}")
+    output.out.print(f"[bold]{'when':>8}[/]  {moment(found['at_s'])}")
+    if "offers" not in found:
+        return
+    record = found["record"]
+    output.out.print(f"[bold]{'choice':>8}[/]  number {record['number']} of this life, use {record['use']}\n")
+    seats = zip(found["offers"], record["seats"], strict=True)
+    cells = [(offer["node"][:8], seat[1], _known(seat), _free(offer)) for offer, seat in seats]
+    output.table(("NODE", "ROUND TRIP US", "KNOWN OF IT", "FREE"), cells, right=("ROUND TRIP US",))
+
+
+def _known(seat: list[Any]) -> str:
+    names = ("", "", "lost before", "in doubt", "gone", "has just refused")
+    return ", ".join(name for name, value in zip(names, seat, strict=True) if name and value)
+
+
+def _free(offer: dict[str, Any]) -> str:
+    return ", ".join(f"{r['kind']} {output.amount(r['kind'], r['free'])}" for r in offer["resources"])
+
+
+def _say_verified(found: dict[str, Any]) -> None:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found["kinds"].items())
+    output.out.print(f"log of [bold]{found['log'][:8]}[/]: {found['decisions']} decisions ({kinds})")
+    kept = f"{found['words_kept']} with their words, {found['erased']} erased, {found['dropped']} dropped for their age"
+    output.out.print(f"  {kept}")
+    rounds = (
+        f"{found['rounds_witnessed']} rounds with a witness's beacon, {found['rounds_by_own_word']} by its own word"
+    )
+    output.out.print(f"  {found['draws_checked']} draws checked ({rounds})")
+    seen = ", ".join(each["node"][:8] for each in found["witnesses"]) or "nobody yet"
+    output.out.print(f"  {found['witnessed']} of them cosigned by {seen}")
+    output.out.print("  all as it should be" if not found["wrong"] else "  [red]not as it should be:[/]")
+    for line in found["wrong"]:
+        output.out.print(f"  - {output.text(line)}")

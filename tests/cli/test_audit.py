@@ -1,0 +1,40 @@
+"""``wos audit``: what was decided, checked and made again, with an agent and without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.agent.agents import new_home, running
+from tests.cli.conftest import fails, wos
+
+
+def test_what_was_decided_is_shown_checked_replayed_and_erased(folder: Path) -> None:
+    home = new_home(folder / "desk")
+    with running(home):
+        assert wos(home, "run", "--", "true").returncode == 0
+        rows = json.loads(wos(home, "audit", "show", "--json").stdout)
+        matched = next(row for row in rows if row["kind"] == "matched")
+        said = wos(home, "audit", "show", str(matched["number"])).stdout
+        assert "number 1 of this life" in said
+        assert "CPU" in said
+        assert "all as it should be" in wos(home, "audit", "verify").stdout
+        assert "choices made again: all as then" in wos(home, "audit", "replay").stdout
+        assert "1 choices made again" in wos(home, "audit", "replay", str(matched["number"])).stdout
+        fails(wos(home, "audit", "erase", str(matched["number"])), 2, "nobody is here to ask")
+        assert "its leaf and its proofs stay" in wos(home, "audit", "erase", str(matched["number"]), "--yes").stdout
+        fails(wos(home, "audit", "show", str(matched["number"])), 2, "was erased")
+    found = json.loads(wos(home, "audit", "verify", "--json").stdout)
+    assert (found["wrong"], found["erased"]) == ([], 1)
+    assert "no choice" in wos(home, "audit", "replay", "0").stdout
+    leaves = home.decisions_folder / "leaves"
+    data = bytearray(leaves.read_bytes())
+    data[-1] ^= 1
+    leaves.write_bytes(data)
+    run = wos(home, "audit", "verify")
+    assert run.returncode == 1
+    assert "do not come to the root" in run.stderr
+
+
+def test_a_home_without_a_log_says_how_to_get_one(folder: Path) -> None:
+    fails(wos(new_home(folder / "desk"), "audit", "verify"), 2, "wos up")

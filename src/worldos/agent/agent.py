@@ -27,11 +27,13 @@ from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.narrowed import refusal, why_not_narrowed
 from worldos.agent.notices import Notices
+from worldos.agent.revoking import tell_revoked
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
 from worldos.agent.start import Started
 from worldos.agent.statement_store import StatementStore
 from worldos.agent.tenancies import TENANT, Tenancies
+from worldos.agent.wallet import take_over_grants
 from worldos.agent.witnessing import witness_forever
 from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.belonging import log_entries
@@ -166,6 +168,7 @@ class Agent:
             for effect in self.node.realms.recover(clock.now_ns(), realm, recovered):
                 self._carry_out(effect)
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
+        take_over_grants(self)
         starting = asyncio.ensure_future(self.lanes.start())
         await self._scan()
         if self.guarded is not None:
@@ -487,6 +490,7 @@ class Agent:
         while True:
             await asyncio.sleep(REMEMBER_EVERY_S)
             self._remember()
+            tell_revoked(self)  # where the center changed
 
     def _remember(self) -> None:
         remembered = self.started.remembered
@@ -505,6 +509,7 @@ class Agent:
     def _take_over_members(self) -> None:
         if self.network is not None:
             self.network.members_changed()
+            tell_revoked(self)
         if not self.node.is_member(self.node.node):
             self.note(Notice(name="this device was revoked", fields={}))
             self.stopped.set()

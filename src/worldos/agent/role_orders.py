@@ -11,10 +11,9 @@ from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.agent.realm_orders import realm_called
 from worldos.agent.right_names import Holder, holders_called, path_called, path_shown
-from worldos.agent.wallet import Wallet
+from worldos.agent.wallet import Wallet, take_over_grants
 from worldos.errors import BadRequest, BadSignature, NotAllowed, PeerBroke
 from worldos.kernel.authority import Asked, level_of
-from worldos.kernel.events import GrantsHeld
 from worldos.kernel.roles import Role, RoleGiven, write_role
 from worldos.model.limits import SECOND
 from worldos.model.realm import Level
@@ -121,13 +120,13 @@ class RoleOrders:
     async def order_grant_add(self, agent: Agent, call: Call, grant: str) -> dict[str, Any]:
         """Put a grant of another account into this machine's wallet: it is shown where something of theirs is used."""
         kept = _wallet(agent).put(read_grant_text(grant))
-        _take_over(agent)
+        take_over_grants(agent)
         return {**_grant_row(agent, kept.authority), "account": kept.authority.account}
 
     async def order_grant_remove(self, agent: Agent, call: Call, grant: str) -> dict[str, Any]:
         """Take a grant out of this machine's wallet."""
         removed = _wallet(agent).remove(grant)
-        _take_over(agent)
+        take_over_grants(agent)
         return {"removed": removed}
 
     async def order_whoami(self, agent: Agent, call: Call) -> dict[str, Any]:
@@ -292,7 +291,3 @@ def _site_name(agent: Agent) -> str:
 
 def _wallet(agent: Agent) -> Wallet:
     return Wallet(agent.home, agent.node.node)
-
-
-def _take_over(agent: Agent) -> None:
-    agent.feed(GrantsHeld(now_ns=clock.now_ns(), grants=_wallet(agent).by_account()))

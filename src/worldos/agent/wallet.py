@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.agent.home import make_folder
 from worldos.config import Home
 from worldos.errors import BadRequest, DiskFull, NotAllowed, OverQuota, PeerBroke
+from worldos.kernel.events import GrantsHeld
 from worldos.model.ids import NodeId
 from worldos.trust.grant import Authority, read_chain
 from worldos.trust.grant_text import grant_text, read_grant_text
+
+if TYPE_CHECKING:
+    from worldos.agent.agent import Agent
 
 GRANTS_MAX = 256
 NAME_CHARS = 16
@@ -78,6 +84,13 @@ class Wallet:
 
     def _file(self, identifier: str) -> Path:
         return self._folder / f"{identifier[:NAME_CHARS]}.grant"
+
+
+def take_over_grants(agent: Agent) -> None:
+    """Let the node know what is in the wallet."""
+    grants = Wallet(agent.home, agent.node.node).by_account()
+    if grants or agent.node.uses.wallet:
+        agent.feed(GrantsHeld(now_ns=clock.now_ns(), grants=grants))
 
 
 def _kept(data: bytes) -> Kept:

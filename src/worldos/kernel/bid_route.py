@@ -51,7 +51,7 @@ def children_to_ask(ask: BidAsk, route: Route) -> list[Target]:
     for child in route.children:
         if child.realm in passed or not may_contain(ask.within, child.path, deepest=child.summary.depth == 0):
             continue
-        points = may_fill(child.summary, ask.needs, stranger=child.realm != ask.home.site)
+        points = may_fill(child.summary, ask.needs, stranger=child.realm != ask.home.site and not _is_named(ask, child))
         if not points:
             continue
         near = 1 + any(need.near and is_within(need.near, child.path) for need in ask.needs)
@@ -72,6 +72,14 @@ def keeping(ask: BidAsk, route: Route) -> list[str]:
         if may_fill(child.summary, ask.needs, stranger=False) and not may_fill(child.summary, ask.needs, stranger=True):
             names.append(child.path.rpartition("/")[2])
     return sorted(names)
+
+
+def _is_named(ask: BidAsk, child: ChildRoute) -> bool:
+    """Tell whether just this site was asked for: it knows itself to whom it gives what it does not lend to all."""
+    if not ask.within or child.summary.depth or not is_within(ask.within, child.path):
+        return False
+    named = ask.within.strip("/").rpartition("/")[2]
+    return named.casefold() == child.path.rpartition("/")[2].casefold()
 
 
 def _target(ask: BidAsk, child: ChildRoute) -> Target:

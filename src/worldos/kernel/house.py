@@ -34,6 +34,9 @@ class House(Protocol):
     def site_offers(self) -> dict[NodeId, Offer]:
         """Return the offers of this site that can be asked now."""
 
+    def offers_to(self, guest: NodeId) -> list[Offer]:
+        """Return the offers of this site as a node of another account may have them: open to it where it has a role."""
+
     def view(self, nonce: int) -> View:
         """Say how this node sees the others."""
 

@@ -150,6 +150,11 @@ class Household(msgspec.Struct, kw_only=True):
         """Return the offers of this site that can be asked now."""
         return self.usable_offers()
 
+    def offers_to(self, guest: NodeId) -> list[Offer]:
+        """Return the offers of this site as a node of another account may have them: open to it where it has a role."""
+        roles, offers = self.authority.roles, list(self.usable_offers().values())
+        return [roles.opened(offer, guest) for offer in offers] if guest in roles.holders else offers
+
     def has_business(self, node: NodeId) -> bool:
         """Tell whether a lease is held from this node, granted to it, or being asked of it."""
         if any(lease.holder == node for lease in self.leases.leases.values()) or node in self.uses.held.nodes():

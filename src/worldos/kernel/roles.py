@@ -14,7 +14,9 @@ import msgspec
 from worldos.errors import BadSignature, PeerBroke
 from worldos.kernel.statements import Verdict
 from worldos.model.ids import NodeId
+from worldos.model.offer import Offer
 from worldos.model.realm import Parent, Text
+from worldos.model.rights import Path, covers, resource_path
 from worldos.model.statements import Statement
 from worldos.trust.limits import GRANT_BYTES_MAX
 from worldos.trust.statements import statement_id
@@ -40,6 +42,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     given: RoleGiven
     holder: NodeId
     signer: NodeId
+    paths: tuple[Path, ...]
     expires_s: int
     statement: str
 
@@ -62,6 +65,20 @@ class Roles(msgspec.Struct, kw_only=True):
     def of(self, holder: NodeId) -> tuple[bytes, ...]:
         """Return the grants of a holder."""
         return tuple(self.table[role].given.grant for role in self.holders.get(holder, ()))
+
+    def opened(self, offer: Offer, holder: NodeId) -> Offer:
+        """Return an offer with what a holder was given open to it: a hint, for the node itself looks at the grant."""
+        names = [paths for role in self.holders.get(holder, ()) for paths in self.table[role].paths]
+        given = tuple(
+            resource
+            for resource in offer.resources
+            if any(covers(path, resource_path(offer.owner, offer.node, resource.kind, resource.id)) for path in names)
+        )
+        if not given:
+            return offer
+        rules = msgspec.structs.replace(offer.rules, owners_only=False)
+        kept = given if offer.rules.owners_only else offer.resources
+        return msgspec.structs.replace(offer, rules=rules, resources=kept)
 
     def judge(self, now_ns: int, statement: Statement, house: Household) -> Verdict:
         """Take in a role (keeper of ROLE)."""
@@ -88,6 +105,7 @@ class Roles(msgspec.Struct, kw_only=True):
             given=given,
             holder=granted.holder,
             signer=granted.signer,
+            paths=granted.paths[-1] if granted.paths else ((granted.account,),),
             expires_s=granted.expires_s,
             statement=statement_id(statement),
         )

@@ -55,7 +55,7 @@ def _candidates(table: Table, now_ns: int, ask: BidAsk, reign: Reign, house: Hou
     view = msgspec.structs.replace(view, account=ask.home.site, home=ask.home.node)
     return candidates(
         needs=ask.needs,
-        offers=list(house.site_offers().values()),
+        offers=house.offers_to(ask.home.node),
         view=view,
         contact_of=house.contact_of,
         realm=reign.realm,

@@ -15,6 +15,7 @@ from worldos.sim.guard_scale import BEGIN_S, Campaign
 
 LONG = bool(os.environ.get("TRUST_LONG"))
 SIZE = 1_000_000 if LONG else 100_000
+FEW = SIZE if LONG else 20_000  # for what was carried out at full size by a test beside it
 NATIONS, PERSONS = 12, 7
 REALM = RealmId("planet")
 DAY_S = 86_400

@@ -7,7 +7,7 @@ actuator is driven outside of what its owner set, whatever value is ordered; wha
 from __future__ import annotations
 
 import pytest
-from tests.attacks.rolls import DAY_S, HOUR_S, LONG, QUORUM, WITNESSES, a_planet, an_order, approve
+from tests.attacks.rolls import DAY_S, FEW, HOUR_S, LONG, QUORUM, SIZE, WITNESSES, a_planet, an_order, approve
 
 from worldos.kernel.guard.command import Drive, Resume, SetConfig, SetPolicy, SetRoll
 from worldos.kernel.guard.envelope import Envelope, Limit
@@ -35,7 +35,7 @@ def envelope_of(number: int) -> Envelope:
 @pytest.mark.timeout(900 if LONG else 60)
 @pytest.mark.parametrize(("value_milli", "verb"), [(90_000, "set"), (30_000, "set"), (20_000, "explode")])
 def test_no_actuator_leaves_what_its_owner_set(value_milli: int, verb: str) -> None:
-    roll = a_planet()
+    roll = a_planet(size=SIZE if (value_milli, verb) == (30_000, "set") else FEW)
     action = Drive(path=PATH, verb=verb, value_milli=value_milli)
     attack = Campaign(roll, an_order(roll, action), stolen=WITNESSES, envelope_of=envelope_of)
     attack.propose(QUORUM[0])

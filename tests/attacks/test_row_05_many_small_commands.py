@@ -1,6 +1,6 @@
 """Row 5: 100 000 commands that need no quorum, each to one node; the same in 20 regions that are cut off from each other.
 
-Run: the rule of the guard and the shares of its roll, 10^5 nodes, 20 000 commands (100 000 with TRUST_LONG=1). Outcome: together
+Run: the rule of the guard and the shares of its roll, 10^5 nodes, 10 000 commands (100 000 with TRUST_LONG=1). Outcome: together
 they reach no more nodes than the budget of the whole realm allows in its window, also after the regions meet again.
 """
 
@@ -22,7 +22,7 @@ from worldos.model.realm import Level, RealmId
 from worldos.model.rights import Impact
 from worldos.sim.guard_scale import BEGIN_S, Salami, name
 
-COMMANDS = 100_000 if LONG else 20_000
+COMMANDS = 100_000 if LONG else 10_000
 REGIONS = [RealmId(f"region-{number}") for number in range(20)]
 CAP = 100
 

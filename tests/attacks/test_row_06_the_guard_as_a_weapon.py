@@ -7,7 +7,7 @@ like everything else, freezes by itself after the first, and all services but th
 from __future__ import annotations
 
 import pytest
-from tests.attacks.rolls import DAY_S, HOUR_S, LONG, QUORUM, REALM, a_planet, an_order, approve, person
+from tests.attacks.rolls import DAY_S, FEW, HOUR_S, LONG, QUORUM, REALM, SIZE, a_planet, an_order, approve, person
 
 from worldos.kernel.guard.command import Action, Drain, Revoke, SetConfig, SetPolicy, Stop
 from worldos.kernel.guard.limits import STOP_BURST
@@ -33,9 +33,8 @@ def holders(size: int) -> tuple[Share, ...]:
 @pytest.mark.timeout(900 if LONG else 60)
 @pytest.mark.parametrize(("action", "keys"), [kill[1:] for kill in KILLS], ids=[kill[0] for kill in KILLS])
 def test_it_goes_by_waves_freezes_and_services_stay_up(action: Action, keys: list[NodeId]) -> None:
-    size = 20_000 if not LONG and len(keys) == 1 else 0
-    plain = a_planet(size=size) if size else a_planet()
-    roll = a_planet(shares=holders(plain.population), size=plain.population)
+    size = SIZE if isinstance(action, SetConfig) else FEW
+    roll = a_planet(shares=holders(size), size=size)
     attack = Campaign(roll, an_order(roll, action))
     for node in (*attack.cohorts.values(), *attack.witnesses):
         node.guard.places = (REALM,)

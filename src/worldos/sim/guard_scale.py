@@ -23,7 +23,8 @@ from worldos.kernel.guard.budget import Purse
 from worldos.kernel.guard.command import Command, Drive, command_id, encode_command
 from worldos.kernel.guard.envelope import Envelope, Limit
 from worldos.kernel.guard.limits import SHARE_WINDOW_S
-from worldos.kernel.guard.pending import Pending, turn
+from worldos.kernel.guard.look import looks
+from worldos.kernel.guard.pending import Pending, Stage, turn
 from worldos.kernel.guard.roll import Roll
 from worldos.kernel.guard.said import Did, Health, Outcome, Said, Spent, encode_said, topic_of
 from worldos.kernel.guard.waves import RANKS, ends, named, rank, reports, wave_of
@@ -187,9 +188,15 @@ class Campaign:
             if node.node in self.stolen:
                 self._lie(node)
                 continue
-            for look in node.guard.looking(self.now_ns, node):
+            pending = node.guard.commands.get(self.known)
+            if pending is None or pending.stage is Stage.HALTED:
+                continue
+            for look in looks(pending, self.roll, node.node, node.wall_s(self.now_ns), self._is_of_the_realm):
                 sick = look.nodes if self.harmful else ()
                 self._carry_health(node, node.guard.saw(self.now_ns, look, sick, node))
+
+    def _is_of_the_realm(self, node: NodeId) -> bool:
+        return node in self.roll.nodes or int(node) < self.roll.population
 
     def _lie(self, node: Node) -> None:
         """Say of every wave, from the first moment on, that all that told of it are well."""

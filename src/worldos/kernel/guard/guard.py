@@ -21,7 +21,7 @@ from worldos.kernel.guard.limits import (
     TICK_NS,
     VOUCHED_MAX,
 )
-from worldos.kernel.guard.look import Look, failed, looks
+from worldos.kernel.guard.look import Look, looks
 from worldos.kernel.guard.pending import Stage, Turn
 from worldos.kernel.guard.roll import witnesses_of
 from worldos.kernel.guard.said import (
@@ -30,6 +30,7 @@ from worldos.kernel.guard.said import (
     encode_said,
 )
 from worldos.kernel.guard.table import Table
+from worldos.kernel.guard.waves import named
 from worldos.kernel.statements import Verdict
 from worldos.model.ids import NodeId
 from worldos.model.limits import NEVER_NS
@@ -84,12 +85,14 @@ class Guard(Table, kw_only=True):
             roll = self.roll_of(pending)
             if roll is None or house.node not in witnesses_of(roll) or pending.stage is Stage.HALTED:
                 continue
-            found.extend(looks(pending, roll, house.node, now_s))
+            known_by_name = frozenset(named(pending.command, roll))
+            is_known = known_by_name.__contains__ if known_by_name else house.may_link
+            found.extend(looks(pending, roll, house.node, now_s, is_known))
         return found
 
     def saw(self, now_ns: int, look: Look, sick: tuple[NodeId, ...], house: Household) -> list[Effect]:
         """Say as a witness what was seen: those of the look that are sick, the others well."""
-        bad = {*sick, *failed(self.commands[look.command], look.wave)}
+        bad = {*sick, *look.failed}
         well = tuple(sorted(set(look.nodes) - bad))
         said = Health(
             command=look.command,

@@ -1,10 +1,12 @@
 """A look: what a witness is to look at after a wave, and of which nodes it may speak.
 
-It speaks of nodes that signed that they carried the command out, in their own wave, and never of itself. Those that say
-themselves that it went wrong are sick, whatever they look like.
+It speaks of nodes that it knows and that signed that they carried the command out, in their own wave, and never of itself.
+Those that say themselves that it went wrong are sick, whatever they look like.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,32 +20,39 @@ from worldos.model.ids import NodeId
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What this node, as a witness, should look at now: nodes that carried a command out in a wave, after its soak."""
+    """What this node, as a witness, should look at now: ``nodes`` that carried a command out in a wave, after its soak."""
 
     command: str
     wave: int
     nodes: tuple[NodeId, ...]
+    failed: tuple[NodeId, ...] = ()
 
 
-def sample(pending: Pending, roll: Roll, wave: int, besides: NodeId) -> tuple[NodeId, ...]:
+def sample(
+    pending: Pending, roll: Roll, wave: int, besides: NodeId, is_known: Callable[[NodeId], bool]
+) -> tuple[NodeId, ...]:
     """Return the nodes of a wave of which a witness speaks: those that carried the command out, the first by rank."""
     command = pending.command
     done = [
         node
         for node, did in pending.did.items()
-        if node != besides and did.wave == wave and carried_out(command, pending.id, roll, node, did)
+        if node != besides and did.wave == wave and is_known(node) and carried_out(command, pending.id, roll, node, did)
     ]
     first = sorted(done, key=lambda node: rank(pending.id, command.beacon, node))[:VOUCHED_MAX]
     return tuple(sorted(first))
 
 
-def failed(pending: Pending, wave: int) -> tuple[NodeId, ...]:
+def failed(pending: Pending, wave: int, is_known: Callable[[NodeId], bool]) -> tuple[NodeId, ...]:
     """Return the nodes of a wave that say themselves that it went wrong."""
-    bad = [node for node, did in pending.did.items() if did.wave == wave and did.outcome is Outcome.FAILED]
+    bad = [
+        node
+        for node, did in pending.did.items()
+        if did.wave == wave and did.outcome is Outcome.FAILED and is_known(node)
+    ]
     return tuple(sorted(bad)[:VOUCHED_MAX])
 
 
-def looks(pending: Pending, roll: Roll, witness: NodeId, now_s: int) -> list[Look]:
+def looks(pending: Pending, roll: Roll, witness: NodeId, now_s: int, is_known: Callable[[NodeId], bool]) -> list[Look]:
     """Return the waves of a command at which a witness should look now: done, their soak over, not looked at yet."""
     found: list[Look] = []
     for wave in range(len(pending.command.waves_ppm)):
@@ -51,8 +60,9 @@ def looks(pending: Pending, roll: Roll, witness: NodeId, now_s: int) -> list[Loo
             break
         if witness in pending.healths.get(wave, {}):
             continue
-        nodes = sample(pending, roll, wave, witness)
+        nodes = sample(pending, roll, wave, witness, is_known)
         need = proofs(pending.command, pending.id, roll, wave, witness)
-        if 0 < need <= len(nodes) or failed(pending, wave):
-            found.append(Look(command=pending.id, wave=wave, nodes=nodes))
+        bad = failed(pending, wave, is_known)
+        if 0 < need <= len(nodes) or bad:
+            found.append(Look(command=pending.id, wave=wave, nodes=nodes, failed=bad))
     return found

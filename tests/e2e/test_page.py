@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,13 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 from tests.agent.agents import RunningAgent, new_home, running
-from tests.e2e.chrome import CHROMIUM, EVIL, chromium, served
+from tests.e2e.chrome import CHROMIUM, EVIL, Authenticator, chromium, served
+from tests.trust.test_passkeys import raw
+from tests.web.make_passkeys import ASSERT
 from tests.web.pages import RunningPage, page_of
+
+from worldos.errors import NotAllowed
+from worldos.trust.passkeys import Assertion, challenge_of, write_assertion
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -113,11 +119,14 @@ def test_names_of_strangers_are_text(tab: Page, page: RunningPage, agent: Runnin
     expect(tab.locator("h1")).to_have_text("Me")
 
 
-def test_markup_cannot_be_assigned_and_no_foreign_code_is_loaded(tab: Page) -> None:
-    refused = tab.evaluate(
-        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch (e) { return e.name } }"
-    )
-    assert refused == "TypeError"
+def test_markup_cannot_be_assigned(browser: Browser, page: RunningPage) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(page.link())
+    expect(tab.locator("nav a").first).to_be_visible()
+    tried = "() => { try { document.body.innerHTML = '<b>x</b>'; return '' } catch (error) { return error.name } }"
+    assert tab.evaluate(tried) == "TypeError"
+    context.close()
 
 
 def test_a_rebound_name_gets_no_page(browser: Browser, page: RunningPage) -> None:
@@ -133,6 +142,63 @@ def test_a_rebound_name_gets_no_page(browser: Browser, page: RunningPage) -> Non
     )
     assert said == 403
     context.close()
+
+
+def test_a_passkey_made_on_the_page_approves_a_command_and_one_used_elsewhere_does_not(
+    browser: Browser, page: RunningPage, agent: RunningAgent, tab: Page
+) -> None:
+    """Once on the page; and once lured to another port of this machine, where the same passkey signs the same challenge."""
+    authenticator = Authenticator(tab)
+    tab.get_by_role("button", name="Add a passkey").click()
+    tab.get_by_label("What to call it").fill("my phone")
+    tab.get_by_role("button", name="Make it").click()
+    expect(tab.get_by_text("The passkey is in your account")).to_be_visible()
+    (made,) = agent.ask("passkeys")
+    assert (made["name"], made["rp"]) == ("my phone", f"http://localhost:{page.port}")
+
+    approver = {"who": "", "owner": "bert", "passkey": made["public"], "rp": made["rp"]}
+    agent.ask("guard_roll", plan={"approvers": [approver], "level": "home"})
+    row = agent.ask("guard_propose", action=["config", "place", "cellar"])
+    draft = agent.ask("guard_to_sign", command=row["id"])
+    with served("<!doctype html><title>you have won</title>") as port:
+        lured = browser.new_context()
+        other = lured.new_page()
+        other.goto(f"http://localhost:{port}/")
+        Authenticator(other).take(authenticator.credentials())
+        challenge = base64.b64encode(challenge_of(draft["domain"], draft["message"])).decode()
+        got = other.evaluate(ASSERT, [challenge, "localhost"])["response"]
+        lured.close()
+    stolen = Assertion(
+        authenticator=raw(got["authenticatorData"]), client=raw(got["clientDataJSON"]), signature=raw(got["signature"])
+    )
+    assert b'"origin":"http://localhost:' in stolen.client
+    with pytest.raises(NotAllowed):
+        agent.ask("guard_approve", command=row["id"], passkey=made["public"], assertion=write_assertion(stolen))
+    assert agent.ask("guard_status", command=row["id"])[0]["approvals"] == []
+
+    view(tab, page, f"approvals/{row['id']}")
+    expect(tab.get_by_text("set place to cellar").first).to_be_visible()
+    tab.get_by_role("button", name="Approve by passkey").click()
+    tab.locator("dialog").get_by_role("button", name="Approve by passkey").click()
+    expect(tab.get_by_text("Approved by your passkey")).to_be_visible()
+    (approved,) = agent.ask("guard_status", command=row["id"])
+    assert [approval["owner"] for approval in approved["approvals"]] == ["bert"]
+
+
+@pytest.mark.parametrize(
+    "name", ["me", "devices", "approvals", "sessions", "roles", "security", "decisions", "decisions/0"]
+)
+def test_every_view_draws_itself(tab: Page, page: RunningPage, name: str) -> None:
+    view(tab, page, name)
+    expect(tab.locator("main .card").first).to_be_visible()
+    tab.set_viewport_size({"width": 360, "height": 740})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    for link in tab.locator("nav a").all():
+        box = link.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        assert box["height"] >= 40
 
 
 ATTACK = """<!doctype html><form id="f" method="post" action="http://localhost:PORT/ask/session_start" enctype="text/plain">

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from worldos.home import Home
+from worldos.web.serving import known_key, link_to
 
 END_S = 15.0
 
@@ -92,6 +93,10 @@ class RunningPage:
             _until_it_listens(self.port)
 
     def link(self) -> str:
+        """One more login link."""
+        return link_to(f"http://localhost:{self.port}", known_key(self.home))
+
+    def link_by_command(self) -> str:
         """One more login link, as a person gets it."""
         words = [*_WOS, "page", "--link", "--json", "--port", str(self.port)]
         env = {**os.environ, "WORLDOS_HOME": str(self.home.path)}

@@ -22,7 +22,7 @@ def test_who_came_in_sees_the_devices(visitor: Client, agent: Any) -> None:
 
 
 def test_a_link_is_good_once(page: RunningPage) -> None:
-    link = page.link()
+    link = page.link_by_command()
     assert Client(page.port).enter(link) == 200
     second = Client(page.port)
     assert second.enter(link) == 403

@@ -24,6 +24,17 @@ ASKED: dict[str, Asked] = {
     "revoke": Asked("revoke", sure=True),
     "account": Asked("account_show"),
     "remove": Asked("account_remove", sure=True),
+    "grants": Asked("grants"),
+    "role_grant": Asked("role_grant", sure=True),
+    "role_revoke": Asked("role_revoke"),  # it only narrows
+    "decisions": Asked("audit_show"),
+    "guard_status": Asked("guard_status"),
+    "guard_policy": Asked("guard_policy"),
+    "guard_state": Asked("guard_state"),
+    "guard_approve": Asked("guard_approve", sure=True),  # by this machine's key; a passkey has a step of its own
+    "guard_stop": Asked("guard_stop"),  # it only narrows
+    "security": Asked("security"),
+    "security_free": Asked("security_free", sure=True),
     "session_list": Asked("session_list"),
     "session_start": Asked("session_start"),
     "session_say": Asked("session_say"),

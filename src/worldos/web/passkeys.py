@@ -100,9 +100,7 @@ def end_proving(step: Said) -> dict[str, Any]:
     nonce = bytes_of(_field(step, "nonce", str))
     step.visit.spend(nonce, step.now_s)
     credential, assertion = _assertion_in(_field(step, "credential", dict))
-    known = next((row for row in ask(step.home, "passkeys", {}) if row["credential"] == credential), None)
-    if known is None:
-        raise NotAllowed("this passkey is not one of your account")
+    known = _known(step, credential)
     verify_assertion(known["public"], known["rp"], assertion, PRESENCE, nonce)
     step.gate.prove(step.visit, step.now_s)
     return {"sure_s": step.visit.sure_until_s - step.now_s}
@@ -125,6 +123,22 @@ def end_saying(step: Said) -> dict[str, Any]:
     return dict(ask(step.home, "passkey_said", {"message": message, "assertion": write_assertion(assertion)}))
 
 
+def begin_approving(step: Said) -> dict[str, Any]:
+    """Give the browser what a passkey signs to approve a command: its own bytes, and nothing else."""
+    draft = ask(step.home, "guard_to_sign", {"command": _field(step, "command", str)})
+    step.visit.remember(draft["message"], step.now_s)
+    return {**_to_sign(step, challenge_of(draft["domain"], draft["message"])), "message": text_of(draft["message"])}
+
+
+def end_approving(step: Said) -> dict[str, Any]:
+    """Hand the approval to the agent; whether this passkey may approve is for the command's roll to say, at each node."""
+    step.visit.spend(bytes_of(_field(step, "message", str)), step.now_s)
+    credential, assertion = _assertion_in(_field(step, "credential", dict))
+    known = _known(step, credential)
+    said = {"passkey": known["public"], "assertion": write_assertion(assertion)}
+    return dict(ask(step.home, "guard_approve", {"command": _field(step, "command", str), **said}))
+
+
 STEPS: dict[str, Callable[[Said], dict[str, Any]]] = {
     "make": begin_making,
     "made": end_making,
@@ -132,6 +146,8 @@ STEPS: dict[str, Callable[[Said], dict[str, Any]]] = {
     "proven": end_proving,
     "say": begin_saying,
     "said": end_saying,
+    "approve": begin_approving,
+    "approved": end_approving,
 }
 
 
@@ -161,6 +177,14 @@ def _to_sign(step: Said, challenge: bytes, key: str = "") -> dict[str, Any]:
         "userVerification": "required",
         "timeout": 120_000,
     }
+
+
+def _known(step: Said, credential: bytes) -> dict[str, Any]:
+    """Return the passkey of this account with this credential."""
+    for row in ask(step.home, "passkeys", {}):
+        if row["credential"] == credential:
+            return dict(row)
+    raise NotAllowed("this passkey is not one of your account")
 
 
 def _credentials(step: Said, known: list[dict[str, Any]]) -> list[dict[str, str]]:

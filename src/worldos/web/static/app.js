@@ -38,7 +38,7 @@ async function draw() {
   const view = VIEWS[name] || VIEWS.me, turn = ++drawing;
   document.title = `${view.title} · World OS`;
   const main = shell(VIEWS[name] ? name : "me");
-  const show = (...children) => { if (turn === drawing) main.replaceChildren(h("div.top", {}, h("div", {}, h("h1", {}, view.title), h("p.lead", {}, view.lead))), ...children); };
+  const show = (...children) => { if (turn === drawing) main.replaceChildren(...[h("div.top", {}, h("div", {}, h("h1", {}, view.title), h("p.lead", {}, view.lead))), ...children].filter((child) => child)); };
   try { const end = await view.draw(show, rest, draw); if (turn === drawing) ended = end || null; else end?.(); } catch (failure) {
     show(h("div.card", {}, h("div.empty", {}, failure.message, h("div", {}, failure.hint || ""))));
     fail(failure);

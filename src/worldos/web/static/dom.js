@@ -45,6 +45,10 @@ export const code = (text) => h("code", {}, text);
 export const button = (text, act, kind = "") => h("button" + (kind && "." + kind), { type: "button", onclick: (event) => guarded(act, event.currentTarget) }, text);
 export const short = (id) => (id && id.length > 20 ? id.slice(0, 8) + "…" : id || "");
 
+// Ids inside a sentence, for lists; where something is approved they stand in full.
+export const brief = (text) => (text || "").replace(/[a-z2-7]{40,}/g, (id) => id.slice(0, 8) + "…");
+export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+
 let acting = null;
 export function onFailure(handle) { acting = handle; }
 // Run what a button does: once at a time, and with its failure said.

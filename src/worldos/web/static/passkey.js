@@ -37,6 +37,12 @@ export async function speak(what, key, by) {
   return step("said", { message: options.message, credential: await sign(options) });
 }
 
+// Approve a command of the guard: the passkey signs its exact bytes.
+export async function approve(command) {
+  const options = await step("approve", { command });
+  return step("approved", { command, message: options.message, credential: await sign(options) });
+}
+
 async function refused(asking) {
   try { return await asking; } catch (cause) {
     const words = { NotAllowedError: "the passkey was not used: cancelled, or too slow", InvalidStateError: "this passkey is in your account already", SecurityError: "passkeys do not work at this address" };

@@ -8,8 +8,8 @@ export async function devices(show, _rest, again) {
   const out = async (device) => {
     if (!(await dialog(`Put ${device.name} out?`, "It is refused wherever your machines hear of it. What it knew so far it still knows.", [], "Put out", "bad"))) return;
     await ask("revoke", { device: device.node });
-    say(`${device.name} is put out`);
     await again();
+    say(`${device.name} is put out`);
   };
   const line = (device) => {
     const node = states[device.node], gone = device.status !== "active";

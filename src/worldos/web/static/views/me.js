@@ -15,8 +15,8 @@ export async function me(show, _rest, again) {
     const said = await dialog("Add a passkey", "Your phone, this computer or a security key will ask for your finger, face or PIN.", [{ name: "name", label: "What to call it", placeholder: "my phone" }], "Make it");
     if (!said) return;
     await make(said.name || "passkey");
-    say("The passkey is in your account", "it is young until your words or another passkey approve it");
     await again();
+    say("The passkey is in your account", "it is young until your words or another passkey approve it");
   };
   // A passkey outweighs a device: where there is one, it speaks; else this machine's own key does.
   const chosen = async (title, text, action, kind, target) => {
@@ -29,15 +29,15 @@ export async function me(show, _rest, again) {
     const said = await chosen(`Remove ${actor.name}?`, "It can no longer act as you, nor can what it let in during the last 72 hours.", "Remove", "bad", actor);
     if (!said) return;
     if (said.by) await speak("remove", actor.key, said.by.key); else await ask("remove", { key: actor.key });
-    say(`${actor.name} is removed`);
     await again();
+    say(`${actor.name} is removed`);
   };
   const approve = async (actor) => {
     const said = await chosen(`Is ${actor.name} yours?`, `${KINDS[actor.kind]} ${short(actor.key)}, let in by ${actor.by_name || "?"}. Approved, it has its full weight at once.`, "Yes, approve", "main", actor);
     if (!said) return;
     await speak("approve", actor.key, said.by.key);
-    say(`${actor.name} is approved`);
     await again();
+    say(`${actor.name} is approved`);
   };
   const line = (actor) => row(badge(ICONS[actor.kind] || "key", actor.young ? "warn" : actor.weight >= 9 ? "accent" : ""), actor.name || KINDS[actor.kind],
     [KINDS[actor.kind], actor.by_name && `let in by ${actor.by_name}`, actor.since_s && when(actor.since_s), actor.origin !== location.origin && actor.origin, actor.limits !== "none" && actor.limits].filter(Boolean).join(" · "),

@@ -1,6 +1,6 @@
 // Sessions: begun on one device, gone on with on another. One of them writes.
 import { ask, follow } from "/api.js";
-import { badge, button, dialog, empty, guarded, h, say, tag, when } from "/dom.js";
+import { badge, button, count, dialog, empty, guarded, h, say, tag, when } from "/dom.js";
 
 export async function sessions(show, [id], again) {
   return id ? one(show, id, again) : list(show);
@@ -13,7 +13,7 @@ async function list(show) {
     if (said?.name) location.hash = "#/sessions/" + (await ask("session_start", { name: said.name })).id;
   };
   const line = (one) => h("a.row", { href: "#/sessions/" + one.id }, badge("session", one.open ? "good" : "quiet"),
-    h("div.what", {}, h("div.name", {}, one.name), h("div.more", {}, `${one.seq} ${one.seq === 1 ? "word" : "words"} · ${when(one.last_s)}`)),
+    h("div.what", {}, h("div.name", {}, one.name), h("div.more", {}, `${count(one.seq, "word")} · ${when(one.last_s)}`)),
     h("div.tags", {}, state(one)));
   show(rows.length ? h("div.card", {}, ...rows.map(line)) : empty("No session yet. What you begin here goes on on your phone, and what you begin there goes on here."),
     h("p", {}), button("Start a session", start, "main"));

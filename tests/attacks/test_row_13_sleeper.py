@@ -1,6 +1,6 @@
 """A provider works well through its probation, and then cheats in one job of twenty.
 
-Run: 2 000 sleepers (20 000 with TRUST_LONG=1) that pass probation and up to 300 checks more, then cheat in 5 % of their jobs and
+Run: 500 sleepers (20 000 with TRUST_LONG=1) that pass probation and up to 300 checks more, then cheat in 5 % of their jobs and
 would go on for ever; each has the bond that `bond_needed` asks for. On average each loses far more than it gains, whenever it
 begins; half are out within 20 checks of the first cheat, and 99 % within 100 (0.95^100 = 0.6 % are luckier than that).
 An honest provider is checked in a twentieth of its jobs in the end, and is never out.
@@ -15,7 +15,7 @@ import statistics
 from worldos.kernel.auditing import MILLION, PROBATION_CHECKS, RATE_MIN_PPM, Auditing, bond_needed
 from worldos.model.ids import NodeId
 
-SLEEPERS = 20_000 if os.environ.get("TRUST_LONG") else 2_000
+SLEEPERS = 20_000 if os.environ.get("TRUST_LONG") else 500
 CHEATS_PPM = 50_000
 GAIN = 1_000  # micro-WOSCoin that a job not done saves
 JOBS_MAX = 100_000

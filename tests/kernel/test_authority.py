@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.kernel.realms.village import Village, account
 
-from worldos.kernel.authority import BY_DEFAULT, BY_GRANT, BY_LEND, BY_LOG, BY_SELF, LEASED_MAX, Ruling, level_of
+from worldos.kernel.authority import BY_DEFAULT, BY_GRANT, BY_LEND, BY_LOG, BY_SELF, LEASED_MAX, Asked, Ruling, level_of
 from worldos.kernel.events import KeyLogOffered, PeerSaid, StatementsOffered
 from worldos.kernel.kin import Kinsman
 from worldos.kernel.realms import GUEST
@@ -248,7 +248,7 @@ def test_what_is_costly_takes_fresh_knowledge_of_revocations(village: Village, d
     grant = grant_of(desk, level=Level.PLANET)
     village.now_ns += STALE_NS[level]
     desk.wall_ahead_ns = NOW_S * SECOND - village.now_ns
-    desk.authority.revocations.heard_ns = village.now_ns - STALE_NS[level]
+    desk.authority.revocations.heard = {NodeId(OFFICE[1].node_id): village.now_ns - STALE_NS[level]}
     assert rule(village, desk, STRANGER, Impact.COSTLY, grant).allowed
     village.now_ns += 1
     stale = rule(village, desk, STRANGER, Impact.COSTLY, grant)
@@ -271,14 +271,33 @@ def test_an_island_is_not_fresh_by_what_it_says_to_itself(village: Village, desk
     island = msgspec.structs.replace(center, epoch=msgspec.structs.replace(center.epoch, provisional=True))
     desk.realms.centers.known[desk.realms.site] = island
     known, have = desk.authority.revocations, KeyLogHave(heads=desk.keylog.heads())
-    before = known.heard_ns
+    before = dict(known.heard)
     known.heard_log(village.now_ns + SECOND, NodeId(OFFICE[1].node_id), have, desk)
-    assert known.heard_ns == before
+    assert known.heard == before
     desk.realms.centers.known[desk.realms.site] = center
     known.heard_log(village.now_ns + SECOND, NodeId(OFFICE[1].node_id), KeyLogHave(heads=("unknown",)), desk)
-    assert known.heard_ns == before, "it knows more than we do"
+    assert known.heard == before, "it knows more than we do"
     known.heard_log(village.now_ns + SECOND, NodeId(OFFICE[1].node_id), have, desk)
-    assert known.heard_ns == village.now_ns + SECOND
+    assert known.heard[NodeId(OFFICE[1].node_id)] == village.now_ns + SECOND
+
+
+def test_who_granted_something_does_not_vouch_that_it_may_still(village: Village, desk: Node) -> None:
+    desk.realms.level = Level.NATION
+    desk.realms.centers.known.clear()
+    desk.authority.revocations.heard = {NodeId(OFFICE[1].node_id): village.now_ns}
+    mine, theirs = (grant_of(desk, signer=key, level=Level.NATION) for key in OFFICE)
+    assert rule(village, desk, STRANGER, Impact.COSTLY, mine).allowed
+    assert rule(village, desk, STRANGER, Impact.COSTLY, theirs).allowed, "there is nobody else who could say so"
+    third = account("office", 3)
+    desk.keylog = type(desk.keylog)(entries=dict(third[0]))
+    assert rule(village, desk, STRANGER, Impact.COSTLY, mine).allowed
+    assert not rule(village, desk, STRANGER, Impact.COSTLY, theirs).allowed
+
+
+def test_of_things_elsewhere_a_node_is_a_member_like_others(village: Village, desk: Node) -> None:
+    asked = Asked(desk.node, Op.REVOKE, (desk.registry.owner, "devices"), Impact.IRREVERSIBLE)
+    assert desk.authority.weigh(village.now_ns, asked, desk).by == BY_SELF
+    assert desk.authority.weigh(village.now_ns, asked, desk, here=False).by == BY_LOG
 
 
 # -- leases ---------------------------------------------------------------------------------------------------------------

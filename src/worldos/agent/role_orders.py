@@ -17,7 +17,7 @@ from worldos.kernel.authority import Asked, level_of
 from worldos.kernel.roles import Role, RoleGiven, write_role
 from worldos.model.limits import SECOND
 from worldos.model.realm import Level
-from worldos.model.rights import REALM, Impact, Op, Path, impact_of_kind
+from worldos.model.rights import NODE, REALM, Impact, Op, Path, impact_of_kind
 from worldos.model.statements import Topic
 from worldos.trust.feature_code import feature_code_of
 from worldos.trust.grant import Authority, issue, read_chain
@@ -160,7 +160,7 @@ class RoleOrders:
         for holder in holders_called(agent, who):
             for path in paths:
                 asked = Asked(holder.node, wanted, path, impact)
-                ruling = node.authority.weigh(now_ns, asked, node)
+                ruling = node.authority.weigh(now_ns, asked, node, here=_is_here(agent, path))
                 answers.append((ruling, holder, path))
         ruling, holder, path = next((each for each in answers if not each[0].allowed), answers[0])
         ceiling = node.quarantine.ceiling(holder.node)
@@ -183,7 +183,7 @@ def _rules(agent: Agent, asked: Asked) -> list[dict[str, str]]:
     node, now_ns = agent.node, clock.now_ns()
     said: list[tuple[str, str]] = []
     device = node.keylog.members().get(asked.principal)
-    if asked.principal == node.node:
+    if asked.principal == node.node and _is_here(agent, asked.path):
         said.append(("this machine itself", "yes: whoever may use this machine's socket has its rights"))
     elif node.is_member(asked.principal):
         young = device is not None and device.young
@@ -235,6 +235,11 @@ def _grant_row(agent: Agent, granted: Authority) -> dict[str, Any]:
         "from_s": granted.not_before_s,
         "until_s": granted.expires_s,
     }
+
+
+def _is_here(agent: Agent, path: Path) -> bool:
+    """Tell whether a path leads to something of this very machine: about all else its other machines rule."""
+    return path[:3] == (agent.node.registry.owner, NODE, agent.node.node)
 
 
 def _role_called(text: str) -> RoleName:

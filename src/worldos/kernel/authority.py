@@ -43,7 +43,6 @@ BY_LEND: Final = "lend"
 BY_DEFAULT: Final = "default"
 BY_YOUTH: Final = "young"
 BY_QUARANTINE: Final = "quarantine"
-BY_STALENESS: Final = "stale"
 NOT_LENT: Final = "this node lends to its own account only"
 LEASED_MAX: Final = 65_536
 ID_SHOWN: Final = 12
@@ -110,10 +109,13 @@ class Warden(msgspec.Struct, kw_only=True):
         narrowed = _narrowed(now_ns, asked, house)
         return narrowed if narrowed is not None else self._weigh_lease(now_ns, asked, need, resources, house)
 
-    def weigh(self, now_ns: int, asked: Asked, house: Household) -> Ruling:
-        """Say what the rules come to, without counting that it was asked: for who only wants to know."""
+    def weigh(self, now_ns: int, asked: Asked, house: Household, *, here: bool = True) -> Ruling:
+        """Say what the rules come to, without counting that it was asked: for who only wants to know.
+
+        ``here``: it is asked of this node; else of another of the account, where this one is a member like others.
+        """
         principal, impact, grant = asked.principal, asked.impact, asked.grant
-        if principal == house.node:
+        if principal == house.node and here:
             if not grant:
                 return _yes(asked, BY_SELF, "")
         elif house.is_member(principal):
@@ -123,8 +125,6 @@ class Warden(msgspec.Struct, kw_only=True):
                 return _yes(asked, BY_LOG, "it is a device of this account")
         elif house.realms.kin.is_barred(principal):
             return _no(asked, BY_DEFAULT, "its account put this device out")
-        elif impact > Impact.REVERSIBLE and (stale := self._stale(now_ns, impact, house)):
-            return _no(asked, BY_STALENESS, stale)
         said = ""
         for shown in (grant,) if grant else self.roles.of(principal):
             why, name = self._weigh_grant(now_ns, asked, shown, house)
@@ -180,6 +180,8 @@ class Warden(msgspec.Struct, kw_only=True):
     def _weigh_lease(
         self, now_ns: int, asked: Asked, need: Need, resources: Sequence[ResourceId], house: Household
     ) -> Ruling:
+        if not asked.grant and (asked.principal == house.node or house.is_member(asked.principal)):
+            return self.weigh(now_ns, asked, house)  # it may do so with all that is here
         paths = [_path(house, need, resource) for resource in resources[:RESOURCES_MAX]] or [asked.path]
         rulings = [self.weigh(now_ns, asked._replace(path=path), house) for path in paths]
         ruling = next((each for each in rulings if not each.allowed), rulings[0])
@@ -195,6 +197,10 @@ class Warden(msgspec.Struct, kw_only=True):
             granted = self.check(now_ns, asked.principal, grant, house)
         except (PeerBroke, BadSignature, NotAllowed) as error:
             return str(error), ""
+        if asked.impact > Impact.REVERSIBLE and not house.is_member(asked.principal):
+            stale = self._stale(now_ns, asked.impact, house, granted.signer)
+            if stale:
+                return stale, ""
         refusal = granted.allows(asked.op, asked.path, asked.impact, level_of(house), house.wall_s(now_ns))
         if refusal is not None:
             return refusal.why.replace("/".join(asked.path), "/".join(asked.path[PATH_SHOWN:]) or "all of it"), ""
@@ -203,8 +209,8 @@ class Warden(msgspec.Struct, kw_only=True):
             return "the device that granted this may not do it itself", ""
         return "", f"{'/'.join(granted.roles) or 'grant'} {granted.blocks[-1][:ID_SHOWN]}"
 
-    def _stale(self, now_ns: int, impact: Impact, house: Household) -> str:
-        stale_ns, bound_ns = self.revocations.stale_ns(now_ns, house), STALE_NS[level_of(house)]
+    def _stale(self, now_ns: int, impact: Impact, house: Household, signer: NodeId) -> str:
+        stale_ns, bound_ns = self.revocations.stale_ns(now_ns, house, signer), STALE_NS[level_of(house)]
         if stale_ns <= bound_ns:
             return ""
         return (

@@ -15,6 +15,8 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
     realms = house.realms
     if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
         return [_refused(peer, ask, f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one")]
+    if peer == house.node and not ask.grant:
+        return house.leases.ask(now_ns, peer, ask)  # whoever has this machine's socket has its rights
     ruling = house.authority.judge_lease(now_ns, peer, ask.need, ask.resources, house, ask.grant)
     effects = _watched(house, now_ns, ruling)
     if not ruling.allowed:

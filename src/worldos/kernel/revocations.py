@@ -6,7 +6,8 @@ when a device of the same account says so that is kin here. Revoking only narrow
 at all is not kept: nobody can make this node carry the news of accounts of its own making.
 
 Fresh is what is known here while other members are heard: each says every few seconds how far its key log goes, and tells its
-statements at once. While this node stands in an island, whom it hears may be as cut off as itself, and does not count.
+statements at once. While this node stands in an island, whom it hears may be as cut off as itself, and does not count; nor does
+the device whose own word is in question.
 Invariant: nothing here is ever taken back.
 """
 
@@ -21,6 +22,7 @@ from worldos.kernel.effects import Effect, Notice
 from worldos.kernel.statements import Verdict
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import MINUTE, SECOND
+from worldos.model.raft import NOBODY
 from worldos.model.realm import Level, RealmId
 from worldos.model.statements import Statement
 from worldos.trust.keys import node_id_of
@@ -52,7 +54,7 @@ class Revocations(msgspec.Struct, kw_only=True):
 
     grants: dict[str, list[NodeId]] = {}
     epochs: dict[NodeId, int] = {}
-    heard_ns: int = NEVER_HEARD
+    heard: dict[NodeId, int] = {}  # when each member said last that its key log goes no further
 
     # -- what counts ------------------------------------------------------------------------------------------------------
 
@@ -70,13 +72,16 @@ class Revocations(msgspec.Struct, kw_only=True):
         """Return the revocation epoch of our account: grants from before it hold no more."""
         return max((number for signer, number in self.epochs.items() if house.is_member(signer)), default=0)
 
-    def stale_ns(self, now_ns: int, house: Household) -> int:
-        """Return how long ago another member said last what it knows of revocations; 0 where there is no other."""
-        if len(house.keylog.members().active) <= 1:
+    def stale_ns(self, now_ns: int, house: Household, besides: NodeId = NOBODY) -> int:
+        """Return how long ago another member said last what it knows of revocations; 0 where there is no other.
+
+        ``besides``: what this one says does not count, for it is about its own rights.
+        """
+        others = {device.node for device in house.keylog.members().active} - {house.node, besides}
+        if not others:
             return 0
-        return (
-            now_ns - self.heard_ns if self.heard_ns != NEVER_HEARD else max(now_ns, STALE_NS[Level.PERSONAL] + SECOND)
-        )
+        heard_ns = max((at_ns for peer, at_ns in self.heard.items() if peer in others), default=NEVER_HEARD)
+        return now_ns - heard_ns if heard_ns != NEVER_HEARD else max(now_ns, STALE_NS[Level.PERSONAL] + SECOND)
 
     # -- what is heard ----------------------------------------------------------------------------------------------------
 
@@ -87,7 +92,7 @@ class Revocations(msgspec.Struct, kw_only=True):
             center is not None and center.epoch.provisional and bool(center.council)
         )  # a site may never have had one
         if house.is_member(peer) and not is_island and not house.keylog.missing(have.heads):
-            self.heard_ns = now_ns
+            self.heard[peer] = now_ns
 
     def judge(self, now_ns: int, statement: Statement, house: Household) -> Verdict:
         """Take in a revocation (keeper of REVOKED)."""

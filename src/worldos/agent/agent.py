@@ -133,7 +133,7 @@ class Agent:
             self.statements = StatementStore(started.home.statements_file, self.note)
         self.company: Company | None = None  # what it has in common with the account's other devices
         if not started.passing:
-            self.company = Company(started.home, self.node, self.state, self._copied)
+            self.company = Company(started.home, started.key, self.node, self.state, self._copied)
         self.guarded: Guarded | None = None  # a home that ends with its agent obeys nobody but its program
         if not started.passing:
             self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)

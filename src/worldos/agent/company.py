@@ -1,4 +1,4 @@
-"""The company that devices of one account keep: what each says of itself, the epochs that they share, and their sessions.
+"""The company that devices of one account keep: what each says of itself, the epochs and sessions that they share, their post.
 
 All of it is made of statements (``kernel/statements.py``); here is what needs this machine's keys and clock. Once a second it
 looks. A device that finds that its key lives twice stops, and remembers it: it does nothing more until it is claimed anew with
@@ -12,23 +12,26 @@ from collections.abc import Callable
 
 from worldos.agent.epoch_keys import STEP_S, EpochKeys, State
 from worldos.agent.home import write_durably
+from worldos.agent.post_desk import PostDesk
 from worldos.agent.session_desk import SessionDesk
 from worldos.errors import NotAllowed
 from worldos.home import Home
 from worldos.node import Node
+from worldos.trust.keys import DeviceKey
 
 AGAIN = "claim it anew: wos leave; then wos join TICKET, with a ticket from another device (wos invite)"
 
 
 class Company:
-    """Epochs and sessions of one node. ``copied`` is told why, once, when this device's key lives twice."""
+    """Epochs, sessions and post of one node. ``copied`` is told why, once, when this device's key lives twice."""
 
-    def __init__(self, home: Home, node: Node, state: State, copied: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, key: DeviceKey, node: Node, state: State, copied: Callable[[str], None]) -> None:
         self._home = home
         self._node = node
         self._copied = copied
         self.keys = EpochKeys(home, node, state)
         self.sessions = SessionDesk(node, self.keys, state)
+        self.post = PostDesk(node, key, self.keys, state)
 
     def begin(self) -> None:
         """Say that a life begins; raise NotAllowed on a device whose key lives twice."""
@@ -57,6 +60,7 @@ class Company:
         if self._node.is_member(self._node.node):
             self.keys.step()
             self.sessions.step()
+            self.post.step()
         return True
 
     def _remember(self, why: str) -> None:

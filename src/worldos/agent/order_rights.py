@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from worldos.model.ids import NodeId
-from worldos.model.rights import DEVICES, FILES, NODE, REALM, SESSIONS, Impact, Op, Path
+from worldos.model.rights import DEVICES, FILES, NODE, POST, REALM, SESSIONS, Impact, Op, Path
 
 ME: Final = "{me}"  # stands for this node's id
 
@@ -42,6 +42,8 @@ RIGHTS: Final[dict[str, Right]] = {
     # the decision log
     "audit_flush": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_show": Right(Op.AUDIT, Impact.READ, HERE),
+    "audit_verify": Right(Op.AUDIT, Impact.READ, (NODE,)),
+    "audit_witness": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_erase": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
     # this machine
     "drain": Right(Op.ADMIN, Impact.COSTLY, HERE),
@@ -103,4 +105,13 @@ RIGHTS: Final[dict[str, Right]] = {
     "session_say": Right(Op.WRITE, Impact.REVERSIBLE, (SESSIONS,)),
     "session_move": Right(Op.WRITE, Impact.REVERSIBLE, (SESSIONS,)),
     "session_end": Right(Op.WRITE, Impact.COSTLY, (SESSIONS,)),
+    # other people
+    "account_code": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "account_card": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),
+    "contact_find": Right(Op.READ, Impact.READ, (POST,)),
+    "contact_list": Right(Op.READ, Impact.READ, (POST,)),
+    "contact_add": Right(Op.WRITE, Impact.REVERSIBLE, (POST,)),
+    "letter_send": Right(Op.WRITE, Impact.COSTLY, (POST,)),
+    "letter_add": Right(Op.WRITE, Impact.REVERSIBLE, (POST,)),
+    "inbox": Right(Op.READ, Impact.REVERSIBLE, (POST,)),
 }

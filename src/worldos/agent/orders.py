@@ -25,6 +25,7 @@ from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
 from worldos.agent.narrowed import refusal
 from worldos.agent.passkey_orders import PasskeyOrders
+from worldos.agent.post_orders import PostOrders
 from worldos.agent.realm_orders import RealmOrders, center_line
 from worldos.agent.role_orders import RoleOrders
 from worldos.agent.security_orders import SecurityOrders
@@ -55,6 +56,7 @@ class Orders(
     AuditOrders,
     GuardOrders,
     PasskeyOrders,
+    PostOrders,
     RealmOrders,
     RoleOrders,
     SecurityOrders,

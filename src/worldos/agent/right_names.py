@@ -11,7 +11,7 @@ from worldos.model.ids import NodeId
 from worldos.model.realm import Contact
 from worldos.model.resource import Kind
 from worldos.model.rights import ACTUATOR, DEVICES, FILES, NODE, REALM, Path, resource_path
-from worldos.trust.feature_code import is_feature_code, names_account
+from worldos.trust.feature_code import is_feature_code, names_account, read_feature_code
 from worldos.trust.keys import ID_CHARS, public_of
 from worldos.trust.limits import GRANT_PATHS_MAX
 
@@ -45,6 +45,10 @@ def holders_called(agent: Agent, text: str) -> tuple[Holder, ...]:
             return tuple(_holder(contact) for contact in found[:HOLDERS_MAX])
     if (realm := _realm(agent, text)) and (found := [c for c in contacts if realm in _realms_of(agent, c)]):
         return tuple(_holder(contact) for contact in found[:HOLDERS_MAX])
+    card = node.contacts.called(read_feature_code(text)) if is_feature_code(text) else None
+    if card is not None:
+        devices = card.log.members().active[:HOLDERS_MAX]
+        return tuple(Holder(device.node, device.name, card.account) for device in devices)
     if len(text) == ID_CHARS:
         try:
             public_of(text)

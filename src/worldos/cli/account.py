@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worldos.agent import home as homes
-from worldos.cli import output, passkeys
+from worldos.cli import output, passkeys, post
 from worldos.cli.lifecycle import JSON, chosen_settings
 from worldos.cli.names import when
 from worldos.cli.person import confirmed, sure
@@ -62,6 +62,7 @@ def register(app: typer.Typer) -> None:
         guardian.command(name)(of_guardians)
     account.add_typer(guardian, name="guardian")
     passkeys.add_to(account)
+    post.add_to(account)
     app.add_typer(account, name="account", rich_help_panel=output.YOUR_MACHINES)
 
 

@@ -52,6 +52,7 @@ COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
     "transfer": ("transfer",),
+    "post": ("contact", "inbox"),
     "account": ("account",),
     "realm": ("realm",),
     "roles": ("role", "grants", "whoami", "can"),

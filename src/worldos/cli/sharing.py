@@ -10,8 +10,10 @@ import typer
 
 from worldos.cli import output
 from worldos.cli.names import JSON, NAME, STREAM, bar, plain, session
+from worldos.config import default_home
 from worldos.errors import BadRequest
 from worldos.model.units import parse_duration_ns
+from worldos.sdk.asking import Asking
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +28,11 @@ def share(
     append: bool = typer.Option(False, "--append", help="They may put files into it, and read nothing (folders)."),
     verify: bool = typer.Option(False, "--verify", help="They may check and repair it, and read nothing."),
     until: str = typer.Option("", help="The code ends after this time: 7d, 12h."),
+    to: str = typer.Option("", "--to", help="Send the code to this person (wos1..., or a contact's name), sealed."),
+    note: str = typer.Option("", help="A word for them, with --to."),
     as_json: bool = JSON,
 ) -> None:
-    """Print a code by which others can have this file or folder.
+    """Print a code by which others can have this file or folder, or send it to a person.
 
     Whoever has the code has the file: hand it over as you would a key. There: wos open CODE. Ended by wos unshare NAME.
     """
@@ -38,8 +42,13 @@ def share(
         raise BadRequest("a code gives one right", hint="choose one of --write, --append, --verify; none is to read")
     right = Right.WRITE if write else Right.APPEND if append else Right.VERIFY if verify else Right.READ
     until_ns = time.time_ns() + parse_duration_ns(until) if until else 0
+    if to:
+        _see_known(to)
     with session() as files:
         code = files.share(name, right, until_ns)
+    if to:
+        _send(code, name, to, note, as_json=as_json)
+        return
     if as_json:
         output.say_json({"name": name, "code": code, "right": right.value, "until_ns": until_ns})
         return
@@ -50,6 +59,24 @@ def share(
         output.err.print(
             f"Whoever has this code can {may} {output.text(name)}{ends}: [bold]wos open CODE[/]", style="dim"
         )
+
+
+def _see_known(to: str) -> None:
+    """Raise before a code is made for somebody to whom it cannot be sent."""
+    with Asking(default_home()) as agent:
+        agent.ask("contact_find", to=to)
+
+
+def _send(code: str, name: str, to: str, note: str, *, as_json: bool) -> None:
+    from worldos.cli.post import send  # noqa: PLC0415 - only where somebody is named
+
+    sent = send(to, "file", name.rstrip("/").rpartition("/")[2], code.encode("ascii"), note)
+    if as_json:
+        output.say_json({"name": name, "to": sent["to"], "letter": sent["letter"], "text": sent["text"]})
+        return
+    print(f"{name} is on its way to {sent['name']}: they see it by wos inbox")
+    print("as soon as a device of yours and one of theirs hear of each other; or send them this, for wos inbox add:")
+    print(sent["text"])
 
 
 def open_(

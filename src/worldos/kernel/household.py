@@ -10,6 +10,7 @@ import msgspec
 from worldos.kernel.authority import Warden
 from worldos.kernel.behaviour.behaviour import Behaviour
 from worldos.kernel.clones import Clones
+from worldos.kernel.contacts import Contacts
 from worldos.kernel.decisions import Decisions
 from worldos.kernel.epochs import Epochs
 from worldos.kernel.guard.guard import Guard
@@ -64,6 +65,7 @@ class Household(msgspec.Struct, kw_only=True):
     epochs: Epochs = msgspec.field(default_factory=Epochs)
     clones: Clones = msgspec.field(default_factory=Clones)
     sessions: Sessions = msgspec.field(default_factory=Sessions)
+    contacts: Contacts = msgspec.field(default_factory=Contacts)
     decisions: Decisions = msgspec.field(default_factory=Decisions)
     dirty: bool = False  # the offer is not what was told last
     compare_ns: int = 0  # when the next peer is told how far the key log goes
@@ -89,6 +91,8 @@ class Household(msgspec.Struct, kw_only=True):
                 return self.clones
             case Topic.SESSION:
                 return self.sessions
+            case Topic.CARD:
+                return self.contacts
             case Topic.QUARANTINE:
                 return self.quarantine
             case Topic.BASELINE:

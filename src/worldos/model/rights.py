@@ -19,6 +19,7 @@ REALM: Final = "realm"
 FILES: Final = "files"
 DEVICES: Final = "devices"
 SESSIONS: Final = "sessions"
+POST: Final = "post"
 
 
 class Op(StrEnum):

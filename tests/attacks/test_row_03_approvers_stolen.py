@@ -1,7 +1,7 @@
 """Row 3: a whole quorum of approvers is stolen; the witnesses are honest.
 
-Run: the real guard in the simulator, 10^5 nodes, the variants 2 x 10^4 (all 10^6 with TRUST_LONG=1), for two months of its time. Outcome: at most one node
-in a thousand is reached, then everything stops by itself and stays as it is.
+Run: the real guard in the simulator, 10^5 nodes, variants 2 x 10^4 (all 10^6 with TRUST_LONG=1), for two months of its time.
+Outcome: at most one node in a thousand is reached (or 40, the canaries of few), then everything stops by itself and stays so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_one_in_a_thousand_at_most_and_then_it_stops_by_itself(level: Level) -> 
         attack.propose(QUORUM[0])
         attack.run(60, 30)
         attack.run(50 * DAY_S, 12 * HOUR_S)
-        assert 3 <= attack.reached <= roll.population // 1000
+        assert 3 <= attack.reached <= max(40, roll.population // 1000)
         for node in (*attack.cohorts.values(), *attack.witnesses):
             assert node.guard.breakers[REALM].is_open
         assert attack.told("guard frozen")

@@ -15,7 +15,7 @@ from worldos.kernel.guard.waves import (
     RANKS,
     canaries,
     ends,
-    is_empty,
+    is_slight,
     opens_s,
     proofs,
     rank,
@@ -43,7 +43,7 @@ def test_every_node_of_a_listed_realm_has_one_wave_and_the_first_is_never_empty(
     if level >= Level.HOME and size > 1:
         assert sizes[0] < size, "somebody is left to be spared"
     for wave in range(last):
-        assert is_empty(command, roll, wave) == (sizes[wave] == 0)
+        assert is_slight(command, roll, wave) == (sizes[wave] == 0)
     assert wave_of(command, known, roll, id_of("eve")) is None
 
 
@@ -121,3 +121,14 @@ def test_a_wave_opens_after_the_soaks_before_it_and_not_before_it_was_seen() -> 
     assert [opens_s(command, wave, 0) for wave in range(3)] == [5000, 6000, 7000]
     assert opens_s(command, 1, 9000) == 10_000
     assert [settles_s(command, wave) for wave in range(2)] == [0, SETTLE_S]
+
+
+@pytest.mark.parametrize("level", [Level.ENTERPRISE, Level.GROUP, Level.NATION, Level.PLANET])
+@pytest.mark.parametrize("population", [1, 5, 16, 17, 100, 1000, 20_000, 100_000, 10**6, 10**9])
+def test_no_wave_of_a_drawn_realm_needs_proofs_that_it_cannot_have(level: Level, population: int) -> None:
+    roll = a_roll(level, approvers=["ada"], population=population)
+    command = a_command(roll)
+    for wave in range(len(command.waves_ppm) - 1):
+        if not is_slight(command, roll, wave) and population > 16:
+            assert 1 <= proofs(command, "c" * 52, roll, wave, id_of("w")) <= 3
+    assert not is_slight(command, roll, 0)

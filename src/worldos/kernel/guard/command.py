@@ -99,7 +99,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="re
 Action: TypeAlias = SetConfig | SetPolicy | Update | Drive | Drain | Revoke | Stop | SetRoll | Resume
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="command/1"):
+class Command(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="command/1", cache_hash=True):
     """The whole of it. ``waves_ppm`` are cumulative parts of the realm's nodes and end with all of them.
 
     ``to``: only these nodes; empty: all of the realm. ``blast``: on so many nodes at most, as the approvers were told.

@@ -62,8 +62,9 @@ def voice(roll: Roll, signer: NodeId, approval: Approval, body: bytes) -> Approv
 def tally(roll: Roll, need: Need, keys: Iterable[str]) -> Tally:
     """Count the approvals by these keys."""
     by_institution: dict[str, set[str]] = {}
+    known = approvers_of(roll)
     for key in keys:
-        approver = approvers_of(roll).get(key)
+        approver = known.get(key)
         if approver is not None and (approver.human or approver.passkey or not need.humans):
             by_institution.setdefault(approver.institution, set()).add(approver.owner)
     whole = {name: them for name, them in by_institution.items() if len(them) >= need.each}

@@ -65,7 +65,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     amount: Number
 
 
-class Roll(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="roll/1"):
+class Roll(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="roll/1", cache_hash=True):
     """All of it. ``population``: how many nodes there are; ``nodes``: which, where they are few. ``number`` grows.
 
     ``cap`` is the budget of the whole realm for a window: all shares together are never more.
@@ -132,11 +132,13 @@ def witnesses_of(roll: Roll) -> dict[str, Witness]:
     return {witness.node: witness for witness in roll.witnesses}
 
 
+@functools.lru_cache(maxsize=256)
 def owners(roll: Roll) -> int:
     """Return how many different owners may approve."""
     return len({approver.owner for approver in roll.approvers})
 
 
+@functools.lru_cache(maxsize=256)
 def institutions(roll: Roll) -> int:
     """Return for how many institutions they speak."""
     return len({approver.institution for approver in roll.approvers})

@@ -79,10 +79,13 @@ def proofs(command: Command, command_id: str, roll: Roll, wave: int, witness: No
     return min(besides, canaries(many))
 
 
-def is_empty(command: Command, roll: Roll, wave: int) -> bool:
-    """Tell whether a wave has no nodes, because the one before had them all."""
+def is_slight(command: Command, roll: Roll, wave: int) -> bool:
+    """Tell whether a later wave has too few nodes to prove anything, or none: the one before had nearly all of its part."""
     bounds = ends(command, roll)
-    return wave > 0 and bounds[wave] == bounds[wave - 1]
+    if wave == 0:
+        return False
+    size = bounds[wave] - bounds[wave - 1]
+    return size == 0 if named(command, roll) else size * population(command, roll) < RANKS * _EXPECTED_PER_PROOF
 
 
 def reports(command: Command, command_id: str, roll: Roll, node: NodeId) -> bool:

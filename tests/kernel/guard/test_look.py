@@ -8,7 +8,7 @@ from worldos.kernel.effects import State
 from worldos.kernel.guard.command import command_id, encode_command
 from worldos.kernel.guard.look import failed, looks, sample
 from worldos.kernel.guard.pending import Pending
-from worldos.kernel.guard.said import Did, Outcome
+from worldos.kernel.guard.said import Did, Health, Outcome
 from worldos.kernel.guard.waves import wave_of
 from worldos.model.ids import NodeId
 from worldos.model.realm import Level
@@ -71,3 +71,16 @@ def test_a_witness_speaks_of_nobody_that_it_does_not_know() -> None:
     assert sample(pending, many, 2, NodeId("w"), {sybils[0]}.__contains__) == (sybils[0],)
     pending.did[sybils[0]] = Did(command=known, wave=2, outcome=Outcome.FAILED)
     assert failed(pending, 2, {sybils[1]}.__contains__) == ()
+
+
+def test_a_witness_that_could_speak_of_too_few_looks_again_after_a_while() -> None:
+    fleet = a_home()
+    command = a_command(HOME)
+    known = fleet.propose("ada", command)
+    pending = fleet.machines[0].guard.commands[known]
+    first = tuple(sorted(node for node in HOME.nodes if wave_of(command, known, HOME, node) == 0))
+    pending.did = {node: Did(command=known, wave=0, outcome=Outcome.DONE) for node in first}
+    witness, at_s = NodeId("w"), BEGIN_S + 100
+    for well, later_s, is_asked in ((first[:1], 59, 0), (first[:1], 60, 1), (first, 60, 0)):
+        pending.healths = {0: {witness: Health(command=known, wave=0, at_s=at_s, well=well)}}
+        assert len(looks(pending, HOME, witness, at_s + later_s, everybody)) == is_asked

@@ -44,6 +44,7 @@ LIFE_S_MAX: Final = 90 * DAY_S  # from the moment a command may begin to the one
 AHEAD_S_MAX: Final = 30 * DAY_S  # so far ahead a command may be made
 HASTE_GRACE_S: Final = MINUTE_S  # a command that is due without its quorum is an alarm at once, and dead after this
 TICK_NS: Final = 1_000_000_000  # commands that wait are looked at this often
+LOOK_AGAIN_S: Final = MINUTE_S  # a witness that could speak of too few nodes looks again after this
 SICK_PART: Final = 8  # one in so many nodes of a wave may be sick without it being the command's doing
 WITNESS_PART: Final = (4, 5)  # of the witnesses must say that all is well
 

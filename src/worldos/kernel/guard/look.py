@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from worldos.kernel.guard.limits import VOUCHED_MAX
+from worldos.kernel.guard.limits import LOOK_AGAIN_S, VOUCHED_MAX
 from worldos.kernel.guard.pending import Pending
 from worldos.kernel.guard.roll import Roll
 from worldos.kernel.guard.said import Outcome
@@ -58,10 +58,11 @@ def looks(pending: Pending, roll: Roll, witness: NodeId, now_s: int, is_known: C
     for wave in range(len(pending.command.waves_ppm)):
         if now_s < opens_s(pending.command, wave + 1, pending.seen_s):
             break
-        if witness in pending.healths.get(wave, {}):
-            continue
-        nodes = sample(pending, roll, wave, witness, is_known)
         need = proofs(pending.command, pending.id, roll, wave, witness)
+        before = pending.healths.get(wave, {}).get(witness)
+        if before is not None and (before.sick or len(before.well) >= need or now_s < before.at_s + LOOK_AGAIN_S):
+            continue  # what was said is enough, or it is not yet time to see whether more can be said
+        nodes = sample(pending, roll, wave, witness, is_known)
         bad = failed(pending, wave, is_known)
         if 0 < need <= len(nodes) or bad:
             found.append(Look(command=pending.id, wave=wave, nodes=nodes, failed=bad))

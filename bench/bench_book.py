@@ -134,9 +134,9 @@ def main() -> None:
     median = statistics.median
     late = median(each[1] for each in waits)
     print(f"{'':44}{'ours':>10}{'limit':>10}{'ratio':>7}{'to reach':>12}")
-    print(
-        f"{'durable transfers a second':44}{median(rates):10,.0f}{median(limits):10,.0f}{median(rates) / median(limits):7.2f}{f'>= {RATE_TARGET:,}':>12}"
-    )
+    best, target = median(limits), f">= {RATE_TARGET:,}"
+    ours = median(rates)
+    print(f"{'durable transfers a second':44}{ours:10,.0f}{best:10,.0f}{ours / best:7.2f}{target:>12}")
     print(f"{f'one waits, {WAITING_MAX} under way, median ms':44}{median(each[0] for each in waits):10.2f}")
     print(f"{'  99th percentile ms':44}{late:10.2f}{'':17}{f'<= {LATE_TARGET_MS}':>12}")
     print(f"{'  at so many a second':44}{median(each[2] for each in waits):10,.0f}")

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, expect
-from tests.agent.agents import RunningAgent, new_home, running
+from tests.agent.agents import RunningAgent, new_home, running, running_pair, until
 from tests.e2e.chrome import CHROMIUM, EVIL, Authenticator, chromium, served
 from tests.trust.test_passkeys import raw
 from tests.web.make_passkeys import ASSERT
@@ -245,3 +245,38 @@ def test_the_page_is_in_no_frame(browser: Browser, page: RunningPage) -> None:
         frame = tab.frames[-1]
         assert frame.locator("#app").count() == 0
     context.close()
+
+
+def test_a_session_goes_on_in_the_browser_of_another_device(browser: Browser) -> None:
+    """Begun on the desk, read along on the attic's page, taken over there; then the desk is only a reader."""
+    with tempfile.TemporaryDirectory(prefix="wos-p-") as folder, running_pair(Path(folder)) as (desk, attic):
+        row = desk.ask("session_start", name="report")
+        desk.ask("session_say", session=row["id"], text="begun on the desk")
+        until(
+            lambda: any(one["id"] == row["id"] and one["readable"] for one in attic.ask("session_list")),
+            "it is there",
+            20,
+        )
+        with page_of(attic.home) as page:
+            context = browser.new_context()
+            tab = context.new_page()
+            tab.goto(page.link())
+            expect(tab.locator("h1")).to_have_text("Me")
+            view(tab, page, f"sessions/{row['id']}")
+            flow = tab.locator(".flow")
+            expect(flow).to_contain_text("begun on the desk", timeout=20_000)
+            desk.ask("session_say", session=row["id"], text="and one more word")
+            expect(flow).to_contain_text("and one more word", timeout=20_000)
+            assert tab.get_by_label("Text").count() == 0
+            tab.get_by_role("button", name="Take over here").click()
+            tab.get_by_label("Text").fill("written in the attic")
+            tab.get_by_role("button", name="Send").click()
+            expect(flow).to_contain_text("written in the attic")
+            context.close()
+        until(
+            lambda: "attic" in str(desk.ask("session_show", session=row["id"])["ops"][-1]["text"]),
+            "the desk reads it",
+            20,
+        )
+        with pytest.raises(NotAllowed):
+            desk.ask("session_say", session=row["id"], text="too late")

@@ -70,11 +70,11 @@ class Client:
 class RunningPage:
     """``wos page`` as a process on a port of its own."""
 
-    def __init__(self, home: Home, *options: str) -> None:
+    def __init__(self, home: Home, *options: str, grant: str = "") -> None:
         self.home = home
         self.port = free_port()
         self.process = subprocess.Popen(
-            [*_WOS, "page", "--json", "--port", str(self.port), *options],
+            [*_WOS, *(("--grant", grant) if grant else ()), "page", "--json", "--port", str(self.port), *options],
             env={**os.environ, "WORLDOS_HOME": str(home.path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -136,9 +136,9 @@ def _until_it_listens(port: int) -> None:
 
 
 @contextlib.contextmanager
-def page_of(home: Home, *options: str) -> Iterator[RunningPage]:
+def page_of(home: Home, *options: str, grant: str = "") -> Iterator[RunningPage]:
     """A page for the length of a block; it must end well, with nothing to complain of."""
-    page = RunningPage(home, *options)
+    page = RunningPage(home, *options, grant=grant)
     try:
         yield page
     finally:

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import pytest
-from tests.web.pages import Client, RunningPage
+from tests.web.pages import Client, RunningPage, page_of
 
 from worldos.web.limits import BODY_BYTES_MAX, PAGE_BYTES_MAX
 from worldos.web.page import STATIC
@@ -179,3 +179,19 @@ def test_the_whole_page_is_small_and_says_nothing_by_itself() -> None:
         assert "eval(" not in text
         assert "http://" not in text.replace("http://www.w3.org/", "")
         assert "https://" not in text
+
+
+def test_a_page_that_was_started_with_a_grant_has_what_the_grant_leaves(agent: Any, tmp_path: Any) -> None:
+    """``wos --grant FILE page``: an auditor's page reads, and changes nothing."""
+    me = agent.ask("status")["node"]
+    (given,) = agent.ask("role_grant", who=me, role="auditor")["given"]
+    file = tmp_path / "auditor.grant"
+    file.write_text(given["grant"])
+    with page_of(agent.home, grant=str(file)) as page:
+        client = page.client()
+        assert client.post("/ask/decisions")[0] == 200
+        status, said = client.post("/ask/session_start", {"name": "forbidden"})
+        assert (status, said["error"]) == (403, "NotAllowed")
+        status, _ = client.post("/ask/revoke", {"device": "desk"})
+        assert status == 403
+    assert not [row for row in agent.ask("session_list") if row["name"] == "forbidden"]

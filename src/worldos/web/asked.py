@@ -24,6 +24,8 @@ ASKED: dict[str, Asked] = {
     "revoke": Asked("revoke", sure=True),
     "account": Asked("account_show"),
     "remove": Asked("account_remove", sure=True),
+    "code": Asked("account_code"),
+    "inbox": Asked("inbox"),
     "grants": Asked("grants"),
     "role_grant": Asked("role_grant", sure=True),
     "role_revoke": Asked("role_revoke"),  # it only narrows

@@ -26,9 +26,17 @@ function shell(current) {
   const links = Object.entries(VIEWS).map(([name, view]) =>
     h("a", { href: "#/" + name, "aria-current": name === current ? "page" : undefined, "data-view": name }, icon(view.icon), view.title));
   const main = h("main", { tabindex: "-1" });
+  mark();
   app.replaceChildren(h("div.shell", {},
     h("nav", { "aria-label": "Views" }, h("div.brand", {}, h("img", { src: "/icon.svg", alt: "" }), "World OS"), ...links), main));
   return main;
+}
+
+// How many commands wait for a person, beside the word Approvals.
+async function mark() {
+  const waiting = (await ask("guard_status").catch(() => [])).filter((one) => one.state === "waiting" && one.missing).length;
+  document.querySelector(".badge")?.remove();
+  if (waiting) document.querySelector("nav [data-view=approvals]")?.append(h("span.badge", { "aria-label": `${waiting} waiting` }, String(waiting)));
 }
 
 async function draw() {

@@ -49,7 +49,7 @@ async function detail(show, id, again) {
   const pairs = {
     where: `${one.realm_name} (${one.level})`, nodes: one.nodes, impact: CLASSES[one.cls], "proposed by": one.proposer_name || one.proposer,
     approvals: `${one.approvals.length} of ${one.needed}` + (one.approvals.length ? ": " + one.approvals.map((approval) => approval.owner || approval.by.slice(0, 8)).join(", ") : ""),
-    "still missing": one.missing, "this node": one.why || one.outcome || one.state, note: one.note, ends: when(one.expires_s), command: one.id,
+    "still missing": one.missing, "this node": one.why === one.missing ? "" : one.why || one.outcome || one.state, note: one.note, ends: when(one.expires_s), command: one.id,
   };
   show(
     h("div.buttons", {}, h("a", { href: "#/approvals" }, "All"), tag(one.state, SHADES[one.state]), tag(CLASSES[one.cls], one.cls >= 3 ? "bad" : "")),

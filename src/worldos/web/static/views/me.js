@@ -7,7 +7,7 @@ const ICONS = { device: "machine", passkey: "key", "recovery words": "words", gu
 const KINDS = { device: "Device", passkey: "Passkey", "recovery words": "Recovery words", guardians: "Guardians", holders: "Holders" };
 
 export async function me(show, _rest, again) {
-  const [account, status] = await Promise.all([ask("account"), ask("status")]);
+  const [account, status, { code: own }] = await Promise.all([ask("account"), ask("status"), ask("code")]);
   const { actors } = account;
   const mine = actors.filter((actor) => actor.kind === "passkey" && actor.origin === location.origin && !actor.young);
 
@@ -50,6 +50,9 @@ export async function me(show, _rest, again) {
     h("h2", {}, "Passkeys"),
     card(h("div.pad", {}, h("p", {}, "A passkey approves what your machines must not do alone, and outweighs a stolen laptop. The first one becomes grown by your 24 words: ", code("wos account approve NAME")),
       possible() ? button("Add a passkey", add, "main") : h("p.lead", {}, "This browser knows no passkeys."))),
+    h("h2", {}, "Your code"),
+    card(h("div.pad", {}, h("p", {}, "Others name you by it, and send you what only you can open. It is no secret."), h("p.mono", {}, own),
+      button("Copy", async () => { await navigator.clipboard.writeText(own); say("Copied"); }))),
     h("h2", {}, "If all is lost"),
     card(h("div.pad", {}, h("p", {}, `Your account comes back ${account.recovery}`))),
     h("h2", {}, "This visit"),

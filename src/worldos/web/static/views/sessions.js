@@ -1,13 +1,13 @@
 // Sessions: begun on one device, gone on with on another. One of them writes.
 import { ask, follow } from "/api.js";
-import { badge, button, count, dialog, empty, guarded, h, say, tag, when } from "/dom.js";
+import { badge, brief, button, code, count, dialog, empty, guarded, h, row, say, tag, when } from "/dom.js";
 
 export async function sessions(show, [id], again) {
   return id ? one(show, id, again) : list(show);
 }
 
 async function list(show) {
-  const rows = await ask("session_list");
+  const [rows, inbox] = await Promise.all([ask("session_list"), ask("inbox")]);
   const start = async () => {
     const said = await dialog("Start a session", "This machine writes in it first; any other of yours can take over.", [{ name: "name", label: "Name", placeholder: "report" }], "Start");
     if (said?.name) location.hash = "#/sessions/" + (await ask("session_start", { name: said.name })).id;
@@ -16,7 +16,10 @@ async function list(show) {
     h("div.what", {}, h("div.name", {}, one.name), h("div.more", {}, `${count(one.seq, "word")} · ${when(one.last_s)}`)),
     h("div.tags", {}, state(one)));
   show(rows.length ? h("div.card", {}, ...rows.map(line)) : empty("No session yet. What you begin here goes on on your phone, and what you begin there goes on here."),
-    h("p", {}), button("Start a session", start, "main"));
+    h("p", {}), button("Start a session", start, "main"),
+    inbox.length && h("h2", {}, "Sent to you"),
+    inbox.length && h("div.card", {}, ...inbox.map((one, place) => row(badge(one.kind === "sealed" ? "stop" : "words", "quiet"), one.title || one.kind,
+      [`from ${one.by_name || brief(one.by)}`, when(one.at_s), one.note].filter(Boolean).join(" · "), h("div.tags", {}, tag(one.kind), !one.verified && tag("nobody you know", "warn")), code(`wos inbox open ${place + 1}`)))));
   return every(4, () => sessionsSeen(rows) && location.hash === "#/sessions" && list(show));
 }
 const sessionsSeen = (rows) => rows && !document.querySelector("dialog");

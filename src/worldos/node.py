@@ -17,7 +17,7 @@ import msgspec
 
 from worldos.errors import BadRequest
 from worldos.kernel import belonging, lending, losses
-from worldos.kernel.effects import Connect, Effect, Forget, Notice, Send, Tell
+from worldos.kernel.effects import Audit, Connect, Effect, Forget, Notice, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
     ClientGone,
@@ -51,6 +51,16 @@ from worldos.kernel.realms import RealmsAtStart, begin_realms
 from worldos.kernel.registry import Registry
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
+from worldos.model.audit import (
+    AuditMessage,
+    CheckpointSeen,
+    CheckpointTold,
+    ForkTold,
+    PieceAsk,
+    PieceTold,
+    ReceiptAsk,
+    ReceiptTold,
+)
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.local import UseRefused
 from worldos.model.need import Need
@@ -205,6 +215,8 @@ class Node(Household, kw_only=True):
                 return self._peers_told(message)
             case StatementsHave() | StatementsKnown() | StatementsTold():
                 return self.statements.heard(now_ns, peer, message, self)
+            case CheckpointTold() | CheckpointSeen() | ForkTold() | PieceAsk() | PieceTold() | ReceiptAsk() | ReceiptTold():
+                return [Audit(node=peer, message=message)]
             case _:
                 return self.realms.heard(now_ns, peer, message, self)
 
@@ -509,7 +521,7 @@ def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
     )
 
 
-FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage), *get_args(StatementMessage))
+FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage), *get_args(StatementMessage), *get_args(AuditMessage))
 """What nodes of other accounts may say at all; each part decides about the rest."""
 
 

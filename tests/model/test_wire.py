@@ -16,6 +16,16 @@ from hypothesis import strategies as st
 
 from worldos.errors import PeerBroke
 from worldos.model import wire
+from worldos.model.audit import (
+    CheckpointSeen,
+    CheckpointTold,
+    ForkTold,
+    Piece,
+    PieceAsk,
+    PieceTold,
+    ReceiptAsk,
+    ReceiptTold,
+)
 from worldos.model.ids import AccountId, LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MESSAGE_BYTES_MAX, WHERE_DEPTH_MAX
 from worldos.model.need import All, AnyOf, Compare, LeaseTerms, Need, Not, Objective
@@ -160,6 +170,13 @@ EXAMPLES: tuple[wire.PeerMessage, ...] = (
     StatementsHave(digests=(Digest(topic=Topic.ROLE, count=3, marks=b"m" * 16),)),
     StatementsKnown(topic=Topic.ROLE, marks=(b"m" * 16,), answer=True),
     StatementsTold(statements=(Statement(topic=Topic.STOP, signer=A, body=b"halt", signature=b"s" * 64),)),
+    CheckpointTold(log=A, note=b"note", old=3, proof=(b"h" * 32,)),
+    CheckpointSeen(size=7, line="line"),
+    ForkTold(log=A, first=b"one", second=b"two", path=(b"h" * 32,)),
+    PieceAsk(ask=5, piece=Piece.TILE, level=1, index=2, width=200),
+    PieceTold(ask=5, data=b"hashes"),
+    ReceiptAsk(ask=6, lease=LEASE),
+    ReceiptTold(ask=6, number=9, salt=b"salt", payload=b"words"),
 )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from worldos.agent import clock
 from worldos.agent import home as homes
 from worldos.agent.company import Company
+from worldos.agent.cosigning import Cosigning
 from worldos.agent.decision_log import DecisionLog
 from worldos.agent.depots import Depots
 from worldos.agent.guarded import Guarded
@@ -39,6 +40,7 @@ from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     Carry,
+    Audit,
     CloseLane,
     Connect,
     Decided,
@@ -138,6 +140,7 @@ class Agent:
         if not started.passing:
             self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)
         self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
+        self.cosigning = Cosigning.of(self)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
@@ -188,8 +191,7 @@ class Agent:
         if self.company is not None:
             self.spawn(self.company.look_forever())
             self.spawn(witness_forever(self))
-        self.decisions.begin(self.node.boot)
-        self.spawn(self.decisions.run())
+        self.cosigning.begin()
         self.spawn(self._sample_forever())
         self.spawn(self._remember_forever())
 
@@ -262,8 +264,8 @@ class Agent:
             case Carry():
                 if self.guarded is not None:
                     self.guarded.carry(effect.command)
-            case Decided():
-                pass  # it lies in the node's decisions with the others of this event
+            case Audit() | Decided():
+                self.cosigning.take(effect)
             case SaveKeyLog() | SaveStatements() | Persist() | Mend() | Unseat():
                 self._store(effect)
             case State():

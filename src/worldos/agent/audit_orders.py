@@ -14,6 +14,9 @@ from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.errors import BadRequest
 from worldos.kernel.decisions import Acted
+from worldos.model.audit import ForkTold
+from worldos.model.ids import NodeId
+from worldos.trust.note import read_checkpoint, read_note
 
 SHOWN_MAX = 500
 
@@ -49,3 +52,48 @@ class AuditOrders:
         agent.decisions.take([Acted(what="erased", about=str(number), why=why or "its owner asked", fields=fields)])
         await agent.decisions.flush()
         return {"number": number, "kind": entry.leaf.kind.name.lower()}
+
+    async def order_audit_verify(self, agent: Agent, call: Call, node: str) -> dict[str, Any]:
+        """Fetch another node's log and check it: its leaves, what we cosigned of it, and what it granted to us."""
+        log = _linked(agent, node)
+        known = agent.cosigning.known.get(log)
+        found = await agent.cosigning.pieces.audit(log, (known.size, known.root) if known is not None else None)
+        if log in agent.cosigning.forks:
+            found["wrong"] = ["it signed two histories: wos audit witness", *found["wrong"]]
+        return found
+
+    async def order_audit_witness(self, agent: Agent, call: Call) -> dict[str, list[dict[str, Any]]]:
+        """Who cosigns the log of this node, whose logs it cosigns, and which were found to tell two stories."""
+        node, cosigning = agent.node, agent.cosigning
+        owner = {peer: str(kin.site) for peer in node.paths if (kin := node.realms.kin.contact(peer)) is not None}
+        ours = [
+            {
+                "node": peer,
+                "owner": owner.get(peer, "us" if node.is_member(peer) else ""),
+                "size": cosigning.cosigned.get(peer, (0, 0))[0],
+                "at_s": cosigning.cosigned.get(peer, (0, 0))[1],
+                "refuses_at": cosigning.refusing.get(peer, 0),
+            }
+            for peer in sorted({*cosigning.witnesses(), *cosigning.cosigned})
+        ]
+        theirs = [{"node": log, "size": known.size} for log, known in sorted(cosigning.known.items())]
+        forks = [{"node": log, "sizes": fork_sizes(fork)} for log, fork in sorted(cosigning.forks.items())]
+        return {"by": ours, "of": theirs, "forks": forks}
+
+
+def fork_sizes(fork: ForkTold) -> list[int]:
+    """Return the two sizes at which a log told two stories."""
+    return [read_checkpoint(read_note(data).text).size for data in (fork.first, fork.second)]
+
+
+def _linked(agent: Agent, wanted: str) -> NodeId:
+    """Return the linked node of this name or beginning of an id; raise BadRequest where there is not one."""
+    names = {device.node: device.name for device in agent.node.keylog.members().active}
+    for peer in agent.node.paths:
+        contact = agent.node.realms.kin.contact(peer)
+        if contact is not None:
+            names.setdefault(peer, contact.name)
+    found = [n for n in sorted(agent.node.paths) if n.startswith(wanted) or names.get(n, "") == wanted]
+    if len(found) != 1 or not wanted:
+        raise BadRequest(f"{wanted[:64]!r} is {'no' if not found else 'not one'} linked node", hint="see: wos nodes")
+    return found[0]

@@ -27,7 +27,7 @@ from worldos import __version__
 from worldos.agent.decision_files import Batch, DecisionFiles, set_aside
 from worldos.agent.draws import Draws
 from worldos.errors import CorruptFile, DiskFull, NotThere
-from worldos.kernel.decisions import Acted, Made
+from worldos.kernel.decisions import Acted, Answered, Made
 from worldos.kernel.effects import Notice
 from worldos.kernel.records import (
     SALT_BYTES,
@@ -38,6 +38,7 @@ from worldos.kernel.records import (
     write_offer,
     write_record,
 )
+from worldos.model.ids import LeaseId, NodeId
 from worldos.model.offer import Offer
 from worldos.trust.keys import DeviceKey
 from worldos.trust.note import sign_checkpoint
@@ -45,6 +46,7 @@ from worldos.trust.note import sign_checkpoint
 QUEUE_MAX: Final = 100_000
 SLICE: Final = 32  # decisions that are made to bytes in one go: about a millisecond
 EVERY_S: Final = 1.0
+GRANTED_MAX: Final = 16_384  # grants of which receipts can be given
 HASHED_MAX: Final = 4096  # offers whose hashes are remembered
 CODE: Final = (
     "kernel/blind.py",
@@ -68,11 +70,12 @@ class DecisionLog:
 
     def __init__(self, folder: Path | None, key: DeviceKey, tell: Callable[[Notice], None]) -> None:
         self.folder = folder
-        self.node = key.node_id
+        self.node = NodeId(key.node_id)
+        self.key = key
         self.files: DecisionFiles | None = None
         self.damage = ""
+        self.granted: dict[tuple[NodeId, LeaseId], int] = {}  # where the newest grants are: for receipts
         self.grown: list[Callable[[], None]] = []  # called when a new checkpoint was signed
-        self._key = key
         self._tell = tell
         self._queue: deque[tuple[int, Entry]] = deque()
         self._missed = 0
@@ -202,6 +205,10 @@ class DecisionLog:
         number = files.append(write_leaf(record, at_s, salt, payload), salt, payload, fresh)
         if isinstance(entry, Committed):
             self.draws.committed(entry.round, number)
+        elif isinstance(entry, Answered) and entry.lease:
+            if len(self.granted) >= GRANTED_MAX:
+                del self.granted[next(iter(self.granted))]
+            self.granted[entry.holder, entry.lease] = number
 
     def _keep(self, files: DecisionFiles, offer: Offer, fresh: dict[bytes, bytes]) -> bytes:
         """Return the hash of an offer, and see to it that this segment has it."""
@@ -226,7 +233,7 @@ class DecisionLog:
         self._sign(files)
 
     def _sign(self, files: DecisionFiles) -> None:
-        files.save("checkpoint", sign_checkpoint(self._key, files.durable, files.root(files.durable)))
+        files.save("checkpoint", sign_checkpoint(self.key, files.durable, files.root(files.durable)))
 
 
 @lru_cache(maxsize=1)

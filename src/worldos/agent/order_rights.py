@@ -44,6 +44,8 @@ RIGHTS: Final[dict[str, Right]] = {
     "audit_show": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_verify": Right(Op.AUDIT, Impact.READ, (NODE,)),
     "audit_witness": Right(Op.AUDIT, Impact.READ, HERE),
+    "audit_verify": Right(Op.AUDIT, Impact.READ, (NODE,)),
+    "audit_witness": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_erase": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
     # this machine
     "drain": Right(Op.ADMIN, Impact.COSTLY, HERE),

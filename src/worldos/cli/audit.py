@@ -55,8 +55,14 @@ def show(
 
 
 @group.command()
-def verify(as_json: bool = JSON) -> None:
-    """Check the whole log: every leaf against the signed root, every word against its leaf, every draw."""
+def verify(
+    node: str = typer.Argument("", metavar="[NODE]", help="Another linked node, by name or id (default: this one)."),
+    as_json: bool = JSON,
+) -> None:
+    """Check a whole log: every leaf against the signed root; of this machine also every word and every draw."""
+    if node:
+        _verify_other(node, as_json=as_json)
+        return
     shelf = _shelf(default_home())
     with output.waiting("reckoning every leaf again ..."):
         found = auditing.verify(shelf, _owner(shelf))
@@ -66,6 +72,29 @@ def verify(as_json: bool = JSON) -> None:
         _say_verified(found)
     if found["wrong"]:
         raise Damaged(found["wrong"][0], hint="who cosigned an older checkpoint can tell: wos audit witness")
+
+
+@group.command()
+def witness(as_json: bool = JSON) -> None:
+    """Show who cosigns this machine's log, whose logs it cosigns, and which were found to tell two stories."""
+    with Asking(default_home()) as agent:
+        found = agent.ask("audit_witness")
+    if as_json:
+        output.say_json(found)
+        return
+    for each in found["forks"]:
+        sizes = " and ".join(map(str, each["sizes"]))
+        output.out.print(f"[red]{each['node'][:8]} told two stories[/]: both are signed, of {sizes} decisions")
+    if not found["by"]:
+        output.out.print(
+            "nobody cosigns the log of this machine yet: witnesses are linked machines, best of other owners"
+        )
+    else:
+        rows = [(each["node"][:8], each["owner"][:8], each["size"], _seen_when(each)) for each in found["by"]]
+        output.table(("WITNESS", "OWNER", "COSIGNED", "WHEN"), rows, right=("COSIGNED",))
+    if found["of"]:
+        output.out.print()
+        output.table(("LOG OF", "WE COSIGNED"), [(each["node"][:8], each["size"]) for each in found["of"]])
 
 
 @group.command()
@@ -147,6 +176,28 @@ def _show_one(found: dict[str, Any], *, as_json: bool) -> None:
     output.table(("NODE", "ROUND TRIP US", "KNOWN OF IT", "FREE"), cells, right=("ROUND TRIP US",))
 
 
+def _seen_when(each: dict[str, Any]) -> str:
+    if each["refuses_at"]:
+        return f"refuses: it knows {each['refuses_at']} decisions"
+    return moment(each["at_s"]) if each["at_s"] else "not yet"
+
+
+def _verify_other(node: str, *, as_json: bool) -> None:
+    with Asking(default_home()) as agent, output.waiting("fetching every leaf ..."):
+        found = agent.ask("audit_verify", node=node)
+    if as_json:
+        output.say_json(found)
+    else:
+        output.out.print(
+            f"log of [bold]{found['log'][:8]}[/]: {found['decisions']} decisions, fetched and reckoned again"
+        )
+        output.out.print(f"  {found['cosigned_before']} of them cosigned by this machine before")
+        output.out.print(f"  {found['receipts']} of {found['leases_held']} leases that it granted us are in it")
+        _say_end(found)
+    if found["wrong"]:
+        raise Damaged(found["wrong"][0], hint="see who else knows its log: wos audit witness")
+
+
 def _known(seat: list[Any]) -> str:
     names = ("", "", "lost before", "in doubt", "gone", "has just refused")
     return ", ".join(name for name, value in zip(names, seat, strict=True) if name and value)
@@ -165,8 +216,13 @@ def _say_verified(found: dict[str, Any]) -> None:
         f"{found['rounds_witnessed']} rounds with a witness's beacon, {found['rounds_by_own_word']} by its own word"
     )
     output.out.print(f"  {found['draws_checked']} draws checked ({rounds})")
+    output.out.print(f"  {found['witnessed']} of them cosigned")
+    _say_end(found)
+
+
+def _say_end(found: dict[str, Any]) -> None:
     seen = ", ".join(each["node"][:8] for each in found["witnesses"]) or "nobody yet"
-    output.out.print(f"  {found['witnessed']} of them cosigned by {seen}")
+    output.out.print(f"  its witnesses: {seen}")
     output.out.print("  all as it should be" if not found["wrong"] else "  [red]not as it should be:[/]")
     for line in found["wrong"]:
         output.out.print(f"  - {output.text(line)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.model.audit import AuditMessage
 from worldos.model.ids import ClientId, LeaseId, NodeId
 from worldos.model.local import ToClient
 from worldos.model.need import LeaseTerms
@@ -118,6 +119,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: dict[str, str | int]
 
 
+class Audit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A member or kin says something about a decision log: answer it, from the files."""
+
+    node: NodeId
+    message: AuditMessage
+
+
 class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Put this into the decision log (``kernel/decisions.py`` makes it). Nothing else is to be done about it."""
 
@@ -141,4 +149,5 @@ Effect = (
     | Unseat
     | Notice
     | Decided
+    | Audit
 )

@@ -12,6 +12,7 @@ import msgspec
 
 from worldos.errors import BadRequest, PeerBroke
 from worldos.model import where
+from worldos.model.audit import AuditMessage
 from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MESSAGE_BYTES_MAX
 from worldos.model.need import LeaseTerms, Need
@@ -129,7 +130,15 @@ LeaseMessage = (
     | LeaseGone
 )
 PeerMessage = (
-    SwimMessage | OfferTold | LeaseMessage | KeyLogHave | KeyLogTold | PeersTold | RealmMessage | StatementMessage
+    SwimMessage
+    | OfferTold
+    | LeaseMessage
+    | KeyLogHave
+    | KeyLogTold
+    | PeersTold
+    | RealmMessage
+    | StatementMessage
+    | AuditMessage
 )
 
 _decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, assert_never
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     Carry,
+    Audit,
     CloseLane,
     Connect,
     Decided,
@@ -222,7 +223,7 @@ class World:
                 machine.seats.mend(effect.realm)
             case Unseat():
                 machine.seats.drop(effect.realm)
-            case Connect() | Notice() | Decided():
+            case Connect() | Notice() | Decided() | Audit():
                 pass  # all members hear each other's beacons; what people would read stands in the trace
             case _:
                 assert_never(effect)

@@ -154,10 +154,14 @@ def roots_of_proof(old: int, old_root: bytes, new: int, proof: Sequence[bytes]) 
 
     Where the tree of ``old`` is one complete subtree, the proof begins with its root, which is not told again: ``old_root``.
     """
-    _check_sizes(old, new, proof)
+    return roots_of_path(old, new, [old_root, *proof] if old & (old - 1) == 0 else proof)
+
+
+def roots_of_path(old: int, new: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the two roots that a proof leads to which leaves no hash out, ``0 < old < new``; ``Damaged`` if nowhere."""
+    _check_sizes(old, new, path)
     if not 0 < old < new:
         raise Damaged("no proof is between these sizes")
-    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
     if not path:
         raise Damaged("a proof that is too short")
     at, last = old - 1, new - 1

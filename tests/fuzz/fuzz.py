@@ -26,7 +26,7 @@ SLOW_MS = 1.0
 TRIES = 10
 SUSPECTS_MAX = 20
 FINDS_MAX = 5
-SLOW_PART = 20  # of the inputs for a target that does more than decode
+SLOW_PART = 5  # of the inputs for a target that does more than decode
 
 
 class Tally:

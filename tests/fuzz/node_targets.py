@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tests.fuzz.said_targets import BODIES
+from tests.fuzz.samples import samples
 from tests.fuzz.target import Target
 from tests.model.test_wire import EXAMPLES
 from tests.test_node import CORES, ME, PEER, STRANGER, node_of
@@ -75,10 +77,10 @@ def stated(data: bytes) -> None:
     LIFE.say(STRANGER, StatementsTold(statements=(statement,)))
 
 
-_BODIES = (b"\x80", b"\x90", msgspec.msgpack.encode({"type": "x"}), b"\x93\x01\xc4\x02ab\x90")
+_BODIES = (b"\x80", *(body for _, kind in BODIES.values() for body in samples(kind)))
 
 TARGETS: dict[str, Target] = {
-    "node": Target(said, tuple(wire.encode(each) for each in EXAMPLES), slow=True),
+    "node": Target(said, (*(wire.encode(each) for each in EXAMPLES), *samples(wire.PeerMessage)), slow=True),
     "stated": Target(
         stated, tuple(bytes([number]) + body for number in range(len(TOPICS)) for body in _BODIES), slow=True
     ),

@@ -19,7 +19,7 @@ def test_what_the_fuzzers_begin_from_breaks_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_no_bytes_break_a_decoder(name: str, data: st.DataObject) -> None:
     target = TARGETS[name]
     seed = bytearray(data.draw(st.sampled_from([*target.seeds, b""])))

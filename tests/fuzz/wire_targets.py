@@ -6,6 +6,7 @@ import socket
 
 import msgspec
 
+from tests.fuzz.samples import samples
 from tests.fuzz.target import Target, refused
 from tests.model.test_wire import EXAMPLES
 from worldos.agent.local_api import FromClient
@@ -104,7 +105,7 @@ _LANE = lane_wire.frame(lane_wire.FrameKind.SIGNAL, 9) + lane_wire.frame(lane_wi
 
 TARGETS: dict[str, Target] = {
     "message": Target(message, tuple(wire.encode(each) for each in EXAMPLES)),
-    "program": Target(program, (b"\x81\xa4type\xa4Ping",)),
+    "program": Target(program, samples(FromClient)),
     "frames": Target(
         frames, (frame.link_frame(sorted(frame.LINK_KINDS)[0], 0, b"abc"), relay.reach(NodeId(KEY.node_id)))
     ),

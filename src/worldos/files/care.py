@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from worldos.agent.home import open_key
@@ -154,8 +154,9 @@ class Leaving:
 class CareOfHome:
     """Everything that looks after the files of one home's account."""
 
-    def __init__(self, home: Home, account: str, store: BlockStore) -> None:
+    def __init__(self, home: Home, account: str, store: BlockStore, renewed: Callable[[], None] = lambda: None) -> None:
         folder = home.depot_folder
+        self._renewed = renewed
         self._neighbours = Neighbours(home)
         self._home = home
         self._stores = Stores(self._neighbours.rows)
@@ -189,7 +190,7 @@ class CareOfHome:
             attending,
             self._leasing,
             Leaving(self._neighbours, self.watch),
-            KeyringLoop(self._home, self._stores),
+            KeyringLoop(self._home, self._stores, self._renewed),
             self._following,
             ForgettingLoop(self._home, self._stores),
             self._sharing,
@@ -205,6 +206,11 @@ class CareOfHome:
         self._neighbours.close()
 
 
-def open_care(home: Home, account: str, store: BlockStore) -> CareOfHome | None:
-    """Begin to look after the files of a home; None where no agent was ever: it has no key yet."""
-    return CareOfHome(home, account, store) if home.key_file.exists() else None
+def open_care(
+    home: Home, account: str, store: BlockStore, renewed: Callable[[], None] = lambda: None
+) -> CareOfHome | None:
+    """Begin to look after the files of a home; None where no agent was ever: it has no key yet.
+
+    ``renewed`` is told when new things are to be written under another root: what is open here knows the old one.
+    """
+    return CareOfHome(home, account, store, renewed) if home.key_file.exists() else None

@@ -180,7 +180,7 @@ def _look_after(kept: Kept, lent: Lending, later: Later) -> None:
     """Walk the loops until the agent is gone. Those that look after files are loaded when the door is open already."""
     from worldos.files.care import open_care  # noqa: PLC0415 - two thirds of all that a keeper loads
 
-    care = open_care(kept.home, kept.account, kept.store)
+    care = open_care(kept.home, kept.account, kept.store, _begin_anew)
     rounds = Rounds([*loops(kept, lent), *(care.loops() if care is not None else ())])
     if care is not None:
         later.heard = care.heard
@@ -219,6 +219,11 @@ def _listen(lent: Lending) -> None:
         if text.removeprefix("-").isdecimal():
             lent.size_bytes = int(text)
             lent.step(time.time_ns())
+
+
+def _begin_anew() -> None:
+    """End this keeper, from whichever thread: the agent starts the next one, which opens everything under the new root."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

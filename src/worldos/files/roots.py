@@ -15,7 +15,7 @@ import fcntl
 import functools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 
@@ -25,13 +25,14 @@ from worldos.agent.home import make_folder, open_key, read_keylog, write_durably
 from worldos.depot.link import StoreLink
 from worldos.errors import CorruptFile, DiskFull, NotAllowed, Unreachable, WorldError
 from worldos.files.limits import ANSWER_S, FIRST_ROOT_S, KEYRING_EVERY_S, KEYRING_FAR_STEPS, ROOT_LOOK_S, ROOT_WAIT_S
+from worldos.files.renewing import RENEW_TURN_STEPS, is_over, renewed
 from worldos.files.stores import Stores
 from worldos.home import Home
 from worldos.store import keyring
 from worldos.store.entry import NONCE_BYTES, Entry, check_entry, sign_entry
 from worldos.store.keyring import Bequest, Keyring
 from worldos.trust.actors import ActorKind, who_can_act
-from worldos.trust.entries import SignedEntry
+from worldos.trust.entries import AddDevice, Genesis, Rekey, SignedEntry, read_entry
 from worldos.trust.keylog import KeyLog
 from worldos.trust.keys import DeviceKey, public_of
 
@@ -68,6 +69,7 @@ class Belonging(msgspec.Struct, frozen=True, kw_only=True):
     recovery: bytes
     active: tuple[bytes, ...]
     ever: tuple[bytes, ...]
+    out: tuple[bytes, ...]  # devices and words of whom the log knows, and which count no more
     pairs: tuple[tuple[bytes, bytes], ...]
 
     @property
@@ -139,11 +141,15 @@ def make_first(home: Home) -> None:
 class KeyringLoop:
     """The keeper's part: takes in what other devices wrote, and wraps each root for the devices that lack it."""
 
-    def __init__(self, home: Home, stores: Stores) -> None:
+    def __init__(self, home: Home, stores: Stores, renewed: Callable[[], None] = lambda: None) -> None:
+        """``renewed`` is told when new things are to be written under another root than when the keeper began."""
         self._home = home
         self._stores = stores
+        self._renewed = renewed
+        self._began: bytes | None = None
         self._seen: tuple[object, ...] = ()
         self._steps = 0
+        self._over = 0
 
     def step(self, now_ns: int) -> int:
         """Look once; return when to look again. Mostly in this machine's own store, which has what the others have."""
@@ -156,6 +162,11 @@ class KeyringLoop:
         with turn(self._home):
             held = read_held(self._home, here.account)
             ring = wrapped_for_all(keyring.united(held.ring, *told.values()), here)
+            self._over = self._over + 1 if is_over(ring.newest, here) else 0
+            if (
+                self._over > here.active.index(here.key.public) * RENEW_TURN_STEPS
+            ):  # one after the other, the first at once
+                ring, self._over = renewed(ring, here), 0
             if ring != held.ring:
                 held = Held(ring=ring, seq=held.seq)
                 write_held(self._home, here.account, held.ring, held.seq)
@@ -165,7 +176,16 @@ class KeyringLoop:
             with contextlib.suppress(Unreachable):  # it comes again
                 publish(self._home, here, links)
             self._seen = state
+        self._tell_if_another(ring, here)
         return due_ns
+
+    def _tell_if_another(self, ring: Keyring, here: Belonging) -> None:
+        newest = ring.newest
+        if newest is None or newest.id not in keyring.open_by_key(ring, here.key):
+            return
+        if self._began is not None and newest.id != self._began:
+            self._renewed()
+        self._began = newest.id
 
 
 def wrapped_for_all(ring: Keyring, here: Belonging) -> Keyring:
@@ -215,14 +235,28 @@ def _belonging(key: DeviceKey, pairs: tuple[tuple[bytes, bytes], ...]) -> Belong
     log.merge(signed)
     members = log.members()
     words = next((actor for actor in who_can_act(log) if actor.kind is ActorKind.RECOVERY), None)
+    recovery = public_of(words.key) if words is not None else b""
+    active = tuple(public_of(device.node) for device in members.active)
     return Belonging(
         key=key,
         account=log.account,
-        recovery=public_of(words.key) if words is not None else b"",
-        active=tuple(public_of(device.node) for device in members.active),
+        recovery=recovery,
+        active=active,
         ever=tuple(public_of(device.node) for device in members.devices),
+        out=tuple(sorted(_ever_named(signed) - {*active, recovery})),
         pairs=pairs,
     )
+
+
+def _ever_named(signed: Sequence[SignedEntry]) -> set[bytes]:
+    """Return the keys of all devices that anybody ever admitted, rightly or not, and of all recovery words."""
+    named = set()
+    for entry in map(read_entry, signed):
+        if isinstance(entry, AddDevice):
+            named.add(public_of(entry.device))
+        elif isinstance(entry, Genesis | Rekey):
+            named.add(entry.recovery)
+    return named
 
 
 def read_held(home: Home, account: str) -> Held:
@@ -388,7 +422,8 @@ def _write_bequests(here: Belonging, ring: Keyring, entries: Sequence[Entry], li
             continue
         seq = max([0, *(entry.seq for entry in there)]) + 1
         body = keyring.encode_bequest(whole, here.account)
-        append_everywhere(links, sign_entry(signer, log, seq, body, register=True))
+        with contextlib.suppress(NotAllowed):  # the register is that of another root, which has all of this as well
+            append_everywhere(links, sign_entry(signer, log, seq, body, register=True))
 
 
 def _ring_of(entry: Entry, account: str) -> Keyring | None:

@@ -3,98 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.agent.agents import RunningAgent, until
+from tests.agent.log_site import Member, Site
 
-from worldos.agent.cosigning import MESSAGES_PER_SECOND, Cosigning
-from worldos.agent.decision_log import DecisionLog
+from worldos.agent.cosigning import MESSAGES_PER_SECOND
 from worldos.errors import Unreachable
-from worldos.kernel.decisions import Answered, Ended
-from worldos.kernel.effects import Notice
-from worldos.model.audit import AuditMessage, CheckpointSeen, CheckpointTold, ForkTold
+from worldos.kernel.decisions import Answered
+from worldos.model.audit import CheckpointSeen, CheckpointTold, ForkTold
 from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId
 from worldos.model.need import Need
-from worldos.trust.keys import DeviceKey
 from worldos.trust.note import cosignatures, read_note, sign_checkpoint
 from worldos.trust.witness import check_fork
-
-
-class Site:
-    """Nodes in one process that hear each other at once, each with a log of its own on disk."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self.folder = folder
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.nodes: dict[NodeId, Member] = {}
-        for number in range(count):
-            Member(self, number)
-
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
-
-    async def quiet(self) -> None:
-        """Wait until nobody has anything left to do."""
-        while self.tasks:
-            await asyncio.gather(*self.tasks)
-
-    def list(self) -> list[Member]:
-        return list(self.nodes.values())
-
-
-class Member:
-    """What cosigning sees of a node, and the node's log. ``sees``: those it is linked with (all by default)."""
-
-    def __init__(self, site: Site, number: int, *, home: str = "") -> None:
-        self.site = site
-        self.key = DeviceKey.from_seed(bytes([number + 1]) * 32)
-        self.id = self.node = NodeId(self.key.node_id)
-        self.notices: list[Notice] = []
-        self.folder = site.folder / (home or f"n{number}")
-        self.folder.mkdir(exist_ok=True, mode=0o700)
-        self.cut: set[NodeId] = set()
-        self.said: list[AuditMessage] = []
-        self.log = DecisionLog(self.folder / "decisions", self.key, self.notices.append)
-        self.cosigning = Cosigning(self.folder, self.log, self, self.send, site.spawn, self.notices.append)  # type: ignore[arg-type]
-        site.nodes[self.id] = self
-
-    def send(self, to: NodeId, message: AuditMessage) -> None:
-        self.said.append(message)
-        peer = self.site.nodes.get(to)
-        if peer is not None and to not in self.cut and self.id not in peer.cut:
-            asyncio.get_running_loop().call_soon(peer.cosigning.heard, self.id, message)
-            self.site.spawn(asyncio.sleep(0))
-
-    async def decide(self, count: int) -> None:
-        for number in range(count):
-            self.log.take([Ended(lease=LeaseId(f"l{number}"), why="expired")])
-        await self.log.flush()
-
-    # what Cosigning reads of a node
-    @property
-    def paths(self) -> dict[NodeId, None]:
-        return dict.fromkeys(n for n in self.site.nodes if n != self.id and n not in self.cut)
-
-    @property
-    def realms(self) -> Any:
-        return self
-
-    @property
-    def kin(self) -> Any:
-        return self
-
-    def contact(self, node: NodeId) -> None:
-        return None
-
-    def is_member(self, node: NodeId) -> bool:
-        return node in self.site.nodes
-
 
 Story = Callable[[Site], Awaitable[None]]
 

@@ -116,7 +116,7 @@ def test_a_physical_command_that_is_due_and_not_agreed_on_is_an_alarm_at_once_an
     fleet.run(61)
     assert all(machine.guard.muted.keys() == {id_of("p0")} for machine in fleet.machines)
     assert fleet.machines[0].guard.commands[known].stage is Stage.HALTED
-    fleet.approve(command, "p1", "p2", "p3", "p4")
+    fleet.approve(command, "p1", "p2", "p3")
     fleet.run(100)
     assert fleet.acted() == []
     fleet.propose("p0", a_command(roll, note="again"))
@@ -124,6 +124,35 @@ def test_a_physical_command_that_is_due_and_not_agreed_on_is_an_alarm_at_once_an
     fleet.machines[0].guard.unmute(id_of("p0"))
     fleet.propose("p0", a_command(roll, note="once more"))
     assert [machine.name for machine in fleet.machines if len(machine.guard.commands) == 2] == ["node0"]
+
+
+def test_a_quorum_that_a_node_heard_of_late_heals_what_it_held_for_haste() -> None:
+    roll = a_roll(Level.NATION, NODES, PEOPLE, LOOKERS)
+    fleet = Fleet(6, roll)
+    command = a_command(roll, Drive(path=("heater",), verb="set"), cls=Impact.PHYSICAL, not_before_s=BEGIN_S + 10)
+    for machine in fleet.machines:
+        machine.guard.set_envelope((Limit(path=("heater",), min_milli=0, max_milli=1),))
+    known = fleet.propose("p0", command)
+    fleet.approve(command, "p0")
+    fleet.run(90)
+    assert all(machine.guard.muted for machine in fleet.machines)
+    fleet.approve(command, "p1", "p2", "p3", "p4")
+    assert not any(machine.guard.muted for machine in fleet.machines)
+    fleet.run(2)
+    assert len(fleet.acted()) == 3
+    assert known in fleet.machines[0].guard.commands
+
+
+def test_what_somebody_stopped_is_not_healed() -> None:
+    roll = a_roll(Level.NATION, NODES, PEOPLE, LOOKERS)
+    fleet = Fleet(6, roll)
+    command = a_command(roll, Drive(path=("heater",), verb="set"), cls=Impact.PHYSICAL)
+    known = fleet.propose("p0", command)
+    fleet.run(90)
+    fleet.halt("p6", known)
+    fleet.approve(command, "p0", "p1", "p2", "p3", "p4", "p5")
+    fleet.run(90)
+    assert {machine.guard.commands[known].stage for machine in fleet.machines} == {Stage.HALTED}
 
 
 def test_a_command_planned_ahead_is_no_alarm() -> None:

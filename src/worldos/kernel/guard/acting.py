@@ -120,9 +120,21 @@ def _watch(table: Table, now_ns: int, pending: Pending, roll: Roll, house: House
     if now_s >= max(command.not_before_s, pending.seen_s) + HASTE_GRACE_S:
         pending.stage, pending.why = Stage.HALTED, "it was due, and was not agreed on"
         lonely = pending.approvals if len(tally.owners) <= 1 else ()
-        for key in sorted({pending.proposer, *lonely}):
+        pending.hasty = sorted({pending.proposer, *lonely} - table.muted.keys())
+        for key in pending.hasty:
             effects.extend(table.alarm(key, pending.id, pending.why, mute=True))
     return effects
+
+
+def heal(table: Table, pending: Pending, roll: Roll, house: Household) -> list[Effect]:
+    """Take back that a key was in haste: a quorum is there after all, and this node only heard of it late."""
+    if not pending.hasty or agreed(pending, roll, table.void(house) - set(pending.hasty)).missing:
+        return []
+    for key in pending.hasty:
+        table.muted.pop(key, None)
+    pending.hasty = []
+    pending.stage, pending.why = Stage.WAITING, ""
+    return [notice("guard alarm over", pending, why="enough had approved it; this node heard of that late")]
 
 
 def _give(table: Table, now_ns: int, pending: Pending, roll: Roll, house: Household) -> list[Effect]:

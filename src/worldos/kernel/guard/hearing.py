@@ -12,7 +12,7 @@ import msgspec
 
 from worldos.errors import BadSignature, PeerBroke
 from worldos.kernel.effects import Effect
-from worldos.kernel.guard.acting import act, feel
+from worldos.kernel.guard.acting import act, feel, heal
 from worldos.kernel.guard.budget import overlap, share_of, within
 from worldos.kernel.guard.command import (
     Command,
@@ -164,8 +164,9 @@ def _approved(
     if approver is None:
         return _no("no approver of this realm's roll")
     pending.approvals.append(said.key)
+    healed = heal(table, pending, roll, house)
     tally = agreed(pending, roll, table.void(house))
-    effects = [notice("command approved", pending, by=approver.owner, missing=tally.missing)]
+    effects = [*healed, notice("command approved", pending, by=approver.owner, missing=tally.missing)]
     return Verdict(keep=True, effects=(*effects, *act(table, now_ns, pending, house)))
 
 
@@ -229,7 +230,8 @@ def _halted(
     if not house.statements.restoring and not table.buckets.may_stop(now_ns, signer):
         return _no("this key stopped too much in this hour")
     effects: list[Effect] = []
-    if pending.stage is Stage.WAITING:
+    if pending.stage is Stage.WAITING or pending.hasty:
+        pending.hasty = []  # now somebody stopped it: a quorum that is heard of late does not bring it back
         pending.stage, pending.why = Stage.HALTED, said.why or "it was stopped"
         effects.append(notice("command stopped", pending, by=signer, why=said.why))
     if said.mute in {pending.proposer, *pending.approvals} and said.mute != signer:

@@ -54,6 +54,7 @@ class Pending(msgspec.Struct, kw_only=True):
     did: dict[NodeId, Did] = {}
     healths: dict[int, dict[NodeId, Health]] = {}
     is_alarmed: bool = False
+    hasty: list[str] = []  # keys that were muted because it was due and not agreed on, as far as this node heard
     gates: dict[int, Gate] = {}  # what ``did`` and ``healths`` come to; whoever adds to these clears it
 
 

@@ -30,11 +30,16 @@ from worldos.kernel.guard.command import (
     too_far_ahead,
 )
 from worldos.kernel.guard.limits import AHEAD_S_MAX, COMMAND_BODY_BYTES_MAX
+from worldos.kernel.guard.roll import roll_id
+from worldos.kernel.guard.waves import rank
 from worldos.model.realm import Level
 from worldos.model.rights import Impact
 
 HOME = a_roll(Level.HOME, ["node0", "node1"], ["ada"])
 PLANET = a_roll(Level.PLANET, approvers=["ada"], population=1_000_000)
+GOLDEN_ID = "bqgjjrqsgawx3oltod7hlj73iincqvprrzv4wkprfnkc3e35unia"
+GOLDEN_ROLL_ID = "jo2kjydro5zudo7j2qms2zi5ts6ad2labmqf3kmmhehnc2pu53ca"
+GOLDEN_RANK = 17336163469960193231
 ACTIONS: list[Action] = [
     SetConfig(key="a", value="b"),
     SetPolicy(key="lend", value="kin"),
@@ -142,3 +147,13 @@ def test_what_is_planned_for_next_year_is_too_far_ahead() -> None:
     command = a_command(HOME)
     assert not too_far_ahead(command, command.not_before_s - AHEAD_S_MAX)
     assert too_far_ahead(command, command.not_before_s - AHEAD_S_MAX - 1)
+
+
+def test_the_bytes_of_a_command_stay_what_they_are() -> None:
+    """Approvals are over these bytes: a change of them is a new version of the format."""
+    command = a_command(HOME, Drive(path=("home", "heater"), verb="set", value_milli=-5), cls=Impact.PHYSICAL)
+    body = encode_command(command)
+    assert command_id(body) == GOLDEN_ID
+    assert msgspec.msgpack.decode(body)[5] == ["drive", ["home", "heater"], "set", -5]
+    assert roll_id(HOME) == GOLDEN_ROLL_ID
+    assert rank(GOLDEN_ID, bytes(32), "node") == GOLDEN_RANK

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.kernel.guard.fleet import BEGIN_S, Fleet, a_command, a_roll, key
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.kernel.guard.fleet import BEGIN_S, Fleet, a_command, a_roll, id_of, key
 
-from worldos.kernel.guard.command import encode_command
-from worldos.kernel.guard.said import Did, Health, Outcome
+from worldos.kernel.guard.command import command_id, encode_command
+from worldos.kernel.guard.pending import Stage
+from worldos.kernel.guard.said import Approval, Did, Halt, Health, Outcome, Said, encode_said, topic_of
+from worldos.kernel.guard.waves import wave_of
 from worldos.model.realm import Level
 from worldos.model.rights import Impact
 from worldos.model.statements import Topic
+from worldos.trust.statements import sign_statement
 
 NODES = [f"node{number}" for number in range(6)]
 HOME = a_roll(Level.HOME, NODES, ["ada", "bob"], NODES[:5])
@@ -109,3 +114,45 @@ def test_a_node_that_lies_about_its_wave_is_not_believed() -> None:
     late = next(m for m in fleet.machines if m.guard.commands[known].wave == 1)
     verdicts = fleet.say(late.name, Did(command=known, wave=0, outcome=Outcome.DONE))
     assert not any(verdict.keep for verdict in verdicts)
+
+
+# -- in whatever order --------------------------------------------------------------------------------------------------------
+
+LATER = a_command(HOME, cls=Impact.PHYSICAL, not_before_s=BEGIN_S + 3600)
+LATER_ID = command_id(encode_command(LATER))
+
+
+def everything() -> list[tuple[str, Topic, bytes]]:
+    """A command, two approvals, what three nodes did, what five witnesses saw, one of them twice."""
+    first = tuple(sorted(node for node in HOME.nodes if wave_of(LATER, LATER_ID, HOME, node) == 0))
+    names = {id_of(name): name for name in NODES}
+    said: list[tuple[str, Said]] = [(who, Approval(command=LATER_ID, key=id_of(who))) for who in ("ada", "bob")]
+    said += [(names[node], Did(command=LATER_ID, wave=0, outcome=Outcome.DONE)) for node in first]
+    for name in NODES[:5]:
+        well = tuple(node for node in first if node != id_of(name))
+        said.append((name, Health(command=LATER_ID, wave=0, at_s=BEGIN_S + 3660, well=well)))
+    said.append((NODES[0], Health(command=LATER_ID, wave=0, at_s=BEGIN_S + 3600, well=())))
+    return [
+        ("ada", Topic.COMMAND, encode_command(LATER)),
+        *((who, topic_of(each), encode_said(each)) for who, each in said),
+    ]
+
+
+@given(st.permutations(everything()), st.booleans())
+def test_whatever_the_order_the_same_is_known_in_the_end(said: list[tuple[str, Topic, bytes]], is_halted: bool) -> None:
+    fleet = Fleet(1, HOME)
+    statements = [sign_statement(key(who), topic, body) for who, topic, body in said]
+    if is_halted:
+        halt = Halt(command=LATER_ID, why="no")
+        statements.insert(len(statements) // 2, sign_statement(key("bob"), Topic.STOP, encode_said(halt)))
+    for statement in (*statements, *statements):  # and some come twice
+        fleet.hear(fleet.machines[0], statement)
+    pending = fleet.machines[0].guard.commands[LATER_ID]
+    assert sorted(pending.approvals) == sorted((id_of("ada"), id_of("bob")))
+    assert len(pending.did) == 3
+    assert {health.at_s for health in pending.healths[0].values()} == {BEGIN_S + 3660}
+    assert (pending.stage is Stage.HALTED) == is_halted
+    pending.wave = 1
+    fleet.now_ns += 4000 * 10**9
+    machine = fleet.machines[0]
+    assert machine.guard.turn(fleet.now_ns, LATER_ID, machine.house).go != is_halted  # type: ignore[arg-type]

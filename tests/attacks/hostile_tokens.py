@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import msgspec
@@ -9,16 +10,18 @@ import msgspec
 from worldos.errors import BadSignature, NotAllowed, PeerBroke
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.rights import Impact, Op
+from worldos.sim.machine import account_of, device_key
 from worldos.trust import cbor
 from worldos.trust import grant as grants
 from worldos.trust.block import Limits
 from worldos.trust.grant import Grants, check_chain, issue, narrow
+from worldos.trust.keylog import KeyLog
 from worldos.trust.keys import DeviceKey, id_of
 from worldos.trust.limits import GRANT_BLOCKS_MAX, GRANT_BYTES_MAX, GRANT_PATHS_MAX
 
 NOW_S = 1_800_000_000
-ACCOUNT = AccountId(id_of(b"a" * 32))
-OWNER, HOLDER, STRANGER = (DeviceKey.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
+ACCOUNT = KeyLog(entries=dict(account_of(3))).account
+OWNER, HOLDER, STRANGER = (device_key(number) for number in (0, 7, 8))
 UNTIL = Limits(expires_s=NOW_S + 3600)
 WORK = Limits(expires_s=NOW_S + 3600, ops=(Op.LEASE,), paths=((ACCOUNT, "node", "n1", "CPU"),), cls=Impact.REVERSIBLE)
 REAL = issue(OWNER, account=ACCOUNT, holder=HOLDER.node_id, limits=WORK)
@@ -114,12 +117,10 @@ def with_s_plus_l() -> bytes:
 
 def low_order(point: bytes) -> bytes:
     """A holder whose key is a point of low order, and the signature that such a key would have over everything."""
-    below = narrow(REAL, HOLDER, holder=HOLDER.node_id, limits=UNTIL)
     own = cbor.encode(fields(h=point))
     parts = [*parts_of(REAL), own, HOLDER.sign("grant", own)]
-    parent = __import__("hashlib").sha256(own).digest()
+    parent = hashlib.sha256(own).digest()
     last = cbor.encode({**fields(), "p": parent})
-    del below
     return cbor.encode([*parts, last, point + bytes(32)])
 
 

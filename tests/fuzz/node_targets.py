@@ -1,4 +1,4 @@
-"""What the fuzzers throw at a whole node: whatever a member, a guest or a stranger says, it goes on, and gives nothing away.
+"""What the fuzzers throw at a whole node: whatever a member or a guest says, it goes on, and gives nothing away.
 
 The bytes are a message of a peer, or the body of a statement that a peer signed, of every topic. The node is one of three
 devices of an account, whole, as it runs on a machine. It is made anew every so often from a snapshot, so that what was said
@@ -17,9 +17,11 @@ from tests.test_node import CORES, ME, PEER, STRANGER, node_of
 from worldos.errors import PeerBroke
 from worldos.kernel.effects import OpenLane, Send
 from worldos.kernel.events import PeerLinked, PeerSaid
+from worldos.kernel.kin import Kinsman
 from worldos.model import wire
 from worldos.model.ids import NodeId
-from worldos.model.limits import SECOND
+from worldos.model.limits import NEVER_NS, SECOND
+from worldos.model.realm import Contact, RealmId
 from worldos.model.statements import Statement, StatementsTold, Topic
 from worldos.node import Node
 from worldos.sim.machine import device_key
@@ -36,6 +38,9 @@ class Life:
     def __init__(self) -> None:
         node = node_of()
         node.handle(PeerLinked(now_ns=2, node=PEER, boot=1))
+        contact = Contact(node=STRANGER, name="x", site=RealmId("elsewhere"), root_cert=b"", addresses=())
+        node.realms.kin.table[STRANGER] = Kinsman(contact=contact, reasons={"card": NEVER_NS})
+        node.handle(PeerLinked(now_ns=3, node=STRANGER, boot=1))
         self._begin = msgspec.msgpack.encode(node)
         self._inputs = 0
         self.node = node
@@ -70,7 +75,7 @@ def said(data: bytes) -> None:
 
 
 def stated(data: bytes) -> None:
-    """The body of a statement of any topic, well signed by a member or by a stranger."""
+    """The body of a statement of any topic, well signed by a member or by a guest."""
     topic, signer = TOPICS[data[0] % len(TOPICS)] if data else TOPICS[0], PEERS[len(data) & 1]
     statement: Statement = sign_statement(KEYS[signer], topic, data[1:])
     LIFE.say(PEER, StatementsTold(statements=(statement,)))

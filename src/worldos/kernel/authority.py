@@ -183,8 +183,12 @@ class Warden(msgspec.Struct, kw_only=True):
         if not asked.grant and (asked.principal == house.node or house.is_member(asked.principal)):
             return self.weigh(now_ns, asked, house)  # it may do so with all that is here
         paths = [_path(house, need, resource) for resource in resources[:RESOURCES_MAX]] or [asked.path]
-        rulings = [self.weigh(now_ns, asked._replace(path=path), house) for path in paths]
-        ruling = next((each for each in rulings if not each.allowed), rulings[0])
+        first = ruling = self.weigh(now_ns, asked._replace(path=paths[0]), house)
+        for path in paths[1:]:
+            if not ruling.allowed:
+                break  # a bad grant costs its signatures once, however many things it is shown for
+            ruling = self.weigh(now_ns, asked._replace(path=path), house)
+        ruling = first if ruling.allowed else ruling
         if ruling.allowed or asked.grant or asked.impact > Impact.REVERSIBLE:
             return ruling
         if GUEST in house.realms.kin.reasons(asked.principal) and house.registry.lends_all(resources):

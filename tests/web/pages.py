@@ -70,9 +70,9 @@ class Client:
 class RunningPage:
     """``wos page`` as a process on a port of its own."""
 
-    def __init__(self, home: Home, *options: str, grant: str = "") -> None:
+    def __init__(self, home: Home, *options: str, grant: str = "", port: int = 0) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = port or free_port()
         self.process = subprocess.Popen(
             [*_WOS, *(("--grant", grant) if grant else ()), "page", "--json", "--port", str(self.port), *options],
             env={**os.environ, "WORLDOS_HOME": str(home.path)},

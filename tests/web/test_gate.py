@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from worldos.errors import NotAllowed
-from worldos.web.gate import PAGE_HEADER, Gate, Visit, make_link
+from worldos.web.gate import PAGE_HEADER, Gate, Visit, make_link, vouch
 from worldos.web.limits import CHALLENGES_MAX, LINK_LIFE_S, SURE_LIFE_S, VISIT_LIFE_S, VISITS_MAX
 
 ORIGIN = "http://localhost:7381"
@@ -159,3 +161,16 @@ def test_a_page_behind_a_name_takes_that_name_and_a_stricter_cookie() -> None:
     place.check_headers({"host": "desk.example.org", "origin": "https://desk.example.org"}, asks=True)
     with pytest.raises(NotAllowed):
         place.check_headers(RIGHT, asks=True)
+
+
+def test_a_page_vouches_for_itself_and_that_opens_nothing() -> None:
+    place = gate()
+    nonce = base64.urlsafe_b64encode(b"n" * 16).decode().rstrip("=")
+    said = place.vouch(nonce)
+    assert said == vouch(KEY, b"n" * 16)
+    assert said != vouch(b"q" * 32, b"n" * 16)
+    for bad in ("", "AAAA", "!", nonce + nonce):
+        with pytest.raises(NotAllowed):
+            place.vouch(bad)
+    with pytest.raises(NotAllowed, match="opens nothing"):
+        place.enter(said, random(), WALL_S, NOW_S)

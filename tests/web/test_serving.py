@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import socket
 import stat
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.web.pages import RunningPage, free_port, page_of
+from tests.web.pages import Client, RunningPage, free_port, page_of
 
 from worldos.errors import NotAllowed
 from worldos.home import Home
-from worldos.web.serving import file_that_opens, hold_other_address, is_free, known_key, link_to, new_key
+from worldos.web.serving import file_that_opens, hold_other_address, is_free, known_key, link_to, new_key, runs_already
 
 
 def test_a_key_and_a_link_are_for_this_user_alone(tmp_path: Path) -> None:
@@ -79,5 +83,49 @@ def test_a_busy_port_is_refused_with_what_to_do(agent: Any) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        with pytest.raises(AssertionError, match="listens at port"):
-            RunningPage(agent.home, "--port", str(sock.getsockname()[1]))
+        with pytest.raises(AssertionError, match="something else listens at port"):
+            RunningPage(agent.home, port=sock.getsockname()[1])
+
+
+def test_a_second_command_finds_the_page_that_runs_and_gives_one_more_link(agent: Any, page: RunningPage) -> None:
+    origin = f"http://localhost:{page.port}"
+    assert runs_already(agent.home, origin, page.port)
+    second = RunningPage(agent.home, port=page.port)
+    assert second.process.wait(20) == 0
+    second.process.communicate()
+    client = Client(page.port)
+    assert client.enter(second.first["link"]) == 200
+    assert client.post("/ask/devices")[0] == 200
+
+
+def test_a_stranger_at_the_port_is_not_taken_for_the_page(tmp_path: Path, page: RunningPage) -> None:
+    """Another home's page cannot vouch for itself with this home's key, and neither can whoever answers nonsense."""
+    home = Home(tmp_path)
+    assert not runs_already(home, f"http://localhost:{page.port}", page.port)
+    new_key(home)
+    assert not runs_already(home, f"http://localhost:{page.port}", page.port)
+    for body in (b'{"vouched": "00"}', b"[]", b"{", b'{"vouched": 1}', b""):
+        with answering(body) as port:
+            assert not runs_already(home, f"http://localhost:{port}", port)
+
+
+@contextlib.contextmanager
+def answering(body: bytes) -> Iterator[int]:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: Any) -> None: ...
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

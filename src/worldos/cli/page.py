@@ -16,8 +16,6 @@ from worldos.sdk.asking import Asking
 from worldos.web.limits import PORT
 
 
-
-
 def register(app: typer.Typer) -> None:
     """Add this command."""
     app.command("page", rich_help_panel=output.YOUR_MACHINES)(page)
@@ -48,14 +46,19 @@ def page(
         return
     with Asking(home) as agent:  # so that nobody looks at an empty page
         agent.ask("status")
-    if not serving.is_free(port):
-        hint = "one more link for it: wos page --link; or choose another port: wos page --port 7382"
-        raise NotAllowed(f"something listens at port {port} already", hint=hint)
-    server = serving.PageServer(home, at, port)
-    secret = server.link()
+    server = None
+    if serving.is_free(port):
+        server = serving.PageServer(home, at, port)
+    elif not serving.runs_already(home, at, port):
+        hint = "choose another port: wos page --port 7382"
+        raise NotAllowed(f"something else listens at port {port}", hint=hint)
+    secret = serving.link_to(at, serving.known_key(home))
     _show(secret, at, as_json=as_json)
     if not no_browser and not as_json and not origin:
         webbrowser.open(serving.file_that_opens(home, secret).as_uri())
+    if server is None:
+        output.err.print("[dim]the page runs already, in another terminal[/]")
+        return
     server.serve()
     if sys.stderr.isatty():
         output.err.print("[dim]ended[/]")

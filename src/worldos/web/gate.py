@@ -54,6 +54,11 @@ def make_link(key: bytes, nonce: bytes, now_s: int) -> str:
     return _text(said + _seal(key, said))
 
 
+def vouch(key: bytes, nonce: bytes) -> str:
+    """Prove to this user's own commands that a page is theirs: only who reads the home knows the key."""
+    return hmac.new(key, b"worldos/page vouch\0" + nonce, hashlib.sha256).hexdigest()
+
+
 @dataclass(kw_only=True)
 class Visit:
     """Somebody who came in; ``sure_until_s`` is how long their last proof of presence is good."""
@@ -135,6 +140,13 @@ class Gate:
         """Raise NotAllowed unless presence was proven lately."""
         if now_s >= visit.sure_until_s:
             raise NotAllowed("prove that it is you", hint="use a passkey, or come in by a new link")
+
+    def vouch(self, nonce: str) -> str:
+        """Answer a command that wants to know whose page this is."""
+        data = _bytes(nonce)
+        if len(data) != NONCE_BYTES:
+            raise NotAllowed("a page vouches for itself over a nonce of 16 bytes")
+        return vouch(self._key, data)
 
     def prove(self, visit: Visit, now_s: int) -> None:
         """Note that presence was proven now."""

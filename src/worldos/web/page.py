@@ -77,6 +77,7 @@ class Page:
         self.app = Starlette(
             routes=[
                 Route("/enter", self._told(self._enter), methods=["POST"]),
+                Route("/vouch", self._told(self._vouch), methods=["POST"]),
                 Route("/leave", self._told(self._leave), methods=["POST"]),
                 Route("/ask/{name}", self._told(self._ask), methods=["POST"]),
                 Route("/follow/{name}", self._told(self._follow), methods=["POST"]),
@@ -124,6 +125,10 @@ class Page:
             secure=self.gate.origin.startswith("https:"),
         )
         return response
+
+    async def _vouch(self, request: Request) -> Response:
+        nonce = (await _body(request)).get("nonce")
+        return _json({"vouched": self.gate.vouch(nonce if isinstance(nonce, str) else "")})
 
     async def _leave(self, request: Request) -> Response:
         self.gate.leave(self._visit(request))

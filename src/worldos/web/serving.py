@@ -9,7 +9,10 @@ the second one is held closed, so that nobody answers there in this page's name.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import html
+import http.client
 import os
 import secrets
 import signal
@@ -17,16 +20,18 @@ import socket
 import time
 from pathlib import Path
 
+import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from worldos.errors import DiskFull, NotAllowed
 from worldos.home import Home
-from worldos.web.gate import KEY_BYTES, NONCE_BYTES, Gate, make_link
+from worldos.web.gate import KEY_BYTES, NONCE_BYTES, Gate, make_link, vouch
 from worldos.web.page import Page
 
 LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
 OWN_ADDRESSES = ((socket.AF_INET, LOOPBACK), (socket.AF_INET6, LOOPBACK_6))
+VOUCH_TIMEOUT_S, ANSWER_BYTES_MAX = 2.0, 4096
 BACKLOG, BACKPRESSURE = 64, 64
 
 
@@ -46,6 +51,27 @@ def known_key(home: Home) -> bytes:
     if len(key) != KEY_BYTES:
         raise NotAllowed("no page runs on this home", hint="start it: wos page")
     return key
+
+
+def runs_already(home: Home, origin: str, port: int) -> bool:
+    """Whether what listens at this port is the page of this home, by its proof that it knows the home's key."""
+    try:
+        key = known_key(home)
+    except NotAllowed:
+        return False
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=VOUCH_TIMEOUT_S)
+    headers = {"Host": origin.split("://", 1)[1], "Origin": origin, "Content-Type": "application/json"}
+    body = msgspec.json.encode({"nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()})
+    try:
+        connection.request("POST", "/vouch", body, headers)
+        said = msgspec.json.decode(connection.getresponse().read(ANSWER_BYTES_MAX))
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    finally:
+        connection.close()
+    vouched = said.get("vouched") if isinstance(said, dict) else None
+    return isinstance(vouched, str) and vouched.isascii() and hmac.compare_digest(vouched, vouch(key, nonce))
 
 
 def link_to(origin: str, key: bytes) -> str:

@@ -44,8 +44,6 @@ RIGHTS: Final[dict[str, Right]] = {
     "audit_show": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_verify": Right(Op.AUDIT, Impact.READ, (NODE,)),
     "audit_witness": Right(Op.AUDIT, Impact.READ, HERE),
-    "audit_verify": Right(Op.AUDIT, Impact.READ, (NODE,)),
-    "audit_witness": Right(Op.AUDIT, Impact.READ, HERE),
     "audit_erase": Right(Op.ADMIN, Impact.IRREVERSIBLE, HERE),
     # this machine
     "drain": Right(Op.ADMIN, Impact.COSTLY, HERE),
@@ -71,6 +69,7 @@ RIGHTS: Final[dict[str, Right]] = {
     "grant_remove": Right(Op.ADMIN, Impact.REVERSIBLE, HERE),
     "whoami": Right(Op.READ, Impact.READ),
     "can": Right(Op.READ, Impact.READ, (DEVICES,)),
+    "weigh": Right(Op.READ, Impact.READ, (DEVICES,)),
     # guarded commands
     "guard_status": Right(Op.READ, Impact.READ, HERE),
     "guard_policy": Right(Op.READ, Impact.READ, HERE),

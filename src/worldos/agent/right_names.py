@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import msgspec
 
 from worldos.agent.agent import Agent
@@ -10,7 +12,7 @@ from worldos.errors import BadRequest, PeerBroke, WorldError
 from worldos.model.ids import NodeId
 from worldos.model.realm import Contact
 from worldos.model.resource import Kind
-from worldos.model.rights import ACTUATOR, DEVICES, FILES, NODE, REALM, Path, resource_path
+from worldos.model.rights import ACTUATOR, DEVICES, FILES, NODE, REALM, Path, file_labels, resource_path
 from worldos.trust.feature_code import is_feature_code, names_account, read_feature_code
 from worldos.trust.keys import ID_CHARS, public_of
 from worldos.trust.limits import GRANT_PATHS_MAX
@@ -70,8 +72,10 @@ def path_called(agent: Agent, text: str) -> tuple[Path, ...]:
     if not labels:
         return ((owner,),)
     first = labels[0]
-    if first in {FILES, DEVICES}:
+    if first == DEVICES:
         return ((owner, *labels),)
+    if first == FILES:
+        return ((owner, FILES, *file_labels("/".join(labels[1:]))),)
     if first == REALM:
         named = (str(realm_called(agent, "/".join(labels[1:]))["realm"]),) if labels[1:] else ()
         return ((owner, REALM, *named),)
@@ -106,6 +110,8 @@ def path_shown(agent: Agent, path: Path) -> str:
         labels[0] = labels[0][:8]
     if labels[:1] == [NODE] and len(labels) > 1:
         labels = labels[1:]
+    if labels[:1] == [FILES]:
+        labels = [unquote(label) for label in labels]
     return "/".join(names.get(NodeId(label), realms.get(label, label)) for label in labels) or "everything"
 
 

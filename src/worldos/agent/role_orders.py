@@ -28,6 +28,7 @@ from worldos.trust.roles import LIFE_MAX_S, TEMPLATES, RoleName, role_limits
 SALT_BYTES = 8
 ID_CHARS_MIN = 4
 ALL = "all"
+LABELS_MAX = 64
 
 IMPACT_OF = {
     Op.READ: Impact.READ,
@@ -149,6 +150,15 @@ class RoleOrders:
             "narrowed": _grant_row(agent, read_chain(grant).authority) if grant else None,
             "wallet": len(_wallet(agent).all()),
         }
+
+    async def order_weigh(self, agent: Agent, call: Call, grant: bytes, op: str, below: tuple[str, ...]) -> str:
+        """Say why a grant of this machine does not allow something of this account, or nothing: asked by what serves others."""
+        node = agent.node
+        wanted = _op_called(op)
+        path = (str(node.registry.owner), *below[:LABELS_MAX])
+        asked = Asked(node.node, wanted, path, IMPACT_OF[wanted], grant)
+        ruling = node.authority.weigh(clock.now_ns(), asked, node)
+        return "" if ruling.allowed and grant else ruling.why or "there is no grant"
 
     async def order_can(self, agent: Agent, call: Call, who: str, op: str, resource: str) -> dict[str, Any]:
         """Say whether somebody may do something here, and what each rule says of it."""

@@ -21,6 +21,7 @@ from worldos.cli import output
 from worldos.cli.names import JSON, session
 from worldos.config import Home, default_home
 from worldos.errors import BadRequest, DiskFull
+from worldos.sdk.shown import VARIABLE, shown_grant
 
 if TYPE_CHECKING:
     from worldos.files.webdav import FolderServer
@@ -51,16 +52,21 @@ def serve(
 ) -> None:
     """Serve your files as a WebDAV folder to this machine alone, until Ctrl-C.
 
-    It asks for a password. What is written there is sealed, spread and kept as by wos put.
+    It asks for a password. What is written there is sealed, spread and kept as by wos put. With wos --grant FILE mount serve it
+    serves what the grant opens, and nothing else.
     """
     try:
+        from worldos.files.permit import Permit  # noqa: PLC0415 - loads what reads grants
         from worldos.files.webdav import USER, FolderServer  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as cause:
         hint = "pip install 'worldos[mount]'"
         raise BadRequest(f"{cause.name} is not installed, which serves the folder", hint=hint) from None
     password = kept_password(default_home(), anew=new_password)
+    grant = shown_grant()
+    os.environ.pop(VARIABLE, None)  # what serves has its own rights, and gives on what the grant leaves of them
     with session() as files:
-        server = FolderServer(files, password, port=port, read_only=read_only)
+        permit = Permit(default_home(), grant) if grant else None
+        server = FolderServer(files, password, port=port, read_only=read_only, permit=permit)
         if as_json:
             output.say_json({"url": server.url, "user": USER, "password": password, "read_only": read_only})
         else:

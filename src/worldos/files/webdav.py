@@ -49,6 +49,8 @@ from worldos.errors import (
 )
 from worldos.files.about import About
 from worldos.files.files import Files
+from worldos.files.permit import Permit
+from worldos.model.rights import Op
 
 USER = "wos"
 REALM = "World OS"
@@ -90,10 +92,11 @@ def _name(path: str) -> str:
 class FilesProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
     """Finds what a path of a request names."""
 
-    def __init__(self, files: Files, *, read_only: bool = False) -> None:
+    def __init__(self, files: Files, *, read_only: bool = False, permit: Permit | None = None) -> None:
         super().__init__()
         self.files = files
         self.read_only = read_only
+        self.permit = permit
         self._room: tuple[int, int] = (0, 0)
         self._room_at = -ROOM_AGE_S
 
@@ -106,6 +109,8 @@ class FilesProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
         if path is None:
             return None
         name = _name(path)
+        if not self.shows(name):
+            return None  # what may not be seen is not there
         if not name:
             return Folder(path, environ, About(name="", folder=True))
         try:
@@ -123,11 +128,27 @@ class FilesProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
             return None
         return (Folder if about.folder else File)(f"/{about.name}", environ, about)
 
-    def changing(self) -> Files:
-        """Return the files, to change something in them."""
+    def shows(self, name: str) -> bool:
+        """Tell whether this may be seen: it may be read, or what may be read lies below it."""
+        return self.permit is None or self.permit.leads_to(name) or not self.permit.refusal(Op.READ, name)
+
+    def reading(self, name: str) -> Files:
+        """Return the files, to read this."""
+        self._ask(Op.READ, name)
+        return self.files
+
+    def changing(self, *names: str) -> Files:
+        """Return the files, to change these in them."""
         if self.read_only:
             raise DAVError(HTTP_FORBIDDEN, context_info="this folder is served read-only")
+        for name in names:
+            self._ask(Op.WRITE, name)
         return self.files
+
+    def _ask(self, op: Op, name: str) -> None:
+        why = self.permit.refusal(op, name) if self.permit is not None else ""
+        if why:
+            raise DAVError(HTTP_FORBIDDEN, context_info=why)
 
     def room(self) -> tuple[int, int]:
         """Return how many bytes are used, and how many more can be kept with the code that new files get."""
@@ -165,7 +186,7 @@ class _Entry:
         if not self.wos_name:
             raise DAVError(HTTP_FORBIDDEN, context_info="the folder that is served stays")
         with _told():
-            self.provider.changing().remove(self.wos_name, recursive=self.about.folder)
+            self.provider.changing(self.wos_name).remove(self.wos_name, recursive=self.about.folder)
         this = cast("Any", self)
         this.remove_all_properties(recursive=True)
         this.remove_all_locks(recursive=True)
@@ -178,7 +199,7 @@ class _Entry:
     def move_recursive(self, dest_path: str) -> None:
         """Give it another name, with all that is below."""
         with _told():
-            self.provider.changing().move(self.wos_name, _name(dest_path))
+            self.provider.changing(self.wos_name, _name(dest_path)).move(self.wos_name, _name(dest_path))
         self._carry_properties(dest_path, move=True)
 
     def _carry_properties(self, dest_path: str, *, move: bool) -> None:
@@ -225,14 +246,14 @@ class File(_Entry, DAVNonCollection):  # type: ignore[misc]
     def get_content(self) -> BinaryIO:
         """Open it for reading."""
         with _told():
-            return self.provider.files.reader(self.wos_name)
+            return self.provider.reading(self.wos_name).reader(self.wos_name)
 
     def begin_write(self, *, content_type: str | None = None) -> Upload:
         """Take in new contents."""
         del content_type  # browsers and file managers guess; so do we, from the name, when it is read
         length = self.environ.get("CONTENT_LENGTH")
         with _told():
-            writer = self.provider.changing().writer(self.wos_name)
+            writer = self.provider.changing(self.wos_name).writer(self.wos_name)
         self._upload = Upload(writer, int(length) if length else None)
         return self._upload
 
@@ -247,7 +268,8 @@ class File(_Entry, DAVNonCollection):  # type: ignore[misc]
     def copy_move_single(self, dest_path: str, *, is_move: bool) -> None:
         """Give its contents a second name."""
         with _told():
-            self.provider.changing().copy(self.wos_name, _name(dest_path))
+            self.provider.reading(self.wos_name)
+            self.provider.changing(_name(dest_path)).copy(self.wos_name, _name(dest_path))
         self._carry_properties(dest_path, move=is_move)
 
 
@@ -308,7 +330,7 @@ class Folder(_Entry, DAVCollection):  # type: ignore[misc]
         """Return what is in it."""
         with _told():
             members = self.provider.files.list(self.wos_name)
-        found = (self.provider.resource(member, self.environ) for member in members)
+        found = (self.provider.resource(member, self.environ) for member in members if self.provider.shows(member.name))
         return [member for member in found if member is not None]
 
     def get_member(self, name: str) -> Folder | File | None:
@@ -320,13 +342,13 @@ class Folder(_Entry, DAVCollection):  # type: ignore[misc]
         about = About(name=self._below(name), modified_ns=time.time_ns())
         if self.environ["REQUEST_METHOD"] != "PUT":
             with _told():
-                about = self.provider.changing().put(b"", about.name)
+                about = self.provider.changing(about.name).put(b"", about.name)
         return File(f"/{about.name}", self.environ, about)
 
     def create_collection(self, name: str) -> None:
         """Make a folder in it."""
         with _told():
-            self.provider.changing().make_folder(self._below(name), parents=False)
+            self.provider.changing(self._below(name)).make_folder(self._below(name), parents=False)
 
     def support_recursive_delete(self) -> bool:
         """Tell wsgidav that a folder goes in one act."""
@@ -334,7 +356,8 @@ class Folder(_Entry, DAVCollection):  # type: ignore[misc]
 
     def handle_copy(self, dest_path: str, *, depth_infinity: bool) -> bool:
         """Copy a folder with all that is below in one act, where nothing has the other name."""
-        files = self.provider.changing()
+        self.provider.reading(self.wos_name)
+        files = self.provider.changing(_name(dest_path))
         with _told():
             if not depth_infinity or files.exists(_name(dest_path)):
                 return False
@@ -346,7 +369,7 @@ class Folder(_Entry, DAVCollection):  # type: ignore[misc]
         """Make the same folder, empty, under another name."""
         name = _name(dest_path)
         with _told():
-            files = self.provider.changing()
+            files = self.provider.changing(name)
             if not files.exists(name):
                 files.make_folder(name, parents=False)
             elif not files.stat(name).folder:
@@ -399,13 +422,20 @@ class FolderServer:
     """Serves the files until it is stopped. ``port`` 0 takes any that is free."""
 
     def __init__(
-        self, files: Files, password: str, *, host: str = LOOPBACK, port: int = 0, read_only: bool = False
+        self,
+        files: Files,
+        password: str,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        read_only: bool = False,
+        permit: Permit | None = None,
     ) -> None:
         logging.getLogger("wsgidav").addHandler(logging.NullHandler())
         logging.getLogger("wsgidav").propagate = False
         self._server = _Server(
             (host, port),
-            WsgiDAVApp(_configuration(FilesProvider(files, read_only=read_only), password)),
+            WsgiDAVApp(_configuration(FilesProvider(files, read_only=read_only, permit=permit), password)),
             numthreads=THREADS,
             request_queue_size=WAITING_MAX,
             timeout=IDLE_TIMEOUT_S,

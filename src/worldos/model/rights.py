@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -63,6 +64,11 @@ def covers(right: Path, path: Path) -> bool:
 def resource_path(account: str, node: str, kind: str, resource: str) -> Path:
     """Return the path of a resource of a node; ``resource`` is its id (``ab12cd34/cpu/0``)."""
     return (account, NODE, node, kind, *resource.split("/")[2:])
+
+
+def file_labels(name: str) -> Path:
+    """Return the labels of a file's name: each part written with letters that mean one thing alone (``%20`` for a blank)."""
+    return tuple(quote(part, safe="") for part in name.split("/") if part)
 
 
 def shown(path: Path) -> str:

@@ -6,6 +6,8 @@ import socket
 
 import msgspec
 
+from tests.fabric.fabrics import Ear
+from tests.fabric.halves import pair
 from tests.fuzz.samples import samples
 from tests.fuzz.target import Target, refused
 from tests.model.test_wire import EXAMPLES
@@ -59,6 +61,32 @@ def frames(data: bytes) -> None:
     refused(lambda: relay.read_words(data))
 
 
+KINDS = sorted(frame.SESSION_KINDS)
+
+
+def hostile_session(data: bytes) -> None:
+    """A guest on an open link: every frame whole and in turn, and each of any kind, about any channel, with any payload."""
+    side, _ = pair()
+    session = side.session
+    channel = session.open(b"hello", 1, Ear())
+    channel.write(b"x" * 100)
+
+    def read() -> None:
+        at = 0
+        while at + 5 <= len(data):
+            kind, priority, number, odd, size = data[at : at + 5]
+            payload = data[at + 5 : at + 5 + size % 24]
+            at += 5 + len(payload)
+            seq = session.received + 1 if odd < 0xF0 else odd
+            ack = odd % (session.sent + 1) if odd < 0xF8 else odd
+            session.receive(KINDS[kind % len(KINDS)], priority % 4, number % 6, seq, ack, memoryview(payload))
+            side.take(1000)
+
+    refused(read)
+    assert session.inflight_bytes >= 0
+    session.end("over")
+
+
 def beacon(data: bytes) -> None:
     """A datagram on the local network: only a genuine one of a member is news."""
     hearer = Beacon(KEY, ACCOUNT, 1, host="", port=1)
@@ -108,6 +136,11 @@ TARGETS: dict[str, Target] = {
     "program": Target(program, samples(FromClient)),
     "frames": Target(
         frames, (frame.link_frame(sorted(frame.LINK_KINDS)[0], 0, b"abc"), relay.reach(NodeId(KEY.node_id)))
+    ),
+    "session": Target(
+        hostile_session,
+        tuple(bytes([kind, 0, number, 0, 8]) + (5).to_bytes(8, "little") for kind in range(9) for number in range(4)),
+        slow=True,
     ),
     "beacon": Target(beacon, (BEACON,)),
     "law": Target(law, (charter.encode_state(charter.Charter(realm=RealmId("r"), name="r", level=Level.GROUP)),)),

@@ -88,7 +88,7 @@ def test_two_keys_of_one_owner() -> None:
 
 
 def test_a_passkeys_signature_of_other_bytes_and_the_same_passkey_twice() -> None:
-    passkeys = [SoftPasskey(f"https://p{number}.example") for number in range(2)]
+    passkeys = [SoftPasskey(f"https://p{number}.example", number) for number in range(2)]
     approvers = tuple(
         Approver(key=NodeId(passkey_id(p.public)), owner=f"person {n}", passkey=p.public, rp=p.rp)
         for n, p in enumerate(passkeys)

@@ -25,7 +25,7 @@ from worldos.kernel.guard.envelope import Envelope, Limit
 from worldos.kernel.guard.limits import SHARE_WINDOW_S
 from worldos.kernel.guard.look import looks
 from worldos.kernel.guard.pending import Pending, Stage, turn
-from worldos.kernel.guard.roll import Roll
+from worldos.kernel.guard.roll import Roll, encode_roll, read_roll
 from worldos.kernel.guard.said import Did, Health, Outcome, Said, Spent, encode_said, topic_of
 from worldos.kernel.guard.waves import RANKS, ends, named, rank, reports, wave_of
 from worldos.model.ids import AccountId, NodeId
@@ -63,7 +63,7 @@ class Campaign:
         stolen: Iterable[str] = (),
         envelope_of: Callable[[int], Envelope] | None = None,
     ) -> None:
-        self.roll, self.command = roll, command
+        self.roll, self.command = read_roll(encode_roll(roll)), command
         self.harmful, self.stolen, self.envelope_of = harmful, frozenset(stolen), envelope_of
         self.known = command_id(encode_command(command))
         self.now_ns = SECOND

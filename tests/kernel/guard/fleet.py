@@ -16,7 +16,7 @@ from worldos.kernel.guard.command import Action, Command, SetConfig, command_id,
 from worldos.kernel.guard.guard import Guard
 from worldos.kernel.guard.levels import RULES
 from worldos.kernel.guard.quorum import APPROVAL_DOMAIN
-from worldos.kernel.guard.roll import Approver, Roll, Share, Witness, passkey_id, roll_id
+from worldos.kernel.guard.roll import Approver, Roll, Share, Witness, encode_roll, passkey_id, read_roll, roll_id
 from worldos.kernel.guard.said import Approval, Halt, Outcome, Said, encode_said, topic_of
 from worldos.kernel.statements import Verdict
 from worldos.model.ids import NodeId
@@ -108,7 +108,7 @@ class Fleet:
 
     def set_roll(self, roll: Roll) -> None:
         for machine in self.machines:
-            machine.guard.set_roll(roll)
+            machine.guard.set_roll(read_roll(encode_roll(roll)))
 
     @property
     def now_s(self) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.guard.fleet import BEGIN_S, Fleet, a_command, a_roll, id_of, key
+from tests.trust.soft_passkey import SoftPasskey
 
 from worldos.kernel.guard.command import command_id, encode_command
+from worldos.kernel.guard.limits import COMMANDS_MAX, COMMANDS_PER_SIGNER_MAX, EARLY_MAX, EARLY_NS, EARLY_PER_SIGNER_MAX
 from worldos.kernel.guard.pending import Stage
-from worldos.kernel.guard.said import Approval, Did, Halt, Health, Outcome, Said, encode_said, topic_of
+from worldos.kernel.guard.roll import Approver, Share, passkey_id
+from worldos.kernel.guard.said import Approval, Did, Halt, Health, Outcome, Said, Spent, encode_said, topic_of
 from worldos.kernel.guard.waves import wave_of
-from worldos.model.realm import Level
+from worldos.model.ids import NodeId
+from worldos.model.realm import Level, RealmId
 from worldos.model.rights import Impact
 from worldos.model.statements import Topic
 from worldos.trust.statements import sign_statement
@@ -156,3 +161,103 @@ def test_whatever_the_order_the_same_is_known_in_the_end(said: list[tuple[str, T
     fleet.now_ns += 4000 * 10**9
     machine = fleet.machines[0]
     assert machine.guard.turn(fleet.now_ns, LATER_ID, machine.house).go != is_halted  # type: ignore[arg-type]
+
+
+# -- bounds and liars ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_holder_that_gives_a_unit_out_twice_is_muted_and_its_units_count_no_more() -> None:
+    share = Share(place=RealmId("site"), holder=id_of("holder"), amount=4)
+    roll = a_roll(Level.GROUP, NODES, [("ada", "a"), ("bob", "b")], ["w0"], shares=(share,))
+    fleet = Fleet(6, roll)
+    commands = [a_command(roll, cls=Impact.REVERSIBLE, note=str(n), not_before_s=BEGIN_S + 10) for n in range(2)]
+    for command in commands:
+        fleet.propose("ada", command)
+        fleet.approve(command, "ada")
+    for command in commands:
+        known = command_id(encode_command(command))
+        window = BEGIN_S // 3600
+        fleet.say("holder", Spent(command=known, place=share.place, window=window, first=0, count=4))
+    assert all(machine.guard.muted.keys() == {share.holder} for machine in fleet.machines)
+    assert all(machine.told("guard alarm") for machine in fleet.machines)
+    fleet.run(600, step_s=60)
+    assert fleet.acted() == []
+
+
+def test_units_beyond_a_share_or_of_a_window_to_come_are_refused() -> None:
+    share = Share(place=RealmId("site"), holder=id_of("holder"), amount=6)
+    roll = a_roll(Level.GROUP, NODES, [("ada", "a"), ("bob", "b")], ["w0"], shares=(share,))
+    fleet = Fleet(1, roll)
+    known = fleet.propose("ada", a_command(roll, cls=Impact.REVERSIBLE))
+    window = BEGIN_S // 3600
+    for who, first, count, at in (("holder", 0, 7, window), ("eve", 0, 6, window), ("holder", 0, 6, window + 2)):
+        spent = Spent(command=known, place=share.place, window=at, first=first, count=count)
+        assert not fleet.say(who, spent)[0].keep
+
+
+def test_strangers_cannot_fill_the_room_for_what_comes_early() -> None:
+    fleet = Fleet(1, HOME)
+    about = [f"{number:052d}" for number in range(EARLY_MAX)]
+    kept = 0
+    for number, each in enumerate(about):
+        verdicts = fleet.say(f"stranger {number // EARLY_PER_SIGNER_MAX}", Approval(command=each, key=id_of("x")))
+        kept += verdicts[0].keep
+    assert kept == EARLY_MAX // 2
+    assert fleet.say("ada", Approval(command=about[0], key=id_of("ada")))[0].keep
+    fleet.now_ns += EARLY_NS
+    fleet.tick()
+    assert fleet.machines[0].guard.early == {}
+    fleet.say("ada", Approval(command=about[1], key=id_of("ada")))
+    assert len(fleet.verdicts[-1].drop) == kept + 1
+
+
+def test_one_signer_says_only_so_much_too_early() -> None:
+    fleet = Fleet(1, HOME)
+    kept = [fleet.say("ada", Approval(command=f"{n:052d}", key=id_of("ada")))[0].keep for n in range(20)]
+    assert kept == [True] * EARLY_PER_SIGNER_MAX + [False] * (20 - EARLY_PER_SIGNER_MAX)
+
+
+def test_a_full_table_lets_go_of_what_nobody_approves() -> None:
+    fleet = Fleet(1, HOME)
+    guard = fleet.machines[0].guard
+    wanted = a_command(HOME, cls=Impact.PHYSICAL, note="wanted", not_before_s=BEGIN_S + 3600)
+    fleet.propose("ada", wanted)
+    fleet.approve(wanted, "ada")
+    for number in range(COMMANDS_MAX + 20):
+        guard.buckets.proposals.clear()
+        fleet.propose(NODES[number % 6] if number % 2 else "bob", a_command(HOME, note=str(number)))
+        for pending in guard.commands.values():
+            pending.proposer = id_of(f"somebody {pending.id}")
+    assert len(guard.commands) == COMMANDS_MAX
+    assert command_id(encode_command(wanted)) in guard.commands
+
+
+def test_a_proposer_has_so_many_commands_and_so_many_an_hour() -> None:
+    fleet = Fleet(1, HOME)
+    for number in range(40):
+        fleet.propose("ada", a_command(HOME, note=str(number)))
+    assert len(fleet.machines[0].guard.commands) == 16
+    fleet.machines[0].guard.buckets.proposals.clear()
+    for number in range(40, 60):
+        fleet.propose("ada", a_command(HOME, note=str(number)))
+    assert len(fleet.machines[0].guard.commands) == COMMANDS_PER_SIGNER_MAX
+
+
+def test_approvals_by_passkey_make_a_quorum_whoever_brings_them() -> None:
+    passkeys = [SoftPasskey(seed=number) for number in range(2)]
+    roll = msgspec.structs.replace(
+        HOME,
+        approvers=tuple(
+            Approver(key=NodeId(passkey_id(p.public)), owner=f"person {n}", passkey=p.public, rp=p.rp)
+            for n, p in enumerate(passkeys)
+        ),
+    )
+    fleet = Fleet(6, roll)
+    command = a_command(roll, cls=Impact.PHYSICAL)
+    fleet.approve_by_passkey(command, "node3", passkeys[0])
+    fleet.propose("node0", command)
+    fleet.run(2)
+    assert fleet.acted() == []
+    fleet.approve_by_passkey(command, "node3", passkeys[1])
+    fleet.run(120)
+    assert sorted(fleet.acted()) == NODES

@@ -69,6 +69,10 @@ class Member:
             self.log.take([Ended(lease=LeaseId(f"l{number}"), why="expired")])
         await self.log.flush()
 
+    def hold(self, node: NodeId, *leases: str) -> None:
+        """Let programs here hold these leases from a node."""
+        self.uses = Held(node, *leases)
+
     # what Cosigning reads of a node
     @property
     def paths(self) -> dict[NodeId, None]:
@@ -87,3 +91,13 @@ class Member:
 
     def is_member(self, node: NodeId) -> bool:
         return node in self.site.nodes
+
+
+class Held:
+    """What programs on a node hold from another, as far as an audit reads it."""
+
+    def __init__(self, node: NodeId, *leases: str) -> None:
+        self.held = self
+        self.terms = self
+        self.node = node
+        self.leases = dict.fromkeys(map(LeaseId, leases), self)

@@ -187,11 +187,11 @@ def test_another_nodes_log_is_fetched_and_checked_with_the_receipts_of_what_it_g
         await a.decide(600)
         a.cosigning.tell_all()
         await site.quiet()
-        b.uses = Held(a.id, "lease-1")  # type: ignore[attr-defined]
+        b.hold(a.id, "lease-1")
         known = b.cosigning.known[a.id]
         found = await b.cosigning.pieces.audit(a.id, (known.size, known.root))
         assert (found["wrong"], found["decisions"], found["receipts"]) == ([], 601, 1)
-        b.uses = Held(a.id, "lease-1", "lease-2")  # type: ignore[attr-defined]
+        b.hold(a.id, "lease-1", "lease-2")
         found = await b.cosigning.pieces.audit(a.id, (known.size, known.root))
         assert found["wrong"] == ["it granted us lease-2, and its log does not say so"]
         found = await b.cosigning.pieces.audit(a.id, (500, bytes(32)))
@@ -201,16 +201,6 @@ def test_another_nodes_log_is_fetched_and_checked_with_the_receipts_of_what_it_g
             await Member(site, 5).cosigning.pieces.piece(NodeId("nobody"), "tile")  # type: ignore[arg-type]
 
     tell(folder, 2, story)
-
-
-class Held:
-    """What programs on a node hold from another."""
-
-    def __init__(self, node: NodeId, *leases: str) -> None:
-        self.held = self
-        self.terms = self
-        self.node = node
-        self.leases = dict.fromkeys(map(LeaseId, leases), self)
 
 
 def test_two_real_agents_cosign_each_other_and_check_each_others_logs(pair: tuple[RunningAgent, RunningAgent]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.agent.agents import new_home, running
+from tests.agent.agents import new_home, running, running_pair, until
 from tests.cli.conftest import fails, wos
 
 
@@ -26,7 +26,7 @@ def test_what_was_decided_is_shown_checked_replayed_and_erased(folder: Path) -> 
         fails(wos(home, "audit", "show", str(matched["number"])), 2, "was erased")
     found = json.loads(wos(home, "audit", "verify", "--json").stdout)
     assert (found["wrong"], found["erased"]) == ([], 1)
-    assert "no choice" in wos(home, "audit", "replay", "0").stdout
+    assert "(began) is no choice" in wos(home, "audit", "replay", "0").stdout
     leaves = home.decisions_folder / "leaves"
     data = bytearray(leaves.read_bytes())
     data[-1] ^= 1
@@ -34,6 +34,26 @@ def test_what_was_decided_is_shown_checked_replayed_and_erased(folder: Path) -> 
     run = wos(home, "audit", "verify")
     assert run.returncode == 1
     assert "do not come to the root" in run.stderr
+
+
+def test_neutrality_is_searched_and_so_are_planted_biases(folder: Path) -> None:
+    run = wos(new_home(folder / "desk"), "audit", "neutrality", "--worlds", "100")
+    assert run.returncode == 0, run.stderr
+    assert "0 of 100 worlds were not neutral" in run.stdout
+    assert "ties by id" in run.stdout
+    assert "not found" not in run.stdout
+
+
+def test_witnesses_are_shown_and_another_log_is_checked(folder: Path) -> None:
+    with running_pair(folder) as (desk, _attic):
+        until(lambda: all(w["size"] for w in desk.ask("audit_witness")["by"]), "attic cosigned", 20)
+        said = wos(desk.home, "audit", "witness").stdout
+        assert "COSIGNED" in said
+        assert "us" in said
+        said = wos(desk.home, "audit", "verify", "attic").stdout
+        assert "all as it should be" in said
+        assert "desk" in wos(desk.home, "audit", "show", "-n", "200").stdout
+        fails(wos(desk.home, "audit", "verify", "nobody"), 2, "no machine is called")
 
 
 def test_a_home_without_a_log_says_how_to_get_one(folder: Path) -> None:

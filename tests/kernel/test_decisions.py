@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tests.kernel.offers import HOME, cpu, offer, view
 from tests.kernel.worlds import needs, views, worlds
 
-from worldos.kernel.decisions import Acted, Answered, Chosen, Decisions, Ended, Made, decide, decided, redo
+from worldos.kernel.decisions import Acted, Answered, Chosen, Decisions, Ended, Made, choose, decide, decided, redo
 from worldos.kernel.effects import CloseLane, Send
 from worldos.kernel.held import HeldLeases
 from worldos.kernel.match import Refusal
+from worldos.kernel.match_gang import choose_gang
 from worldos.kernel.question import View
 from worldos.kernel.uses import Pending, Uses
 from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
@@ -32,6 +33,17 @@ def test_a_choice_that_travelled_is_made_again_byte_for_byte(
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=Chosen)
     assert msgspec.msgpack.encode(redo(again).answer) == msgspec.msgpack.encode(made.answer)
     assert redo(again).parts == made.parts
+
+
+@given(worlds, needs, views)
+def test_one_need_alone_gets_what_a_gang_of_one_gets(offers: list[Offer], need: Need, known: View) -> None:
+    _, alone = choose((need,), offers, known, splits=False)
+    gang = choose_gang((need,), offers, known)
+    if isinstance(gang, Refusal) or isinstance(alone, Refusal):
+        assert alone == gang
+    else:
+        (one,), (other,) = alone, gang
+        assert (one.node, one.resources, one.score) == (other.node, other.resources, other.score)
 
 
 def test_a_choice_that_was_changed_afterwards_is_found() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from worldos.agent import auditing
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
+from worldos.agent.named import named_node
 from worldos.errors import BadRequest
 from worldos.kernel.decisions import Acted
 from worldos.model.audit import ForkTold
-from worldos.model.ids import NodeId
 from worldos.trust.note import read_checkpoint, read_note
 
 SHOWN_MAX = 500
@@ -55,7 +55,7 @@ class AuditOrders:
 
     async def order_audit_verify(self, agent: Agent, call: Call, node: str) -> dict[str, Any]:
         """Fetch another node's log and check it: its leaves, what we cosigned of it, and what it granted to us."""
-        log = _linked(agent, node)
+        log = named_node(agent.node, node)
         known = agent.cosigning.known.get(log)
         found = await agent.cosigning.pieces.audit(log, (known.size, known.root) if known is not None else None)
         if log in agent.cosigning.forks:
@@ -84,16 +84,3 @@ class AuditOrders:
 def fork_sizes(fork: ForkTold) -> list[int]:
     """Return the two sizes at which a log told two stories."""
     return [read_checkpoint(read_note(data).text).size for data in (fork.first, fork.second)]
-
-
-def _linked(agent: Agent, wanted: str) -> NodeId:
-    """Return the linked node of this name or beginning of an id; raise BadRequest where there is not one."""
-    names = {device.node: device.name for device in agent.node.keylog.members().active}
-    for peer in agent.node.paths:
-        contact = agent.node.realms.kin.contact(peer)
-        if contact is not None:
-            names.setdefault(peer, contact.name)
-    found = [n for n in sorted(agent.node.paths) if n.startswith(wanted) or names.get(n, "") == wanted]
-    if len(found) != 1 or not wanted:
-        raise BadRequest(f"{wanted[:64]!r} is {'no' if not found else 'not one'} linked node", hint="see: wos nodes")
-    return found[0]

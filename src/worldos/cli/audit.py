@@ -22,6 +22,8 @@ from worldos.home import Home
 from worldos.kernel.records import ChosenRecord
 from worldos.model.ids import NodeId
 from worldos.sdk.asking import Asking
+from worldos.sim.neutrality import PLANTED, WORLDS, fair, search
+from worldos.trust.keys import ID_CHARS
 from worldos.trust.note import log_of
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -47,10 +49,13 @@ def show(
         _show_one(auditing.detail(auditing.one(shelf, number)), as_json=as_json)
         return
     rows = [auditing.row(entry) for entry in auditing.entries(shelf, max(0, shelf.durable - lines))]
+    names = _names()
     if as_json:
         output.say_json(rows)
         return
-    cells = [(r["number"], moment(r["at_s"]), r["kind"], output.text(r["what"]), output.text(r["why"])) for r in rows]
+    cells = [
+        (r["number"], moment(r["at_s"]), r["kind"], _named(r["what"], names), _named(r["why"], names)) for r in rows
+    ]
     output.table(("N", "WHEN", "KIND", "WHAT", "WHY"), cells, right=("N",))
 
 
@@ -98,6 +103,30 @@ def witness(as_json: bool = JSON) -> None:
 
 
 @group.command()
+def neutrality(
+    worlds: int = typer.Option(WORLDS, "--worlds", min=1, max=1_000_000, help="How many worlds."),
+    seed: int = typer.Option(1, "--seed", help="Which worlds."),
+    as_json: bool = JSON,
+) -> None:
+    """Permute identities, owners, places and order over thousands of worlds, and see whether anybody is favoured."""
+    with output.waiting(f"looking at {worlds} worlds ..."):
+        found = search(fair, worlds, seed)
+    planted = {name: search(chooser, worlds, seed, stop=True) for name, chooser in PLANTED.items()}
+    if as_json:
+        answer = {"worlds": worlds, "violations": dict(found.violations), "code": code_hash()}
+        output.say_json({**answer, "planted_found_at": {name: each.first for name, each in planted.items()}})
+    else:
+        output.out.print(f"the matcher of this machine: {found.total} of {found.worlds} worlds were not neutral")
+        for why, count in sorted(found.violations.items()):
+            output.out.print(f"  [red]{count}[/] {why}")
+        output.out.print("\nwould it be seen? each of these was planted and searched for in the same worlds:")
+        rows = [(name, each.first or "not found", next(iter(each.violations), "")) for name, each in planted.items()]
+        output.table(("PLANTED", "FOUND IN WORLD", "BECAUSE"), rows, right=("FOUND IN WORLD",))
+    if found.total:
+        raise Damaged("the matcher is not neutral", hint="run it with --json, and report it")
+
+
+@group.command()
 def replay(
     number: int = typer.Argument(-1, metavar="[N]", help="One decision (default: all that are kept)."),
     as_json: bool = JSON,
@@ -119,7 +148,8 @@ def replay(
     if as_json:
         output.say_json(answer)
     elif number >= 0 and not replayed:
-        output.out.print(f"decision {number} was no choice: there is nothing to make again")
+        kind = auditing.row(auditing.one(shelf, number))["kind"]
+        output.out.print(f"decision {number} ({kind}) is no choice: those are the ones that are matched and unmatched")
     else:
         output.out.print(
             f"{replayed} choices made again: " + ("all as then" if not differ else f"{len(differ)} differ")
@@ -154,6 +184,19 @@ def _shelf(home: Home) -> DecisionShelf:
     with suppress(NoAgent), Asking(home) as agent:
         agent.ask("audit_flush")
     return open_shelf(Path(home.decisions_folder))
+
+
+def _names() -> dict[str, str]:
+    """Return what nodes are called, by the beginnings of their ids, if an agent runs that can say it."""
+    with suppress(NoAgent), Asking(default_home()) as agent:
+        return {row["node"][:8]: row["name"] for row in agent.ask("nodes")}
+    return {}
+
+
+def _named(text: str, names: dict[str, str]) -> str:
+    """Write ids of nodes as their names."""
+    words = (names.get(word[:8], word[:8]) if len(word) == ID_CHARS else names.get(word, word) for word in text.split())
+    return output.text(" ".join(words))
 
 
 def _owner(shelf: DecisionShelf) -> NodeId:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from worldos.kernel import match
 from worldos.kernel.blind import OURS, blind
 from worldos.kernel.cores import merge_cores, split_cores
 from worldos.kernel.effects import CloseLane, Decided, Effect, Send
@@ -132,7 +133,7 @@ def choose(
     needs: tuple[Need, ...], offers: Collection[Offer], view: View, *, splits: bool
 ) -> tuple[tuple[Need, ...], Answer]:
     """Choose among blind offers: in one piece if that can be had, else in single cores."""
-    answer = choose_gang(needs, offers, view)
+    answer = _in_one_piece(needs, offers, view)
     if isinstance(answer, Refusal) and splits:
         split = split_cores(needs)
         if split is not None:
@@ -140,6 +141,14 @@ def choose(
             if not isinstance(retry, Refusal):
                 return merge_cores(split, retry)
     return needs, answer
+
+
+def _in_one_piece(needs: tuple[Need, ...], offers: Collection[Offer], view: View) -> Answer:
+    """Choose for one need or for a gang; for one the second best is known as well."""
+    if len(needs) > 1:
+        return choose_gang(needs, offers, view)
+    alone = match.choose(needs[0], offers, view)
+    return alone if isinstance(alone, Refusal) else (alone,)
 
 
 def redo(chosen: Chosen) -> Chosen:

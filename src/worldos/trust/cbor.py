@@ -10,6 +10,7 @@ expressions of a stranger's tags (2 ms each, measured), takes trailing bytes, an
 
 from __future__ import annotations
 
+import operator
 import unicodedata
 from typing import TypeAlias
 
@@ -27,9 +28,9 @@ _HEAD_LOWEST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # what needs so l
 
 def encode(value: Value) -> bytes:
     """Write a value in the one right way."""
-    out = bytearray()
+    out: list[bytes] = []
     _write(out, value)
-    return bytes(out)
+    return b"".join(out)
 
 
 def decode(data: bytes, size_max: int = CBOR_BYTES_MAX, depth_max: int = CBOR_DEPTH_MAX) -> Value:
@@ -42,35 +43,38 @@ def decode(data: bytes, size_max: int = CBOR_BYTES_MAX, depth_max: int = CBOR_DE
     return value
 
 
-def _write(out: bytearray, value: Value) -> None:
-    if value is None or isinstance(value, bool):
-        out.append(_NULL if value is None else _TRUE if value else _FALSE)
-    elif isinstance(value, int):
-        out += _head(_UINT, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
-    elif isinstance(value, bytes):
-        out += _head(_BYTES, len(value)) + value
-    elif isinstance(value, str):
+def _write(out: list[bytes], value: Value) -> None:
+    if isinstance(value, str):
         text = value.encode()
-        out += _head(_TEXT, len(text)) + text
+        out += (_head(_TEXT, len(text)), text)
+    elif isinstance(value, bytes):
+        out += (_head(_BYTES, len(value)), value)
+    elif value is None or isinstance(value, bool):
+        out.append(bytes((_NULL if value is None else _TRUE if value else _FALSE,)))
+    elif isinstance(value, int):
+        out.append(_head(_UINT, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
     elif isinstance(value, list | tuple):
-        out += _head(_ARRAY, len(value))
+        out.append(_head(_ARRAY, len(value)))
         for each in value:
             _write(out, each)
     else:
-        out += _head(_MAP, len(value))
-        for key, each in sorted((encode(key), each) for key, each in value.items()):
-            out += key
+        out.append(_head(_MAP, len(value)))
+        for key, each in sorted([(encode(key), each) for key, each in value.items()], key=_first):
+            out.append(key)
             _write(out, each)
 
 
+_first = operator.itemgetter(0)
+_SMALL = [[bytes((major << 5 | number,)) for number in range(_HEAD_ONE)] for major in range(_SIMPLE)]
+
+
 def _head(major: int, number: int) -> bytes:
-    kind = major << 5
     if number < _HEAD_ONE:
-        return bytes((kind | number,))
+        return _SMALL[major][number]
     for short in range(4):
         size = 1 << short
         if number < 1 << (8 * size):
-            return bytes((kind | _HEAD_ONE + short,)) + number.to_bytes(size, "big")
+            return bytes((major << 5 | _HEAD_ONE + short,)) + number.to_bytes(size, "big")
     raise ValueError("an integer of CBOR has 64 bits")
 
 

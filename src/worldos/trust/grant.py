@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -231,12 +231,33 @@ def _ops(blocks: Sequence[Block]) -> tuple[Op, ...]:
     return ops
 
 
+class _Least(NamedTuple):
+    """The least of what blocks say, where there is a least."""
+
+    ops: tuple[Op, ...]
+    cls: Impact
+    level: Level
+    expires_s: int
+    budget: int | None
+    paths: tuple[Places, ...]
+
+
+def _least(blocks: Sequence[Block]) -> _Least:
+    return _Least(
+        ops=_ops(blocks),
+        cls=min([block.cls for block in blocks if block.cls is not msgspec.UNSET], default=Impact.IRREVERSIBLE),
+        level=min([block.level for block in blocks if block.level is not msgspec.UNSET], default=Level.PLANET),
+        expires_s=min([block.expires_s for block in blocks]),
+        budget=min([block.budget for block in blocks if block.budget is not msgspec.UNSET], default=None),
+        paths=tuple([block.paths for block in blocks if block.paths is not msgspec.UNSET]),
+    )
+
+
 def _intersection(chain: Chain) -> Authority:
     blocks = [each.block for each in chain.written]
     names = [block_id(each.digest) for each in chain.written]
     blasts = [block.blast for block in blocks if block.blast is not msgspec.UNSET]
-    budgets = [block.budget for block in blocks if block.budget is not msgspec.UNSET]
-    not_before_s, expires_s = _times(chain)
+    least = _least(blocks)
     return Authority(
         chain=chain.digest,
         account=chain.account,
@@ -244,15 +265,15 @@ def _intersection(chain: Chain) -> Authority:
         holder=node_id_of(blocks[-1].holder),
         blocks=tuple(names),
         roles=tuple(block.role for block in blocks if block.role is not msgspec.UNSET),
-        level=min((block.level for block in blocks if block.level is not msgspec.UNSET), default=Level.PLANET),
-        cls=min((block.cls for block in blocks if block.cls is not msgspec.UNSET), default=Impact.IRREVERSIBLE),
-        ops=_ops(blocks),
-        paths=tuple(block.paths for block in blocks if block.paths is not msgspec.UNSET),
+        level=least.level,
+        cls=least.cls,
+        ops=least.ops,
+        paths=least.paths,
         blast=Blast(ppm=min(b.ppm for b in blasts), count=min(b.count for b in blasts)) if blasts else None,
         rates=tuple((name, b.rate) for name, b in zip(names, blocks, strict=True) if b.rate is not msgspec.UNSET),
-        budget=min(budgets, default=None),
-        not_before_s=not_before_s,
-        expires_s=expires_s,
+        budget=least.budget,
+        not_before_s=max(block.not_before_s for block in blocks),
+        expires_s=least.expires_s,
         epoch=min(block.epoch for block in blocks),
         needs=tuple(sorted({block.need for block in blocks if block.need is not msgspec.UNSET})),
     )
@@ -260,7 +281,7 @@ def _intersection(chain: Chain) -> Authority:
 
 def _check_narrower(chain: Chain, limits: Limits) -> None:
     """Raise BadRequest for a block that names more than is held: it would be void, and its maker should know."""
-    held = chain.authority
+    held = _least([each.block for each in chain.written])
     if limits.ops is not msgspec.UNSET and not all(op in held.ops for op in limits.ops):
         raise BadRequest(f"the grant that you hold is for {', '.join(held.ops)}: no other operations can be passed on")
     if limits.cls is not msgspec.UNSET and limits.cls > held.cls:

@@ -15,10 +15,11 @@ import typer
 from worldos.cli import output
 from worldos.cli.names import JSON, SHOWN_CHARS, STREAM, when
 from worldos.config import default_home
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, WorldError
 from worldos.sdk.asking import Asking
 
 SECOND_NS = 1_000_000_000
+VALUE_BYTES_MAX = 4096  # of one letter (store/letters.py, which the command line does not load for this)
 
 
 def register(app: typer.Typer) -> None:
@@ -154,7 +155,10 @@ def _open(rows: list[dict[str, Any]], which: str, dest: str, *, as_json: bool) -
     if row["kind"] == "sealed":
         hint = "open it on another of your devices, or ask for it again"
         raise BadRequest("this device was not there yet when the letter was sealed", hint=hint)
-    if row["kind"] == "file":
+    if row["kind"] == "lease":
+        _keep_grants(value.decode("ascii", "replace").split(), as_json=as_json)
+        return
+    if row["kind"] in {"file", "session"}:
         from worldos.cli.sharing import open_  # noqa: PLC0415 - the files' own
 
         open_(value.decode("ascii", "replace"), dest, as_json=as_json)
@@ -165,6 +169,22 @@ def _open(rows: list[dict[str, Any]], which: str, dest: str, *, as_json: bool) -
         output.say_json(row)
     elif not dest:
         sys.stdout.write(value.decode("utf-8", "replace") + "\n")
+
+
+def _keep_grants(grants: list[str], *, as_json: bool) -> None:
+    """Keep those grants of a letter that are for this machine; the others are for other machines of ours."""
+    kept, why = [], None
+    for grant in grants:
+        try:
+            kept.append(_ask("grant_add", grant=grant))
+        except WorldError as error:
+            why = error
+    if not kept:
+        raise why or BadRequest("this letter brings nothing")
+    if as_json:
+        output.say_json(kept)
+    else:
+        print(f"kept: what it lets you use is used as your own, and shown by wos grants ({len(kept)} for this machine)")
 
 
 def _from(row: dict[str, Any]) -> str:

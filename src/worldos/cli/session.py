@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         ("show", show),
         ("say", say),
         ("move", move),
+        ("share", share),
         ("end", end),
     ):
         session.command(name)(command)
@@ -127,6 +128,40 @@ def move(
         print(f"this device writes in {row['name']} now")
     else:
         print(f"{to} goes on with {row['name']} as soon as it hears of it")
+
+
+def share(
+    name: str = NAME,
+    to: str = typer.Option(..., "--to", help="The person: wos1..., or a contact's name."),
+    note: str = typer.Option("", help="A word for them."),
+    as_json: bool = JSON,
+) -> None:
+    """Let somebody else read a session as it is now: its words go to your files, and they get the code, sealed."""
+    from worldos.cli.names import session as files_session  # noqa: PLC0415 - what stands on cryptography
+    from worldos.cli.post import send  # noqa: PLC0415
+    from worldos.store.caps import Right  # noqa: PLC0415
+
+    with Asking(default_home()) as agent:
+        agent.ask("contact_find", to=to)
+    shown = _ask("session_show", session=name)
+    text = "".join(_written(op) for op in shown["ops"])
+    kept = f"sessions/{shown['name'].replace('/', '-')}.txt"
+    with files_session() as files:
+        files.put(text.encode(), kept)
+        code = files.share(kept, Right.READ)
+    sent = send(to, "session", shown["name"], code.encode("ascii"), note)
+    if as_json:
+        output.say_json({"name": shown["name"], "to": sent["to"], "text": sent["text"]})
+        return
+    print(f"{shown['name']} is on its way to {sent['name']}, as it is now; they see it by wos inbox")
+    print(sent["text"])
+
+
+def _written(op: dict[str, Any]) -> str:
+    if op["kind"] == "out":
+        return str(op["text"])
+    at = when(op["at_s"] * SECOND_NS)
+    return f"{at} {op['by_name']}: {op['text']}\n" if op["kind"] == "say" else ""
 
 
 def end(name: str = NAME, as_json: bool = JSON) -> None:

@@ -30,9 +30,12 @@ def share(
     until: str = typer.Option("", help="The code ends after this time: 7d, 12h."),
     to: str = typer.Option("", "--to", help="Send the code to this person (wos1..., or a contact's name), sealed."),
     note: str = typer.Option("", help="A word for them, with --to."),
+    lease: bool = typer.Option(
+        False, "--lease", help="With --to: NAME is a machine or part of it (desk/CPU), to be used."
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Print a code by which others can have this file or folder, or send it to a person.
+    """Print a code by which others can have this file or folder, or send it to a person; or let them use a machine.
 
     Whoever has the code has the file: hand it over as you would a key. There: wos open CODE. Ended by wos unshare NAME.
     """
@@ -44,6 +47,9 @@ def share(
     until_ns = time.time_ns() + parse_duration_ns(until) if until else 0
     if to:
         _see_known(to)
+    if lease:
+        _send_lease(name, to, until_ns, note, as_json=as_json)
+        return
     with session() as files:
         code = files.share(name, right, until_ns)
     if to:
@@ -65,6 +71,30 @@ def _see_known(to: str) -> None:
     """Raise before a code is made for somebody to whom it cannot be sent."""
     with Asking(default_home()) as agent:
         agent.ask("contact_find", to=to)
+
+
+def _send_lease(name: str, to: str, until_ns: int, note: str, *, as_json: bool) -> None:
+    """Make the person a guest of a resource, and send them the grants that say so."""
+    from worldos.cli.post import VALUE_BYTES_MAX, send  # noqa: PLC0415 - only where somebody is named
+
+    if not to:
+        raise BadRequest("who shall use it?", hint="wos share desk/CPU --lease --to wos1...")
+    with Asking(default_home()) as agent:
+        done = agent.ask("role_grant", who=to, role="guest", resource=name, until_s=until_ns // 1_000_000_000)
+    grants = [str(each["grant"]) for each in done["given"]]
+    parts: list[str] = []
+    part = ""
+    for grant in grants:  # one a device of theirs; a letter brings as many as fit
+        if part and len(part) + len(grant) + 1 > VALUE_BYTES_MAX:
+            parts, part = [*parts, part], ""
+        part += f"{grant}\n"
+    sent = [send(to, "lease", name, words.encode("ascii"), note) for words in [*parts, part]]
+    if as_json:
+        output.say_json({"name": name, "to": sent[0]["to"], "given": done["given"], "text": [s["text"] for s in sent]})
+        return
+    print(f"{sent[0]['name']} may use {name}: {', '.join(done['given'][0]['ops'])}; taken back by wos role revoke")
+    for each in sent:
+        print(each["text"])
 
 
 def _send(code: str, name: str, to: str, note: str, *, as_json: bool) -> None:

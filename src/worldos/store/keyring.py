@@ -43,9 +43,9 @@ from worldos.store.limits import (
     ROOTS_MAX,
     WRAPS_MAX,
 )
-from worldos.trust.entries import ENTRY_BYTES_MAX
+from worldos.trust.entries import SIGNED_BYTES_MAX, SNAPSHOT_BYTES_MAX
 from worldos.trust.keylog import ENTRIES_MAX as KEYLOG_ENTRIES_MAX
-from worldos.trust.keys import SIGNATURE_BYTES, DeviceKey, bytes_of
+from worldos.trust.keys import DeviceKey, bytes_of
 
 _FEATURE_LANES_MAX = 16
 _PART_BYTES_MAX = 64
@@ -119,8 +119,8 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LogPair = tuple[
-    Annotated[bytes, msgspec.Meta(max_length=ENTRY_BYTES_MAX)],
-    Annotated[bytes, msgspec.Meta(max_length=SIGNATURE_BYTES)],
+    Annotated[bytes, msgspec.Meta(max_length=SNAPSHOT_BYTES_MAX)],
+    Annotated[bytes, msgspec.Meta(max_length=SIGNED_BYTES_MAX)],
 ]  # an entry of the key log: body and signature
 
 _T = TypeVar("_T")

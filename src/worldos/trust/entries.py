@@ -38,6 +38,7 @@ from worldos.trust.passkeys import (
 from worldos.trust.roots import check_root
 
 ENTRY_BYTES_MAX = 4096
+SNAPSHOT_BYTES_MAX = 256 * 1024
 SIGNED_BYTES_MAX = 4096  # a quorum's signature; a passkey's has at most 2.7 kB
 AT_S_MAX = 1 << 40
 PARENTS_MAX = 32
@@ -139,6 +140,20 @@ class Witnessed(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=
     at_s: int
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """What the log has come to, the ``number``-th time (``snapshot`` says what the parts are)."""
+
+    warrant: str
+    parents: tuple[str, ...]
+    number: int
+    kept: bytes
+    weights: bytes
+    ended: bytes
+    grown: bytes
+    alone: bytes
+    marks: bytes
+
+
 Entry = (
     Genesis
     | SharedGenesis
@@ -150,6 +165,7 @@ Entry = (
     | SetGuardians
     | Approve
     | Witnessed
+    | Snapshot
 )
 Beginning = Genesis | SharedGenesis
 Admission = AddDevice | AddPasskey | Rekey | SetGuardians
@@ -174,7 +190,18 @@ class ClaimAccept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_SNAPSHOT_TAG, _GENESIS_TAG, _SHARED_TAG = (_encode(kind.__name__) for kind in (Snapshot, Genesis, SharedGenesis))
 _decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+def is_snapshot(signed: SignedEntry) -> bool:
+    """Tell by its first bytes whether an entry is a snapshot."""
+    return signed.body[1 : 1 + len(_SNAPSHOT_TAG)] == _SNAPSHOT_TAG
+
+
+def is_beginning(signed: SignedEntry) -> bool:
+    """Tell by its first bytes whether an entry begins an account."""
+    return signed.body[1 : 1 + len(_GENESIS_TAG)] == _GENESIS_TAG or signed.body[1:].startswith(_SHARED_TAG)
 
 
 def hash_of(signed: SignedEntry) -> str:
@@ -193,9 +220,13 @@ def signed_by_passkey(entry: Entry, assertion: Assertion) -> SignedEntry:
     return SignedEntry(body=_encode(entry), signature=write_assertion(assertion))
 
 
-def read_entry(signed: SignedEntry) -> Entry:
-    """Read an entry and check all that it says by itself (``check_signatures`` needs the log); raise PeerBroke."""
-    if len(signed.body) > ENTRY_BYTES_MAX or not SIGNATURE_BYTES <= len(signed.signature) <= SIGNED_BYTES_MAX:
+def read_entry(signed: SignedEntry, *, vouched: bool = False) -> Entry:
+    """Read an entry and check all that it says by itself (``check_signatures`` needs the log); raise PeerBroke.
+
+    ``vouched``: the words have signed its hash in a snapshot, so its form was checked before.
+    """
+    size_max = SNAPSHOT_BYTES_MAX if is_snapshot(signed) else ENTRY_BYTES_MAX
+    if len(signed.body) > size_max or not SIGNATURE_BYTES <= len(signed.signature) <= SIGNED_BYTES_MAX:
         raise PeerBroke("an entry of a key log has another size")
     try:
         entry: Entry = _decode(signed.body)
@@ -207,7 +238,8 @@ def read_entry(signed: SignedEntry) -> Entry:
         not 1 <= len(entry.parents) <= PARENTS_MAX or list(entry.parents) != sorted(set(entry.parents))
     ):
         raise PeerBroke(f"an entry names 1 to {PARENTS_MAX} parents, each once, in order")
-    _check_form(entry)
+    if not vouched:
+        _check_form(entry)
     return entry
 
 
@@ -237,7 +269,7 @@ def _check_form(entry: Entry) -> None:
         case Witnessed():
             if not 0 < entry.at_s <= AT_S_MAX:
                 raise PeerBroke("a witness's time is no time")
-        case RemoveDevice() | Approve():
+        case RemoveDevice() | Approve() | Snapshot():
             pass
         case _:
             assert_never(entry)

@@ -17,6 +17,7 @@ of two: a young device whose admitter was alone may put that one out.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,9 +36,11 @@ from worldos.trust.entries import (
     RemoveKey,
     SetGuardians,
     SharedGenesis,
+    Snapshot,
     Witnessed,
     key_of,
 )
+from worldos.trust.keys import id_of
 
 RECOVERY_WEIGHT, GUARDIANS_WEIGHT, PASSKEY_WEIGHT, DEVICE_WEIGHT, YOUNG_WEIGHT = 10, 9, 3, 1, 0
 _FULL_WEIGHT: dict[type[Entry], int] = {
@@ -49,6 +52,7 @@ _FULL_WEIGHT: dict[type[Entry], int] = {
     AddDevice: DEVICE_WEIGHT,
 }
 VETO_S = 72 * 3600
+HASH_BYTES = 32
 Removal = RemoveDevice | RemoveKey
 
 
@@ -73,12 +77,20 @@ class History:
         self.idle = 0  # removals that never count
         self.removal_places = 0
         self.seen_by_others = 0  # entries that are a parent of another
+        self.number = 0  # of the last snapshot
+        self.base = 0  # the place of the snapshot that this history begins at; 0: it begins at the beginning
+        self.ended = 0  # admissions of before it that count no more
+        self.grown = 0
+        self.alone = 0  # admissions of devices by one that was alone
+        self.snapshots = 0
+        self.kept: dict[int, int] = {}  # the places of what each snapshot keeps and does not end
+        self.marks: frozenset[bytes] = frozenset()  # of the acceptances used before it
 
     def fork(self) -> History:
         """Return a copy that grows apart."""
         other = History()
         for name, value in self.__dict__.items():
-            setattr(other, name, value if isinstance(value, int) else value.copy())
+            setattr(other, name, value if isinstance(value, int | frozenset) else value.copy())
         return other
 
     @property
@@ -104,24 +116,70 @@ class History:
         past = 0
         for parent in parents:
             past |= self.past[parent] | 1 << parent
-        signer, warrant = self._signer(entry.warrant, past)
+        known = past & ~self.forgotten(past)
+        signer, warrant = self._signer(entry.warrant, known)
         line = self.line[warrant] | 1 << warrant
         weight = self.weight_at(warrant, past)
         idle = False
         match entry:
             case AddDevice() | AddPasskey():
                 self._check_admission(entry, past, line)
+                self.alone |= self._is_alone(signer, past) << len(self.entries)
             case RemoveDevice() | RemoveKey():
                 key = removed_by(entry)
-                weight = self._removing(key, signer, warrant, weight, past)
+                weight = self._removing(key, signer, warrant, weight, known)
                 idle = weight < 0
             case _:
-                self._check_right(entry, weight, past)
+                self._check_right(entry, weight, known)
         for parent in parents:
             self.seen_by_others |= 1 << parent
         if idle:
             self.idle |= 1 << len(self.entries)
         self._record(entry_hash, entry, signer, past=past, warrant=warrant, line=line, weight=max(weight, 0))
+
+    def keep(self, entry_hash: str, entry: Entry, weight: int) -> None:
+        """Take in an admission that a snapshot keeps; its warrant is kept before it, or is the beginning."""
+        if not isinstance(entry, Admission) or entry.warrant not in self.places or entry_hash in self.places:
+            raise PeerBroke("a snapshot keeps what is no admission, or one without its warrant")
+        signer, warrant = self._signer(entry.warrant, (1 << len(self.entries)) - 1)
+        past, line = (1 << len(self.entries)) - 1, self.line[warrant] | 1 << warrant
+        removals = self.removals.copy(), self.removal_places
+        self._record(entry_hash, entry, signer, past=past, warrant=warrant, line=line, weight=weight)
+        self.removals, self.removal_places = removals  # what it removed is ended already
+
+    def append_base(self, entry_hash: str, snapshot: Snapshot) -> None:
+        """Take in the snapshot that this history begins at."""
+        everything = (1 << len(self.entries)) - 1
+        signer, warrant = self._signer(snapshot.warrant, everything)
+        self.base, self.seen_by_others = len(self.entries), everything
+        self._record(
+            entry_hash,
+            snapshot,
+            signer,
+            past=everything,
+            warrant=warrant,
+            line=self.line[warrant] | 1 << warrant,
+            weight=RECOVERY_WEIGHT,
+        )
+
+    def forgotten(self, seen: int) -> int:
+        """Return what the snapshots among these had seen and ended: no warrant any more for who has seen them."""
+        found = 0
+        for place in bits(self.snapshots & seen):
+            found |= self.past[place] & ~self.kept[place]
+        return found
+
+    def comes_after_base(self, entry: Entry) -> bool:
+        """Tell whether an entry, whose parents are here, is one to take into a history that begins at a snapshot.
+
+        It had seen the snapshot; or the words admit a device on a bare machine, where nothing else is known.
+        """
+        if not self.base or isinstance(entry, Beginning):
+            return True
+        if any(self.places[p] == self.base or self.past[self.places[p]] >> self.base & 1 for p in entry.parents):
+            return True
+        by_words = isinstance(self.entries[self.places.get(entry.warrant, self.base)], Beginning | Rekey)
+        return isinstance(entry, AddDevice) and by_words and mark_of(entry) not in self.marks
 
     def strikers(self, place: int) -> int:
         """Return the removals that would make this entry void, if they count (``standing`` says why)."""
@@ -153,6 +211,8 @@ class History:
 
     def is_ripe(self, admission: int, seen: int, also: str = "") -> bool:
         """Tell whether an admission is young no more, for who has seen this; ``also`` believes its own looks."""
+        if self.grown >> admission & 1:
+            return True
         of_recovery = isinstance(self.entries[admission], Rekey)
         if self.weights[admission] >= (RECOVERY_WEIGHT if of_recovery else PASSKEY_WEIGHT):
             return True
@@ -171,9 +231,14 @@ class History:
         return [place for place in range(len(self.entries)) if not self.seen_by_others >> place & 1]
 
     def looks(self, admission: int, seen: int, also: str = "") -> list[int]:
-        """Return when witnesses had seen an admission."""
+        """Return when witnesses had seen an admission; what they saw before a snapshot is forgotten with it."""
         found = []
+        since = max(
+            (s for s in bits(self.snapshots & seen) if self.past[s] >> admission & 1), key=self._number, default=0
+        )
         for look in bits(self.witnesses & seen):
+            if since and not self.past[look] >> since & 1:
+                continue
             signer, warrant = self.signers[look], self.warrants[look]
             weight = DEVICE_WEIGHT if signer == also else self.weights[look]
             if self.past[look] >> admission & 1 and self.may_witness(signer, warrant, weight, admission):
@@ -230,8 +295,15 @@ class History:
             raise PeerBroke("a recovery key is replaced, and never only removed")
         if weight >= target:
             return weight
-        alone = len({k for k, at in self.adds.items() if at & self.past[warrant]} - {self.recovery}) == 1
-        return DEVICE_WEIGHT if alone and target == DEVICE_WEIGHT and key == self.signers[warrant] else -1
+        return (
+            DEVICE_WEIGHT
+            if self.alone >> warrant & 1 and target == DEVICE_WEIGHT and key == self.signers[warrant]
+            else -1
+        )
+
+    def _is_alone(self, signer: str, past: int) -> bool:
+        """Tell whether the account had no other key beside this one and the one that it began with."""
+        return all(not at & past or key in {signer, self.recovery} for key, at in self.adds.items())
 
     def _check_admission(self, entry: AddDevice | AddPasskey, past: int, line: int) -> None:
         earlier = self.adds.get(key_of(entry, ""), 0)
@@ -243,10 +315,14 @@ class History:
                 raise PeerBroke("the recovery key is not a device")
             if isinstance(add, AddDevice) and isinstance(entry, AddDevice) and add.nonce == entry.nonce:
                 raise PeerBroke("a device's acceptance is used a second time")
+        if isinstance(entry, AddDevice) and mark_of(entry) in self.marks:
+            raise PeerBroke("a device's acceptance is used a second time")
 
     def _check_right(self, entry: Entry, weight: int, past: int) -> None:
         """Look whether the signer may say this at all."""
         match entry:
+            case Snapshot() if weight < RECOVERY_WEIGHT:
+                raise PeerBroke("only the recovery key, or the holders, sign a snapshot")
             case Rekey() | SetGuardians() if weight < GUARDIANS_WEIGHT:
                 raise PeerBroke("only the recovery key, or guardians, give the account other keys of that rank")
             case Rekey() if self.adds.get(key_of(entry, ""), 0) & past:
@@ -292,6 +368,22 @@ class History:
                 _put(self.approvals, self.places[entry.entry], place)
             case Witnessed():
                 self.witnesses |= 1 << place
+            case Snapshot():
+                self.number = max(self.number, entry.number)
+                self.snapshots |= 1 << place
+                self.kept[place] = self._live_in(entry)
+
+    def _live_in(self, snapshot: Snapshot) -> int:
+        """Return the places of what a snapshot keeps and has not ended."""
+        ended, found = int.from_bytes(snapshot.ended, "big"), 0
+        for number, kept in enumerate((self.hashes[0], *kept_in(snapshot))):
+            if kept in self.places and not ended >> number & 1:
+                found |= 1 << self.places[kept]
+        return found
+
+    def _number(self, place: int) -> tuple[int, str]:
+        entry = self.entries[place]
+        return (entry.number if isinstance(entry, Snapshot) else 0, self.hashes[place])
 
     def _removes(self, key: str, place: int) -> None:
         _put(self.removals, key, place)
@@ -301,6 +393,17 @@ class History:
 def removed_by(entry: Removal) -> str:
     """Return the id of the key that a removal puts out."""
     return entry.device if isinstance(entry, RemoveDevice) else entry.key
+
+
+def kept_in(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the ids of the admissions that a snapshot keeps."""
+    at = range(0, len(snapshot.kept) // HASH_BYTES * HASH_BYTES, HASH_BYTES)
+    return tuple(id_of(snapshot.kept[place : place + HASH_BYTES]) for place in at)
+
+
+def mark_of(entry: AddDevice) -> bytes:
+    """Return the mark of an acceptance: 16 bytes, kept when the entry itself is not."""
+    return hashlib.sha256(entry.device.encode() + entry.nonce).digest()[:16]
 
 
 def bits(places: int) -> Iterator[int]:

@@ -17,14 +17,13 @@ hold different admissions. ``entries`` is the whole state, and is what is encode
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections.abc import Iterable
 
 import msgspec
 
 from worldos.errors import BadRequest, NotAllowed, OverQuota, PeerBroke
-from worldos.model.ids import AccountId, NodeId
+from worldos.model.ids import AccountId
 from worldos.trust.entries import (
     PARENTS_MAX,
     AddDevice,
@@ -36,22 +35,27 @@ from worldos.trust.entries import (
     RemoveDevice,
     SetGuardians,
     SignedEntry,
+    Snapshot,
     accept_claim,
     check_claim,
     check_signatures,
     hash_of,
+    is_beginning,
+    is_snapshot,
     read_entry,
     sign_entry,
 )
-from worldos.trust.history import GUARDIANS_WEIGHT, RECOVERY_WEIGHT, History, Removal, bits
+from worldos.trust.history import GUARDIANS_WEIGHT, History, Removal, bits, kept_in
 from worldos.trust.keys import DeviceKey
-from worldos.trust.standing import grounded
+from worldos.trust.members import BY_RECOVERY, Device, DeviceStatus, Members, View, view_of
+from worldos.trust.snapshot import authority, begin_at, check_against, check_snapshot
 
 __all__ = [
     "KeyLog",
     "Members",
     "Device",
     "DeviceStatus",
+    "BY_RECOVERY",
     "SignedEntry",
     "ClaimAccept",
     "accept_claim",
@@ -64,45 +68,6 @@ __all__ = [
 ENTRIES_MAX = 4096
 ADDS_MAX = ENTRIES_MAX * 3 // 4
 DEVICE_ENTRIES_MAX = ENTRIES_MAX * 7 // 8
-BY_RECOVERY = "recovery"
-
-
-class DeviceStatus(enum.StrEnum):
-    """Whether a device may act for its account."""
-
-    ACTIVE = "active"
-    REVOKED = "revoked"
-
-
-class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that was once rightly admitted; ``added_by`` is a node id or ``"recovery"``.
-
-    ``young``: admitted by a device alone, and not ripe yet (``history``). It may do what is of class 0 and 1, and put
-    nobody out that is not young itself.
-    """
-
-    node: NodeId
-    name: str
-    root_cert: bytes
-    added_by: str
-    status: DeviceStatus
-    young: bool = False
-
-
-class Members(msgspec.Struct, frozen=True, kw_only=True):
-    """All devices of an account, active and revoked, in order of their ids."""
-
-    account: AccountId
-    devices: tuple[Device, ...]
-
-    @property
-    def active(self) -> tuple[Device, ...]:
-        """The devices that may act: their roots are the trust anchors."""
-        return tuple(device for device in self.devices if device.status is DeviceStatus.ACTIVE)
-
-    def get(self, node: str) -> Device | None:
-        """Return the device of this id, active or revoked."""
-        return next((device for device in self.devices if device.node == node), None)
 
 
 class KeyLog(msgspec.Struct, dict=True):
@@ -129,6 +94,9 @@ class KeyLog(msgspec.Struct, dict=True):
             return []
         if len(fresh) > ENTRIES_MAX:
             raise PeerBroke(f"a key log has at most {ENTRIES_MAX} entries")
+        base = self._base_in(fresh)
+        if base is not None:
+            return self._begin_at(base, {**self.entries, **fresh})
         read = {entry_id: read_entry(signed) for entry_id, signed in fresh.items()}
         history = self._history.fork()
         taken: list[str] = []
@@ -136,13 +104,74 @@ class KeyLog(msgspec.Struct, dict=True):
             entry = read[entry_id]
             if not _has_room(history, entry) or not history.places.keys() >= _parents_of(entry):
                 continue
+            if not history.comes_after_base(entry):
+                continue
             history.append(entry_id, entry)
             check_signatures(entry, fresh[entry_id], history.account, history.entries[history.warrants[-1]])
+            if isinstance(entry, Snapshot):
+                _check_snapshot(history, {**self.entries, **fresh})
             taken.append(entry_id)
         if taken:
             self.entries.update((entry_id, fresh[entry_id]) for entry_id in taken)
             self.__dict__.pop("_view", None)
             self.__dict__["_history"] = history
+        return taken
+
+    def snapshot_to_forget_before(self) -> str:
+        """Return the snapshot that all the rest that counts had seen or was seen by; empty if there is none.
+
+        When every device has it, the log may begin there (``forget_before``).
+        """
+        history = self._history
+        for place in sorted(bits(history.snapshots & self._view.counting), reverse=True):
+            before = history.past[place] | 1 << place
+            after = sum(1 << at for at in range(len(history.entries)) if history.past[at] >> place & 1)
+            if place != history.base and not self._view.counting & ~(before | after):
+                return history.hashes[place]
+        return ""
+
+    def seen_by(self, parents: Iterable[str]) -> KeyLog:
+        """Return what an entry with these parents has seen, as a log of its own."""
+        history, seen = self._history, 0
+        for parent in parents:
+            place = history.places[parent]
+            seen |= history.past[place] | 1 << place
+        return KeyLog(entries={history.hashes[place]: self.entries[history.hashes[place]] for place in bits(seen)})
+
+    def has_seen(self, heads: Iterable[str], entry: str) -> bool:
+        """Tell whether somebody with these heads has this entry; heads that are unknown here say nothing."""
+        history = self._history
+        at = history.places[entry]
+        return any(
+            head == entry or history.past[history.places[head]] >> at & 1 for head in heads if head in history.places
+        )
+
+    def forget_before(self, snapshot: str) -> int:
+        """Let the log begin at this snapshot; return how many entries were forgotten."""
+        before = len(self.entries)
+        self._begin_at(snapshot, dict(self.entries))
+        return before - len(self.entries)
+
+    def _base_in(self, fresh: dict[str, SignedEntry]) -> str | None:
+        """Return the newest snapshot of a batch that can only be believed, since what it had seen is not here."""
+        number, base = _newest_base(fresh, self._history)
+        return base if number > self._history.number else None
+
+    def _begin_at(self, base: str, entries: dict[str, SignedEntry]) -> list[str]:
+        """Begin anew at a snapshot, with what it keeps and all that comes after it; return what is new here."""
+        history = _history_from(base, entries, trusted=self.keys if self.entries else None)
+        rest = {entry_id: read_entry(entries[entry_id]) for entry_id in entries if entry_id not in history.places}
+        for entry_id in _parents_first(rest, history):
+            entry = rest[entry_id]
+            if not history.places.keys() >= _parents_of(entry) or not history.comes_after_base(entry):
+                continue
+            history.append(entry_id, entry)
+            if entry_id not in self.entries:
+                check_signatures(entry, entries[entry_id], history.account, history.entries[history.warrants[-1]])
+        taken = [entry_id for entry_id in history.hashes if entry_id not in self.entries]
+        self.entries = {entry_id: entries[entry_id] for entry_id in history.hashes}
+        self.__dict__.pop("_view", None)
+        self.__dict__["_history"] = history
         return taken
 
     def members(self) -> Members:
@@ -164,6 +193,11 @@ class KeyLog(msgspec.Struct, dict=True):
         return self._history
 
     @property
+    def live(self) -> int:
+        """The places in history of all admissions of the keys that may act."""
+        return self._view.live
+
+    @property
     def counting(self) -> int:
         """The places in history that count."""
         return self._view.counting
@@ -178,10 +212,13 @@ class KeyLog(msgspec.Struct, dict=True):
         return self._history.hashes[place]
 
     def parents(self) -> tuple[str, ...]:
-        """Return the heads to name in a new entry; if they are too many, those that count come first."""
+        """Return what to name in a new entry: the latest that counts. What is void is not passed on."""
         history, counting = self._history, self._view.counting
-        heads = sorted(history.heads(), key=lambda place: (not counting >> place & 1, history.hashes[place]))
-        return tuple(sorted(history.hashes[place] for place in heads[:PARENTS_MAX]))
+        seen = 0
+        for place in bits(counting):
+            seen |= history.past[place]
+        latest = sorted(history.hashes[place] for place in bits(counting & ~seen))
+        return tuple(latest[:PARENTS_MAX])
 
     def check_room(self, key: str, bound: int) -> None:
         """Raise OverQuota if an entry of this key would not come in any more; the recovery key has the last places."""
@@ -212,23 +249,18 @@ class KeyLog(msgspec.Struct, dict=True):
     def _history(self) -> History:
         """The causal order, worked out anew when the log was decoded, then kept up by ``merge``."""
         history = History()
-        read = {entry_id: read_entry(signed) for entry_id, signed in self.entries.items()}
+        read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in self.entries.items()}
+        number, base = _newest_base(self.entries, history)
+        if number:
+            history = _history_from(base, self.entries, trusted=None)
+            read = {entry_id: entry for entry_id, entry in read.items() if entry_id not in history.places}
         for entry_id in _parents_first(read, history):
             history.append(entry_id, read[entry_id])
         return history
 
     @functools.cached_property
-    def _view(self) -> _View:
-        return _view_of(self._history)
-
-
-class _View(msgspec.Struct, frozen=True):
-    """What the log comes to: the members, the warrants of all keys that may act, of devices, and what counts."""
-
-    members: Members
-    keys: dict[str, int]
-    warrants: dict[NodeId, int]
-    counting: int
+    def _view(self) -> View:
+        return view_of(self._history)
 
 
 def new_account(recovery_seed: bytes) -> SignedEntry:
@@ -293,60 +325,59 @@ def check_removal(log: KeyLog, signer: str, entry: Removal) -> None:
         )
 
 
-def _view_of(history: History) -> _View:
-    firm, void = grounded(history)
-    counting = firm | (history.removal_places & ~void)
-    devices: list[Device] = []
-    keys: dict[str, int] = {}
-    for key in sorted(history.adds):
-        valid = history.adds[key] & firm
-        live = _live(history, key, valid, counting)
-        valid = valid or _vetoed(history, key, counting)
-        if not valid:
-            continue
-        # Of several admissions the one that had seen most speaks; its hash decides between equals.
-        place = min(bits(live or valid), key=lambda at: (-history.past[at].bit_count(), history.hashes[at]))
-        if live:
-            keys[key] = place
-        if isinstance(history.entries[place], AddDevice):
-            young = bool(live) and not history.is_ripe(place, counting)
-            devices.append(_device(history, place, DeviceStatus.ACTIVE if live else DeviceStatus.REVOKED, young=young))
-    account = history.account if history.entries else AccountId("")
-    warrants = {NodeId(key): place for key, place in keys.items() if isinstance(history.entries[place], AddDevice)}
-    return _View(Members(account=account, devices=tuple(devices)), keys, warrants, counting)
+def _history_from(base: str, entries: dict[str, SignedEntry], *, trusted: dict[str, int] | None) -> History:
+    """Begin a history at a snapshot; raise PeerBroke or BadSignature unless it, and what it keeps, is whole and right.
+
+    ``trusted`` are the keys that may act as far as is known here; a key that was put out makes no new beginning.
+    """
+    snapshot = read_entry(entries[base])
+    assert isinstance(snapshot, Snapshot)
+    check_snapshot(snapshot)
+    ids = kept_in(snapshot)
+    begun = _beginnings(entries)
+    if len(begun) != 1 or not entries.keys() >= set(ids):
+        raise PeerBroke("a snapshot comes without the entries that it keeps")
+    read = {entry_id: read_entry(entries[entry_id], vouched=True) for entry_id in ids}
+    account = begun[0][0]
+    path = authority(snapshot, {**read, account: begun[0][1]})
+    for entry_id in (base, *path):
+        entry = snapshot if entry_id == base else read[entry_id]
+        assert not isinstance(entry, Beginning)
+        signer = read.get(entry.warrant, begun[0][1])
+        check_signatures(entry, entries[entry_id], AccountId(account), signer)
+    check_signatures(begun[0][1], entries[account], AccountId(account), begun[0][1])
+    history = begin_at(begun[0], [(entry_id, read[entry_id]) for entry_id in ids], snapshot, base)
+    if trusted is not None and history.signers[history.base] not in trusted:
+        raise PeerBroke("a snapshot is signed by a key that was put out")
+    return history
 
 
-def _live(history: History, key: str, valid: int, counting: int) -> int:
-    """Return those admissions that no removal of this key undoes."""
-    removals = history.removals.get(key, 0) & counting
-    live = 0
-    for place in bits(valid):
-        if not any(history.undoes(removal, place) for removal in bits(removals)):
-            live |= 1 << place
-    return live
+def _newest_base(entries: dict[str, SignedEntry], history: History) -> tuple[int, str]:
+    """Return number and id of the newest snapshot that had seen what is neither here nor in history; 0: there is none."""
+    if not any(is_snapshot(signed) for signed in entries.values()):
+        return 0, ""
+    read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in entries.items()}
+    whole = set(_parents_first(read, history))
+    found = [
+        (entry.number, entry_id)
+        for entry_id, entry in read.items()
+        if isinstance(entry, Snapshot)
+        and not (entry_id in whole and _parents_of(entry) <= history.places.keys() | whole)
+    ]
+    return max(found, default=(0, ""))
 
 
-def _vetoed(history: History, key: str, counting: int) -> int:
-    """Return those admissions that were known when a removal struck them: such a device is shown as revoked."""
-    found = 0
-    for place in bits(history.adds[key]):
-        if any(history.past[removal] >> place & 1 for removal in bits(history.strikers(place) & counting)):
-            found |= 1 << place
-    return found
+def _beginnings(entries: dict[str, SignedEntry]) -> list[tuple[str, Entry]]:
+    return [(entry_id, read_entry(signed)) for entry_id, signed in entries.items() if is_beginning(signed)]
 
 
-def _device(history: History, place: int, status: DeviceStatus, *, young: bool) -> Device:
-    add = history.entries[place]
-    assert isinstance(add, AddDevice)
-    strong = history.weights[place] >= RECOVERY_WEIGHT
-    return Device(
-        node=add.device,
-        name=add.name,
-        root_cert=add.root_cert,
-        added_by=BY_RECOVERY if strong else history.signers[place],
-        status=status,
-        young=young,
-    )
+def _check_snapshot(history: History, entries: dict[str, SignedEntry]) -> None:
+    """Raise PeerBroke unless the snapshot that just came in says what it had seen comes to."""
+    snapshot = history.entries[-1]
+    assert isinstance(snapshot, Snapshot)
+    check_snapshot(snapshot)
+    before = KeyLog(entries={history.hashes[place]: entries[history.hashes[place]] for place in bits(history.past[-1])})
+    check_against(before.history, snapshot, before.live, before.counting)
 
 
 def _has_room(history: History, entry: Entry) -> bool:

@@ -20,6 +20,7 @@ from worldos.trust.entries import (
     SetGuardians,
     SharedGenesis,
     SignedEntry,
+    Snapshot,
     Witnessed,
     accept_rekey,
     passkey_id,
@@ -28,6 +29,7 @@ from worldos.trust.entries import (
 from worldos.trust.history import DEVICE_WEIGHT, VETO_S, History, bits
 from worldos.trust.keylog import ADDS_MAX, DEVICE_ENTRIES_MAX, KeyLog, check_removal
 from worldos.trust.keys import DeviceKey
+from worldos.trust.snapshot import kept_of, snapshot_of
 
 SMALL_HOME = 8  # so few devices look at every admission, each for itself
 
@@ -144,6 +146,23 @@ def looks_at(history: History, admission: int) -> list[tuple[str, int]]:
         if history.past[look] >> admission & 1 and isinstance(entry, Witnessed):
             found.append((history.signers[look], entry.at_s))
     return found
+
+
+def snapshot(log: KeyLog, signer: DeviceKey) -> SignedEntry:
+    """Sign what the log comes to, so that what led there may be forgotten; the words or the holders can."""
+    return sign_entry(signer, snapshot_entry(log, signer.node_id))
+
+
+def snapshot_entry(log: KeyLog, signer: str) -> Snapshot:
+    """Write down what the log comes to."""
+    parents = log.parents()
+    seen = log.seen_by(parents)  # what is void is forgotten
+    if seen.members() != log.members():
+        raise NotAllowed("the log has too many ends to be seen by one entry", hint="try again in a minute")
+    kept = kept_of(seen.history, seen.live, seen.counting)
+    entry = snapshot_of(kept, warrant=log.warrant_of(signer), parents=parents, number=seen.history.number + 1)
+    _try(log, entry)
+    return entry
 
 
 def shared_genesis(quorum: Quorum, name: str, salt: bytes) -> SharedGenesis:

@@ -23,7 +23,7 @@ from worldos.model.statements import Topic
 from worldos.model.wire import KeyLogHave, LeaseAsk, LeaseConfirm, LeaseGone, LeaseGranted, LeaseRefused, LeaseRenew
 from worldos.node import Node
 from worldos.trust import limits as trust_limits
-from worldos.trust.block import Limits
+from worldos.trust.block import Limits, Rate
 from worldos.trust.grant import issue, narrow, read_chain
 from worldos.trust.keylog import remove_device
 from worldos.trust.keys import DeviceKey
@@ -184,6 +184,16 @@ def test_without_a_clock_no_grant_holds(village: Village, desk: Node) -> None:
 
 def test_the_door_takes_the_largest_grant_that_there_is() -> None:
     assert trust_limits.GRANT_BYTES_MAX == GRANT_BYTES_MAX
+
+
+def test_a_grant_with_a_rate_is_good_for_so_many_requests(village: Village, desk: Node) -> None:
+    grant = grant_of(desk, rate=Rate(per_hour=60, burst=2))
+    assert [rule(village, desk, STRANGER, grant=grant).allowed for _ in range(3)] == [True, True, False]
+    passed = narrow(grant, STRANGER, holder=NodeId(HOME[0].node_id), limits=Limits(expires_s=NOW_S + 60))
+    assert "an hour" in rule(village, desk, HOME[0], grant=passed).why
+    village.now_ns += 61 * SECOND
+    desk.wall_ahead_ns -= 61 * SECOND
+    assert rule(village, desk, STRANGER, grant=grant).allowed
 
 
 # -- revocation -----------------------------------------------------------------------------------------------------------

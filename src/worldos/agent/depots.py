@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.config import Home, Settings, write_settings
 from worldos.drivers.machine import Machine
 from worldos.drivers.store import LENT_KEY, Lent
@@ -24,6 +25,7 @@ from worldos.errors import NotAllowed, Unreachable
 from worldos.kernel.effects import Notice
 from worldos.model.ids import LeaseId, NodeId
 from worldos.model.resource import Kind
+from worldos.model.rights import FILES, Impact, Op
 
 if TYPE_CHECKING:
     from worldos.node import Node
@@ -187,6 +189,9 @@ class Depots:
 
         node = self._node
         if node.is_member(peer):
+            path = (str(node.registry.owner), FILES)
+            if not node.authority.judge(clock.now_ns(), peer, Op.WRITE, path, Impact.REVERSIBLE, node).allowed:
+                return None
             return frame_head(Who(node=peer, account=node.registry.owner, rights="own", lease=lease))
         contact = node.realms.kin.contact(peer)
         if contact is None or (self.settings.store_for == "me" and not self._home.given_file.exists()):

@@ -21,6 +21,7 @@ import msgspec
 
 from worldos.errors import BadSignature, NotAllowed, PeerBroke
 from worldos.kernel.effects import Effect
+from worldos.kernel.rates import Rates
 from worldos.kernel.realms import GUEST
 from worldos.kernel.revocations import STALE_NS, Revocations
 from worldos.kernel.roles import Roles
@@ -70,6 +71,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     op: Op
     path: Path
     impact: Impact
+    grant: bytes = b""  # which allowed it
 
 
 class Warden(msgspec.Struct, kw_only=True):
@@ -79,6 +81,7 @@ class Warden(msgspec.Struct, kw_only=True):
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     checked: Grants = msgspec.field(default_factory=Grants)
     leased: dict[LeaseId, bytes] = {}
+    rates: Rates = msgspec.field(default_factory=Rates)
 
     def judge(
         self,
@@ -93,7 +96,7 @@ class Warden(msgspec.Struct, kw_only=True):
         """Say whether a node may do this here; ``grant`` is what it shows for it. It counts as asked (quarantine.py)."""
         asked = Asked(principal, op, path, impact, grant)
         narrowed = _narrowed(now_ns, asked, house)
-        return narrowed if narrowed is not None else self.weigh(now_ns, asked, house)
+        return narrowed if narrowed is not None else self._counted(now_ns, self.weigh(now_ns, asked, house))
 
     def judge_lease(
         self,
@@ -107,7 +110,9 @@ class Warden(msgspec.Struct, kw_only=True):
         """Say whether a node may have this lease: by its own rights, by a grant, or because this site lends."""
         asked = Asked(peer, Op.LEASE, _path(house, need, ""), impact_of_kind(need.kind), grant)
         narrowed = _narrowed(now_ns, asked, house)
-        return narrowed if narrowed is not None else self._weigh_lease(now_ns, asked, need, resources, house)
+        if narrowed is not None:
+            return narrowed
+        return self._counted(now_ns, self._weigh_lease(now_ns, asked, need, resources, house))
 
     def weigh(self, now_ns: int, asked: Asked, house: Household, *, here: bool = True) -> Ruling:
         """Say what the rules come to, without counting that it was asked: for who only wants to know.
@@ -129,7 +134,7 @@ class Warden(msgspec.Struct, kw_only=True):
         for shown in (grant,) if grant else self.roles.of(principal):
             why, name = self._weigh_grant(now_ns, asked, shown, house)
             if name:
-                return _yes(asked, BY_GRANT, name)
+                return msgspec.structs.replace(_yes(asked, BY_GRANT, name), grant=shown)
             said = why
         return _no(asked, BY_GRANT, said) if said else _no(asked, BY_DEFAULT, NOT_LENT)
 
@@ -194,6 +199,12 @@ class Warden(msgspec.Struct, kw_only=True):
         if GUEST in house.realms.kin.reasons(asked.principal) and house.registry.lends_all(resources):
             return _yes(asked, BY_LEND, "this site lends to those whom its center sends")
         return ruling
+
+    def _counted(self, now_ns: int, ruling: Ruling) -> Ruling:
+        """Count what a grant allows against its rates."""
+        rates = self.checked.verify(self.checked.read(ruling.grant)).rates if ruling.grant else ()
+        why = self.rates.take(now_ns, rates) if rates else ""
+        return msgspec.structs.replace(ruling, allowed=False, why=why) if why else ruling
 
     def _weigh_grant(self, now_ns: int, asked: Asked, grant: bytes, house: Household) -> tuple[str, str]:
         """Return why a grant does not allow this, or nothing and what it is called."""

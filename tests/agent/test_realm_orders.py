@@ -156,7 +156,10 @@ def test_policies_are_shown_and_changed_by_those_who_may(two: Two) -> None:
     assert den.ask("realm_policy")["policy"] == {"lend": "own"}
     assert den.ask("realm_policy", key="lend", value="kin")["policy"] == {"lend": "kin"}
     until(lambda: tree(den)["den"]["lend"] == "kin", "it holds")
-    assert office.ask("realm_policy", key="lend", value="kin", realm="acme")["realm"] == "acme"
+    with pytest.raises(NotAllowed, match="nobody lends more there alone") as refused:
+        office.ask("realm_policy", key="lend", value="kin", realm="acme")
+    assert "wos guard propose policy lend kin" in refused.value.hint
+    assert office.ask("realm_policy", key="lend", value="own", realm="acme")["realm"] == "acme"
     with pytest.raises(Refused, match="lend is one of"):
         den.ask("realm_policy", key="lend", value="everybody")
     den.ask("realm_policy", key="lend", value="own")

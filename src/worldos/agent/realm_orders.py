@@ -168,6 +168,7 @@ class RealmOrders:
         """Show a realm's rules, or change one."""
         row = realm_called(agent, realm) if realm else _row_of(agent, agent.node.realms.site)
         if key:
+            _only_directly(row, key, value)
             await _charters(agent).set_policy(RealmId(row["realm"]), key, value)
         policy = detail(agent.node, clock.now_ns(), row)["policy"]
         return {"realm": row["path"], "policy": {**policy, **({key: value} if key else {})}}
@@ -188,6 +189,16 @@ def realm_called(agent: Agent, text: str) -> Row:
             paths = ", ".join(row["path"] for row in fits)
             raise BadRequest(f"{len(fits)} realms are called {wanted[:64]!r}", hint=f"name it by its path: {paths}")
     raise BadRequest(f"no realm is called {text[:64]!r} here", hint="wos realm tree lists them")
+
+
+def _only_directly(row: Row, key: str, value: str) -> None:
+    """Refuse a change that reaches so many that the guard must carry it: waves, several who approve, witnesses."""
+    level = Level[str(row["level"]).upper()]
+    widens = (key, value) == ("lend", "kin")
+    if level >= Level.GROUP or (level >= Level.ENTERPRISE and widens):
+        what = "lends more" if widens else "changes a rule"
+        hint = f"wos guard propose policy {key[:40]} {value[:40]} --realm {row['path']}"
+        raise NotAllowed(f"{row['name']} is of level {row['level']}: nobody {what} there alone", hint=hint)
 
 
 def center_line(agent: Agent) -> str:

@@ -62,12 +62,12 @@ def id_of(command: Command) -> str:
 MINE, THEIRS = command_with_first(ME), command_with_first(PEER)
 
 
-def ready() -> Node:
-    """A node with the roll, linked with the other two, whose offers it has."""
+def ready(*linked: NodeId) -> Node:
+    """A node with the roll, linked with the others, whose offers it has."""
     node = node_of(0)
     node.wall_ahead_ns = BEGIN_S * SECOND
     node.handle(GuardSet(now_ns=SECOND, change=encode_change(RollSet(roll=encode_roll(ROLL)))))
-    for peer in (PEER, THIRD):
+    for peer in linked or (PEER, THIRD):
         node.handle(PeerLinked(now_ns=SECOND, node=peer, boot=1))
         node.registry.offers[peer] = Offer(
             node=peer, name="p", owner=node.registry.owner, place="", boot=1, number=1, facts={}, resources=()
@@ -150,8 +150,7 @@ def test_a_node_that_is_gone_or_began_anew_is_sick(event: PeerLinked | PeerUnlin
 
 
 def test_of_a_node_that_it_never_saw_a_witness_says_nothing() -> None:
-    node = ready()
-    node.handle(PeerUnlinked(now_ns=SECOND, node=PEER))
+    node = ready(THIRD)
     begun(node, THEIRS)
     peer_did(node)
     assert later(node) == []

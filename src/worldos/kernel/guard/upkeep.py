@@ -69,10 +69,17 @@ class Upkeep(msgspec.Struct, kw_only=True):
         self.lives = {known: nodes for known, nodes in self.lives.items() if known in house.guard.commands}
         for known, pending in house.guard.commands.items():
             for node in pending.did:
-                path = house.paths.get(node)
-                boot = house.boot if node == house.node else path.boot if path is not None else None
+                boot = _life(node, house)
                 if boot is not None:
                     self.lives.setdefault(known, {}).setdefault(node, boot)
+
+
+def _life(node: NodeId, house: Household) -> int | None:
+    """Return in which life a node is, or was when its links ended: one that falls over at once is not forgotten for that."""
+    if node == house.node:
+        return house.boot
+    path = house.paths.get(node)
+    return path.boot if path is not None else house.known_boots.get(node)
 
 
 def _is_well(node: NodeId, boot: int, house: Household) -> bool:

@@ -111,8 +111,10 @@ def test_a_machine_leaves_and_the_others_know(folder: Path) -> None:
         assert run.returncode == 0, run.stderr
         assert "1 other machines were told" in run.stdout
         assert second.wait() == 0
-        for file in (second.home.keylog_file, second.home.key_file, second.home.state_file):
-            assert not file.exists()
+        left = {"keylog", "device.key", "state", "hybrid.key", "statements"} & {
+            file.name for file in second.home.path.iterdir()
+        }
+        assert not left
         until(lambda: len(first.ask("nodes")) == 1, "it is gone on the other")
         fails(wos(second.home, "leave", "-y"), 3, "no account", "wos up")
 

@@ -38,12 +38,18 @@ def code_of(agent: RunningAgent) -> str:
 
 
 def known(two: Two) -> tuple[str, str]:
-    """Both make a card; the realm's links bring each to the other."""
+    """Both have a name on their card; the realm's links bring each to the other."""
     ada, bob = two
+    for agent in two:
+        until(lambda agent=agent: len(agent.ask("contact_list")) >= 2, "cards are made and told by themselves", 20)
     assert wos(ada.home, "account", "card", "--name", "Ada").stdout.startswith("wos-card-")
     assert wos(bob.home, "account", "card", "--name", "Bob").returncode == 0
     for agent in two:
-        until(lambda agent=agent: len(agent.ask("contact_list")) >= 2, "each has the other's card", 20)
+        until(
+            lambda agent=agent: {"Ada", "Bob"} <= {row["name"] for row in agent.ask("contact_list")},
+            "names are known",
+            20,
+        )
     return code_of(ada), code_of(bob)
 
 
@@ -62,7 +68,7 @@ def test_a_file_goes_to_a_person_by_their_code_alone(two: Two, folder: Path) -> 
     (folder / "plan.txt").write_text("meet at noon " * 1000)
     assert wos(ada.home, "put", str(folder / "plan.txt")).returncode == 0
     sent = wos(ada.home, "share", "plan.txt", "--to", code, "--note", "as promised")
-    assert "on its way to Bob" in sent.stdout
+    assert sent.stdout.splitlines() == ["plan.txt is on its way to Bob: they see it by wos inbox"]
     until(lambda: bob.ask("inbox"), "the letter is there", 20)
     shown = wos(bob.home, "inbox").stdout
     assert "Ada wos1" in shown
@@ -82,7 +88,9 @@ def test_a_letter_that_is_carried_by_hand_brings_its_card(two: Two) -> None:
         fails(wos(far.home, "share", "x", "--to", code), 2, "card of this person is not here", "wos account card")
         card = wos(bob.home, "account", "card").stdout
         assert wos(far.home, "contact", "add", stdin=card).stdout.startswith(f"Bob is {code}")
-        text = far.ask("letter_send", to="Bob", kind="note", title="from afar", value="")["text"]
+        sent = far.ask("letter_send", to="Bob", kind="note", title="from afar", value="")
+        assert not sent["linked"]
+        text = sent["text"]
     added = wos(bob.home, "inbox", "add", stdin=text)
     assert "far wos1" in added.stdout
     assert any(row["title"] == "from afar" and row["verified"] for row in bob.ask("inbox"))

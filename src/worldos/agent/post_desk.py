@@ -1,8 +1,8 @@
 """The post of this machine: its account's card, cards of others, letters written and opened.
 
-The account's card is made when somebody asks for the feature code or writes a letter, and kept up to date from then on: others
-seal to the devices that it names. Letters come as statements from home to home; where no way leads, they are text that people
-carry. Opening takes this device's keys and nothing else.
+The account's card is made when somebody asks for it, or writes a letter, or when nodes of other accounts are linked; it is kept
+up to date from then on: others seal to the devices that it names. Letters come as statements from home to home; where no way
+leads, they are text that people carry. Opening takes this device's keys and nothing else.
 """
 
 from __future__ import annotations
@@ -89,11 +89,14 @@ class PostDesk:
         return card_text(self._node.statements.of(Topic.CARD)[own.told])
 
     def step(self) -> None:
-        """Bring the account's card up to date, if there is one; the first of the linked devices does so."""
+        """Make the account's card once there is kin to tell it to, and keep it up to date: the first of the linked devices."""
         own = self._own()
-        if own is None or not self._is_old(own) or self._node.alive()[:1] != [self._node.node]:
+        if self._node.alive()[:1] != [self._node.node]:
             return
-        if int(time.time()) >= own.at_s + CARD_EVERY_S:
+        if own is None:
+            if self._node.realms.kin.table and self._hybrids():
+                self._write_card(self._node.registry.name, None)
+        elif self._is_old(own) and int(time.time()) >= own.at_s + CARD_EVERY_S:
             self._write_card(own.name, own)
 
     # -- contacts -------------------------------------------------------------------------------------------------------

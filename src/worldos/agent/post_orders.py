@@ -55,7 +55,7 @@ class PostOrders:
 
     async def order_letter_send(
         self, agent: Agent, call: Call, to: str, kind: str, title: str, value: str = "", note: str = ""
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         """Seal a letter to a person and send it; ``value`` is base64. The answer has it as text too, to carry by other ways."""
         chosen = next((known for known in KINDS if known == kind), None)
         if chosen is None:
@@ -65,7 +65,8 @@ class PostOrders:
         desk = _desk(agent)
         contact = desk.find(to)
         sent, text = desk.send(to, chosen, title, _bytes_of(value), note)
-        return {"letter": sent, "text": text, "to": contact.account, "name": contact.name}
+        linked = any(contact.log.is_member(peer) for peer in agent.node.paths)
+        return {"letter": sent, "text": text, "to": contact.account, "name": contact.name, "linked": linked}
 
     async def order_letter_add(self, agent: Agent, call: Call, text: str) -> dict[str, Any]:
         """Take in a letter that came by another way."""

@@ -152,7 +152,8 @@ def leave(yes: bool = YES, as_json: bool = JSON) -> None:
     if not yes:
         sure("Take this machine out of its account?")
     told = _sign_out(home)
-    for file in (home.keylog_file, home.key_file, home.state_file):
+    shared = (home.hybrid_file, home.statements_file, home.copied_file)  # with the account, and why that ended
+    for file in (home.keylog_file, home.key_file, home.state_file, *shared):
         file.unlink(missing_ok=True)
     if as_json:
         output.say_json({"left": True, "told": told})

@@ -147,6 +147,16 @@ def send(to: str, kind: str, title: str, value: bytes, note: str = "") -> dict[s
     return dict(sent)
 
 
+def show_letters(sent: list[dict[str, Any]], *, printed: bool) -> None:
+    """Print letters as text to carry, or say how to have them so, where nothing may lead to the reader."""
+    if printed:
+        print("\n".join(each["text"] for each in sent))
+    elif not all(each["linked"] for each in sent):
+        print(
+            "no device of theirs is linked with yours now: it goes when one is; or carry it: add --print, there wos inbox add"
+        )
+
+
 def _open(rows: list[dict[str, Any]], which: str, dest: str, *, as_json: bool) -> None:
     if not which.isdecimal() or not 1 <= int(which) <= len(rows):
         raise BadRequest(f"there is no letter {which[:SHOWN_CHARS]!r}", hint="wos inbox shows them with their numbers")

@@ -134,11 +134,12 @@ def share(
     name: str = NAME,
     to: str = typer.Option(..., "--to", help="The person: wos1..., or a contact's name."),
     note: str = typer.Option("", help="A word for them."),
+    print_: bool = typer.Option(False, "--print", help="Print the sealed letter too, to carry by another way."),
     as_json: bool = JSON,
 ) -> None:
     """Let somebody else read a session as it is now: its words go to your files, and they get the code, sealed."""
     from worldos.cli.names import session as files_session  # noqa: PLC0415 - what stands on cryptography
-    from worldos.cli.post import send  # noqa: PLC0415
+    from worldos.cli.post import send, show_letters  # noqa: PLC0415
     from worldos.store.caps import Right  # noqa: PLC0415
 
     with Asking(default_home()) as agent:
@@ -154,7 +155,7 @@ def share(
         output.say_json({"name": shown["name"], "to": sent["to"], "text": sent["text"]})
         return
     print(f"{shown['name']} is on its way to {sent['name']}, as it is now; they see it by wos inbox")
-    print(sent["text"])
+    show_letters([sent], printed=print_)
 
 
 def _written(op: dict[str, Any]) -> str:

@@ -30,6 +30,9 @@ def share(
     until: str = typer.Option("", help="The code ends after this time: 7d, 12h."),
     to: str = typer.Option("", "--to", help="Send the code to this person (wos1..., or a contact's name), sealed."),
     note: str = typer.Option("", help="A word for them, with --to."),
+    print_: bool = typer.Option(
+        False, "--print", help="With --to: print the sealed letter too, to carry by another way."
+    ),
     lease: bool = typer.Option(
         False, "--lease", help="With --to: NAME is a machine or part of it (desk/CPU), to be used."
     ),
@@ -48,12 +51,12 @@ def share(
     if to:
         _see_known(to)
     if lease:
-        _send_lease(name, to, until_ns, note, as_json=as_json)
+        _send_lease(name, to, until_ns, note, as_json=as_json, printed=print_)
         return
     with session() as files:
         code = files.share(name, right, until_ns)
     if to:
-        _send(code, name, to, note, as_json=as_json)
+        _send(code, name, to, note, as_json=as_json, printed=print_)
         return
     if as_json:
         output.say_json({"name": name, "code": code, "right": right.value, "until_ns": until_ns})
@@ -73,9 +76,9 @@ def _see_known(to: str) -> None:
         agent.ask("contact_find", to=to)
 
 
-def _send_lease(name: str, to: str, until_ns: int, note: str, *, as_json: bool) -> None:
+def _send_lease(name: str, to: str, until_ns: int, note: str, *, as_json: bool, printed: bool) -> None:
     """Make the person a guest of a resource, and send them the grants that say so."""
-    from worldos.cli.post import VALUE_BYTES_MAX, send  # noqa: PLC0415 - only where somebody is named
+    from worldos.cli.post import VALUE_BYTES_MAX, send, show_letters  # noqa: PLC0415 - only where somebody is named
 
     if not to:
         raise BadRequest("who shall use it?", hint="wos share desk/CPU --lease --to wos1...")
@@ -93,20 +96,18 @@ def _send_lease(name: str, to: str, until_ns: int, note: str, *, as_json: bool) 
         output.say_json({"name": name, "to": sent[0]["to"], "given": done["given"], "text": [s["text"] for s in sent]})
         return
     print(f"{sent[0]['name']} may use {name}: {', '.join(done['given'][0]['ops'])}; taken back by wos role revoke")
-    for each in sent:
-        print(each["text"])
+    show_letters(sent, printed=printed)
 
 
-def _send(code: str, name: str, to: str, note: str, *, as_json: bool) -> None:
-    from worldos.cli.post import send  # noqa: PLC0415 - only where somebody is named
+def _send(code: str, name: str, to: str, note: str, *, as_json: bool, printed: bool) -> None:
+    from worldos.cli.post import send, show_letters  # noqa: PLC0415 - only where somebody is named
 
     sent = send(to, "file", name.rstrip("/").rpartition("/")[2], code.encode("ascii"), note)
     if as_json:
         output.say_json({"name": name, "to": sent["to"], "letter": sent["letter"], "text": sent["text"]})
         return
     print(f"{name} is on its way to {sent['name']}: they see it by wos inbox")
-    print("as soon as a device of yours and one of theirs hear of each other; or send them this, for wos inbox add:")
-    print(sent["text"])
+    show_letters([sent], printed=printed)
 
 
 def open_(

@@ -4,13 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := check
-.PHONY: demo test check sim e2e bench docs clean
+.PHONY: demo test check sim e2e attacks fuzz bench docs clean
 
 SEEDS ?= 1000
 SEED_START ?= 0
 SEEDS_CI ?= 200
 HARSH_SEEDS_CI ?= 50
 REALM_SEEDS_CI ?= 40
+FUZZ_INPUTS ?= 10000000
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -44,6 +45,13 @@ sim: .venv/ready
 
 e2e: .venv/ready packages
 	$(RUN) pytest -m e2e --must-run e2e
+
+# Hours each: the attack table at its full sizes, and ten million inputs to every decoder that faces a stranger.
+attacks: .venv/ready
+	TRUST_LONG=1 $(RUN) pytest tests/attacks
+
+fuzz: .venv/ready
+	$(RUN) python -m tests.fuzz.fuzz --inputs $(FUZZ_INPUTS)
 
 bench: .venv/ready
 	UV_PROJECT_ENVIRONMENT=.venv-peers $(UV) run --locked --group peers python -m bench

@@ -152,7 +152,7 @@ def _is_of(node: NodeId, account: AccountId, house: Household) -> bool:
 def _concerns(said: DeviceRevoked, house: Household) -> bool:
     """Tell whether this node has, or had lately, to do with that account."""
     realms = house.realms
-    if realms.kin.has(said.device) or said.device in realms.introduced:
+    if realms.kin.has(said.device) or said.device in realms.introduced or said.account in house.contacts.table:
         return True
     if any(str(kinsman.contact.site) == said.account for kinsman in realms.kin.table.values()):
         return True

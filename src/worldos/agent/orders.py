@@ -77,7 +77,7 @@ class Orders(
                 raise NotAllowed(
                     why, hint="this program came with a grant (wos --grant, WORLDOS_GRANT): see wos whoami"
                 )
-            arguments = msgspec.convert(ask.arguments, _arguments_of(order.__func__))
+            arguments = msgspec.convert(ask.arguments, arguments_of(order.__func__))
             value = await order(agent, Call(client, ask.request), **msgspec.structs.asdict(arguments))
         except WorldError as error:
             failure = Failure(request=ask.request, error=type(error).__name__, message=str(error), hint=error.hint)
@@ -294,7 +294,7 @@ class Orders(
 
 
 @functools.cache
-def _arguments_of(order: Callable[..., Any]) -> type[msgspec.Struct]:
+def arguments_of(order: Callable[..., Any]) -> type[msgspec.Struct]:
     """Return the struct of an order's arguments: what a program sends is checked against the method's own types."""
     hints = get_type_hints(order)
     given = [p for p in inspect.signature(order).parameters.values() if p.name not in {"self", "agent", "call"}]

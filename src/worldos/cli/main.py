@@ -65,6 +65,7 @@ COMMANDS = {
     "storage": ("scrub", "repair", "storage"),
     "mount": ("mount",),
     "page": ("page",),
+    "mcp": ("mcp",),
     "guard": ("guard",),
     "watch": ("watch",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),

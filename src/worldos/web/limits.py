@@ -15,6 +15,9 @@ FOLLOWERS_MAX = 8  # streams at once: each holds a conversation with the agent
 LINES_WAITING_MAX = 256
 ANSWER_TIMEOUT_S = 30.0
 IDLE_LINE_S = 15.0  # a stream says something at least so often, so that who is gone is noticed
+MESSAGE_BYTES_MAX = 1 << 20  # of one line of wos mcp
+TOOL_OUTPUT_CHARS_MAX = 64_000
+TOOL_RUN_S_MAX = 3600
 PAGE_BYTES_MAX = 60_000  # the whole page, as it is sent
 
 assert LINK_LIFE_S < SURE_LIFE_S < VISIT_LIFE_S, "a link opens a visit, and a proof is a part of one"

@@ -8,7 +8,9 @@ of choices (one left out is missed), and checks that ties were drawn by what was
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,10 +18,11 @@ import msgspec
 from worldos.agent.decision_shelf import DECISION, ERASED, NUMBER, OFFER, DecisionShelf, read_segment
 from worldos.agent.draws import check_round, draws_of
 from worldos.errors import BadSignature, Damaged, PeerBroke
-from worldos.kernel.decisions import Acted, Answered, redo
+from worldos.kernel.decisions import Acted, Answered, Chosen, redo
 from worldos.kernel.match import Refusal, explain
 from worldos.kernel.records import (
     LEAF_BYTES,
+    SALT_BYTES,
     ChosenRecord,
     Committed,
     Leaf,
@@ -29,8 +32,7 @@ from worldos.kernel.records import (
     check_payload,
     chosen_of,
     read_leaf,
-    record_of,
-    write_offer,
+    read_offer,
     write_record,
 )
 from worldos.model.ids import NodeId
@@ -43,6 +45,9 @@ from worldos.trust.tiles import Tower
 LEAVES_AT_ONCE: Final = 4096
 SAID_MAX: Final = 20
 DRAWS_MORE: Final = 4096  # beyond what a round says it drew: its machine may have stopped before it counted
+READ_MAX: Final = 4096  # offers that were read and are remembered
+
+_read: dict[bytes, Offer] = {}
 
 
 class Entry(NamedTuple):
@@ -60,20 +65,34 @@ def entries(shelf: DecisionShelf, first: int = 0) -> Iterator[Entry]:
     firsts = shelf.firsts()
     later = [at for at in firsts if at <= first]
     for begin in firsts[firsts.index(later[-1]) :] if later else firsts:
-        offers: dict[bytes, bytes] = {}
-        for kind, _, body in read_segment(shelf.segment_path(begin)):
-            if kind == OFFER:
-                offers[body[:HASH_BYTES]] = body[HASH_BYTES:]
-                continue
-            number = NUMBER.unpack_from(body)[0]
-            if number < first:
-                continue
-            if number >= shelf.durable:
-                return
-            leaf = read_leaf(shelf.leaf(number))
-            payload = body[NUMBER.size :] if kind == DECISION else b""
-            record = None if kind == ERASED else check_payload(leaf, shelf.salt(number), payload)
-            yield Entry(number, leaf, record, payload, offers)
+        yield from _segment_entries(shelf, begin, first)
+
+
+def _segment_entries(shelf: DecisionShelf, begin: int, first: int = 0) -> Iterator[Entry]:
+    offers: dict[bytes, bytes] = {}
+    block, leaves, salts = 0, b"", b""
+    for kind, _, body in read_segment(shelf.segment_path(begin)):
+        if kind == OFFER:
+            hashed, data = body[:HASH_BYTES], body[HASH_BYTES:]
+            if sha256(data).digest() != hashed:
+                raise Damaged("an offer is not the one that choices were made from")
+            offers[hashed] = data
+            continue
+        number = NUMBER.unpack_from(body)[0]
+        if number < first:
+            continue
+        if number >= shelf.durable:
+            return
+        at = number - block
+        if not 0 <= at < len(leaves) // LEAF_BYTES:
+            block, at = number, 0
+            count = min(LEAVES_AT_ONCE, shelf.durable - number)
+            leaves, salts = shelf.leaves(number, count), shelf.salts(number, count)
+        leaf = read_leaf(leaves[at * LEAF_BYTES : (at + 1) * LEAF_BYTES])
+        salt = salts[at * SALT_BYTES : (at + 1) * SALT_BYTES]
+        payload = body[NUMBER.size :] if kind == DECISION else b""
+        record = None if kind == ERASED else check_payload(leaf, salt, payload)
+        yield Entry(number, leaf, record, payload, offers)
 
 
 def one(shelf: DecisionShelf, number: int) -> Entry:
@@ -87,12 +106,61 @@ def one(shelf: DecisionShelf, number: int) -> Entry:
 
 def same_again(entry: Entry) -> bool:
     """Make a choice again; tell whether the same bytes come out. Raise Damaged where an offer is missing."""
-    assert isinstance(entry.record, ChosenRecord)
-    try:
-        again = redo(chosen_of(entry.record, entry.offers.__getitem__))
-    except KeyError as cause:
-        raise Damaged(f"decision {entry.number} was made from an offer that the log lacks") from cause
-    return write_record(record_of(again, _hash)) == entry.payload
+    record = entry.record
+    assert isinstance(record, ChosenRecord)
+    again = redo(choice_of(entry, record))
+    return write_record(msgspec.structs.replace(record, parts=again.parts, answer=again.answer)) == entry.payload
+
+
+def choice_of(entry: Entry, record: ChosenRecord) -> Chosen:
+    """Return a choice with the offers that it was made from; what is equal by its hash is read once."""
+
+    def offer_of(hashed: bytes) -> Offer:
+        if hashed not in entry.offers:
+            raise Damaged(f"decision {entry.number} was made from an offer that the log lacks")
+        known = _read.get(hashed)
+        if known is None:
+            if len(_read) >= READ_MAX:
+                _read.clear()
+            known = _read[hashed] = read_offer(hashed, entry.offers[hashed])
+        return known
+
+    return chosen_of(record, offer_of)
+
+
+class Replayed(NamedTuple):
+    """What making choices again came to: how many, which came out otherwise, and by which code they were made."""
+
+    choices: int
+    differing: list[int]
+    code: str
+
+
+def replay(shelf: DecisionShelf, jobs: int) -> Replayed:
+    """Make every choice again that is kept, a segment at a time, in so many processes."""
+    work = [(shelf.folder, shelf.durable, begin) for begin in shelf.firsts()]
+    if jobs <= 1 or len(work) <= 1:
+        parts = [_replay_segment(each) for each in work]
+    else:
+        with ProcessPoolExecutor(min(jobs, len(work))) as pool:
+            parts = list(pool.map(_replay_segment, work))
+    codes = [part.code for part in parts if part.code]
+    differing = [number for part in parts for number in part.differing]
+    return Replayed(sum(part.choices for part in parts), differing, codes[-1] if codes else "")
+
+
+def _replay_segment(work: tuple[Path, int, int]) -> Replayed:
+    folder, durable, begin = work
+    count, code = 0, ""
+    differing: list[int] = []
+    for entry in _segment_entries(DecisionShelf(folder, durable), begin):
+        if isinstance(entry.record, ChosenRecord):
+            count += 1
+            if not same_again(entry):
+                differing.append(entry.number)
+        else:
+            code = code_of(entry) or code
+    return Replayed(count, differing, code)
 
 
 class Tally:
@@ -278,7 +346,7 @@ def detail(entry: Entry) -> dict[str, Any]:
     """Return all that is known of a decision, with the offers that a choice was made from."""
     found = {**row(entry), "record": _plain(entry.record)}
     if isinstance(entry.record, ChosenRecord):
-        chosen = chosen_of(entry.record, entry.offers.__getitem__)
+        chosen = choice_of(entry, entry.record)
         found["offers"] = [_plain(offer) for offer in chosen.offers]
     return found
 
@@ -296,10 +364,6 @@ def _chosen(record: ChosenRecord) -> tuple[str, str, str]:
 
 def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str, builtin_types=(bytes,)) if value is not None else None
-
-
-def _hash(offer: Offer) -> bytes:
-    return sha256(write_offer(offer)).digest()
 
 
 def code_of(entry: Entry) -> str:

@@ -72,6 +72,10 @@ class DecisionShelf:
         """Return the salt of a decision; all zero where it was erased."""
         return self._piece("salts", number * SALT_BYTES, SALT_BYTES)
 
+    def salts(self, first: int, count: int) -> bytes:
+        """Return salts one after the other."""
+        return self._piece("salts", first * SALT_BYTES, count * SALT_BYTES)
+
     def payload(self, number: int) -> bytes:
         """Return what was decided; raise NotThere where it was erased or dropped."""
         _, segment = self.segment_of(number)

@@ -6,6 +6,7 @@ Showing, checking and replaying read the files of the home: they work while no a
 from __future__ import annotations
 
 import datetime
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from worldos.agent.decision_log import code_hash
 from worldos.agent.decision_shelf import DecisionShelf, open_shelf
 from worldos.cli import output, person
 from worldos.config import default_home
-from worldos.errors import Damaged, NoAgent
+from worldos.errors import BadRequest, Damaged, NoAgent
 from worldos.home import Home
 from worldos.kernel.records import ChosenRecord
 from worldos.model.ids import NodeId
@@ -133,31 +134,28 @@ def replay(
 ) -> None:
     """Make choices again from what was put down, and compare byte for byte."""
     shelf = _shelf(default_home())
-    found = [auditing.one(shelf, number)] if number >= 0 else auditing.entries(shelf)
-    replayed = 0
-    differ: list[int] = []
-    code = ""
-    for entry in found:
-        if isinstance(entry.record, ChosenRecord):
-            replayed += 1
-            if not auditing.same_again(entry):
-                differ.append(entry.number)
-        else:
-            code = auditing.code_of(entry) or code
-    answer = {"replayed": replayed, "differing": differ[:100], "code": code_hash(), "code_then": code}
-    if as_json:
-        output.say_json(answer)
-    elif number >= 0 and not replayed:
-        kind = auditing.row(auditing.one(shelf, number))["kind"]
-        output.out.print(f"decision {number} ({kind}) is no choice: those are the ones that are matched and unmatched")
+    if number >= 0:
+        entry = auditing.one(shelf, number)
+        if not isinstance(entry.record, ChosenRecord):
+            kind = auditing.row(entry)["kind"]
+            raise BadRequest(f"decision {number} ({kind}) is no choice", hint="choices are those matched and unmatched")
+        same = auditing.same_again(entry)
+        found = auditing.Replayed(1, [] if same else [number], "")
     else:
+        with output.waiting("making every choice again ..."):
+            found = auditing.replay(shelf, os.cpu_count() or 1)
+    if as_json:
+        answer = {"replayed": found.choices, "differing": found.differing[:100]}
+        output.say_json({**answer, "code": code_hash(), "code_then": found.code})
+    else:
+        differ = len(found.differing)
         output.out.print(
-            f"{replayed} choices made again: " + ("all as then" if not differ else f"{len(differ)} differ")
+            f"{found.choices} choices made again: " + ("all as then" if not differ else f"{differ} differ")
         )
-    if differ:
-        other = code and code != code_hash()
+    if found.differing:
+        other = found.code and found.code != code_hash()
         hint = "another version decided then: replay it with that one" if other else "the log or the node is not honest"
-        raise Damaged(f"decision {differ[0]} comes out otherwise than it was put down", hint=hint)
+        raise Damaged(f"decision {found.differing[0]} comes out otherwise than it was put down", hint=hint)
 
 
 @group.command()

@@ -114,6 +114,7 @@ _KINDS: Final[dict[type[Record], RecordKind]] = {
     Committed: RecordKind.COMMITTED,
     Revealed: RecordKind.REVEALED,
 }
+_NUMBERS: Final = frozenset(RecordKind)
 _encode = msgspec.msgpack.Encoder().encode
 _records: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 _offers = msgspec.msgpack.Decoder(Offer)
@@ -149,17 +150,19 @@ def record_of(made: Made | Committed | Revealed, keep: Callable[[Offer], bytes])
     )
 
 
-def chosen_of(record: ChosenRecord, read: Callable[[bytes], bytes]) -> Chosen:
-    """Return a choice with its offers; ``read`` finds one by its hash. Raise Damaged where one is not what its hash says."""
-    offers: list[Offer] = []
-    for seat in record.seats:
-        data = read(seat.offer)
-        if sha256(data).digest() != seat.offer:
-            raise Damaged("an offer is not the one that the choice was made from")
-        try:
-            offers.append(_offers.decode(data))
-        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-            raise Damaged("an offer that cannot be read") from cause
+def read_offer(hashed: bytes, data: bytes) -> Offer:
+    """Read an offer that was kept under this hash; raise Damaged where it is another."""
+    if sha256(data).digest() != hashed:
+        raise Damaged("an offer is not the one that the choice was made from")
+    try:
+        return _offers.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise Damaged("an offer that cannot be read") from cause
+
+
+def chosen_of(record: ChosenRecord, offer_of: Callable[[bytes], Offer]) -> Chosen:
+    """Return a choice with its offers, each found by its hash."""
+    offers = [offer_of(seat.offer) for seat in record.seats]
     both = list(zip(offers, record.seats, strict=True))
     view = View(
         home=record.home,
@@ -216,7 +219,7 @@ def read_leaf(data: bytes) -> Leaf:
     if len(data) != LEAF_BYTES:
         raise Damaged(f"a leaf has {LEAF_BYTES} bytes")
     version, kind, at_s, commitment = LEAF.unpack(data)
-    if version != VERSION or any(data[2:8]) or kind not in set(RecordKind):
+    if version != VERSION or any(data[2:8]) or kind not in _NUMBERS:
         raise Damaged("a leaf of another version, or of no kind that there is")
     return Leaf(RecordKind(kind), at_s, commitment)
 

@@ -112,9 +112,16 @@ class Sessions(msgspec.Struct, kw_only=True):
         if session is None:
             return None
         ops = session.ops
-        heads = [each for each, head in ops.items() if is_member(head.signer) and _reigns(ops, head)]
-        heads.sort(key=lambda each: (ops[each].fence, ops[each].reign, ops[each].seq, each), reverse=True)
-        for tip in heads:
+        acting = {signer for signer in {head.signer for head in ops.values()} if is_member(signer)}
+        heads = {
+            (head.fence, head.reign, head.seq, each)
+            for each, head in ops.items()
+            if head.signer in acting and _reigns(ops, head)
+        }
+        while heads:
+            best = max(heads)
+            heads.remove(best)
+            tip = best[-1]
             walked = _walk(ops, tip)
             if walked is not None:
                 head, counted = ops[tip], set(walked)

@@ -236,6 +236,16 @@ def test_a_signature_is_checked_once_and_never_remembered_if_it_was_wrong(monkey
     assert count == 4
 
 
+def test_what_nobody_of_ours_signed_is_not_remembered() -> None:
+    cache = Grants()
+    foreign = issue(BEN, account=ACCOUNT, holder=BEN.node_id, limits=UNTIL)
+    forged = cbor.encode([parts_of(worked())[0], bytes(64)])
+    for data in (foreign, forged):
+        with pytest.raises((NotAllowed, BadSignature)):
+            check_chain(cache.read(data), root_key_ok=ours, now_s=NOW_S, cache=cache)
+    assert cache == Grants()
+
+
 def test_what_is_remembered_is_bounded() -> None:
     cache = Grants()
     data = worked()
@@ -255,7 +265,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 def test_a_table_of_grants_can_be_written_to_disk_and_read() -> None:
     cache = Grants()
-    cache.read(worked())
+    check_chain(cache.read(worked()), root_key_ok=ours, now_s=NOW_S, cache=cache)
     encoded = msgspec.msgpack.encode(cache)
     assert msgspec.msgpack.decode(encoded, type=Grants) == cache
     assert isinstance(next(iter(cache.chains.values())), Chain)

@@ -110,11 +110,8 @@ class Grants(msgspec.Struct, kw_only=True):
     links: dict[bytes, None] = {}
 
     def read(self, data: bytes) -> Chain:
-        """Read a grant, or remember it; raise PeerBroke for anything that is none."""
-        digest = _digest(data)
-        chain = self.chains.pop(digest, None) or read_chain(data)
-        _keep(self.chains, digest, chain, GRANTS_KEPT_MAX)
-        return chain
+        """Read a grant, or remember it; raise PeerBroke for anything that is none. What nobody signed is not remembered."""
+        return self.chains.get(_digest(data)) or read_chain(data)
 
     def verify(self, chain: Chain) -> Authority:
         """Return what a grant lets through if every signature of it is good, or remember it; raise BadSignature."""
@@ -123,6 +120,8 @@ class Grants(msgspec.Struct, kw_only=True):
             for written, (signer, signature) in zip(chain.written, chain.links, strict=True):
                 self._verify_link(signer, written.body, signature)
             authority = chain.authority
+        self.chains.pop(chain.digest, None)
+        _keep(self.chains, chain.digest, chain, GRANTS_KEPT_MAX)
         _keep(self.authorities, chain.digest, authority, GRANTS_KEPT_MAX)
         return authority
 

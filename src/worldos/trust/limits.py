@@ -15,8 +15,8 @@ GRANT_BLOCKS_MAX: Final = 8
 GRANT_PATHS_MAX: Final = 8  # of one block
 PATH_LABELS_MAX: Final = 12
 LABEL_CHARS_MAX: Final = 64
-GRANTS_KEPT_MAX: Final = 1024  # chains that were checked, remembered so that they are checked once
-BLOCKS_KEPT_MAX: Final = 4096  # signatures that were checked: a link used in many chains costs once
+GRANTS_KEPT_MAX: Final = 256  # chains that were checked, remembered so that they are checked once
+BLOCKS_KEPT_MAX: Final = 1024  # signatures that were checked: a link used in many chains costs once
 
 # -- requests -------------------------------------------------------------------------------------------------------------
 REQUEST_BYTES_MAX: Final = 2048

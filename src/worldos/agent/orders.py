@@ -213,6 +213,8 @@ class Orders(
                 "name": device.name,
                 "status": str(device.status),
                 "added_by": device.added_by,
+                "young": device.young,
+                "held_back": agent.node.quarantine.ceiling(device.node).why,
                 "here": device.node == agent.node.node,
             }
             for device in agent.node.keylog.members().devices

@@ -119,13 +119,20 @@ def devices(as_json: bool = JSON) -> None:
         [
             (
                 f"{row['name']} (here)" if row["here"] else row["name"],
-                row["status"],
+                _standing(row),
                 names.get(row["added_by"], row["added_by"]),
                 row["node"],
             )
             for row in rows
         ],
     )
+
+
+def _standing(row: dict[str, Any]) -> str:
+    """Say how a device stands: a young one, or one that is held back, may do less than the others."""
+    if row["held_back"]:
+        return f"{row['status']}, held back: {row['held_back']}"
+    return f"{row['status']}, young" if row["young"] else str(row["status"])
 
 
 def revoke(

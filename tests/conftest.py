@@ -31,7 +31,7 @@ SLOW = (
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
     *("sim/", "store/test_every_share_set.py", "trust/test_standing.py"),
     *("web/test_page.py", "web/test_talk.py", "web/test_passkeys.py", "web/test_serving.py"),
-    *("web/test_tools.py", "web/test_mcp.py"),
+    *("web/test_tools.py", "web/test_mcp.py", "web/test_official_client.py"),
 )
 QUICK_ALL_THE_SAME = "sdk/test_use.py"
 

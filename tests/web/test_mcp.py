@@ -1,4 +1,4 @@
-"""The Model Context Protocol, line by line; checked by hand against the official client too (mcp 2.3.0)."""
+"""The Model Context Protocol, line by line; the official client talks with it in test_official_client.py."""
 
 from __future__ import annotations
 

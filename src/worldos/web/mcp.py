@@ -1,6 +1,6 @@
 """The Model Context Protocol over standard input and output: one JSON-RPC 2.0 message a line, tools only.
 
-Written by hand, since it is four methods, and the official package brings an HTTP stack and pydantic for them. A line that is
+Written by hand, since it is four methods (docs/decisions/0031-mcp.md); the official client tests it. A line that is
 no message is answered as such and ends nothing; nothing here can be asked that ``tools`` does not offer. What goes wrong in a
 tool is an answer (``isError``) with the same words as ``wos``, so that a model reads what to do next.
 Source: modelcontextprotocol.io, specification 2025-06-18 (lifecycle, stdio transport, tools); JSON-RPC 2.0.

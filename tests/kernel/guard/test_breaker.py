@@ -15,3 +15,11 @@ def test_it_trips_once_keeps_the_first_reason_and_is_closed_by_hand() -> None:
     assert not breaker.is_open
     assert breaker.trip(7, "c3", "")
     assert breaker.is_open
+
+
+def test_what_else_is_heard_of_a_command_that_was_excused_does_not_freeze_again() -> None:
+    breaker = Breaker()
+    assert breaker.trip(1, "a", "a witness saw sick nodes")
+    breaker.reset()
+    assert not breaker.trip(2, "a", "another witness saw them too")
+    assert breaker.trip(3, "b", "another command did badly")

@@ -59,7 +59,7 @@ def test_the_owner_lets_a_key_count_again_and_a_realm_go_on() -> None:
     put(guard, 7, Unmuted(key=id_of("a")))
     put(guard, 7, Resumed(realm=REALM))
     assert guard.muted == {}
-    assert not guard.breakers
+    assert not guard.breakers[REALM].is_open
 
 
 def test_what_outlives_a_life_is_the_same_in_the_next() -> None:

@@ -10,12 +10,16 @@ import msgspec
 
 
 class Breaker(msgspec.Struct, kw_only=True):
-    """Of one realm: closed where ``why`` is empty. ``command`` is the one that tripped it."""
+    """Of one realm: closed where ``why`` is empty. ``command`` is the one that tripped it.
+
+    ``excused``: the command after which somebody let it go on: what else is heard of that one does not trip it again.
+    """
 
     why: str = ""
     command: str = ""
     since_ns: int = 0
     trips: int = 0
+    excused: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -24,7 +28,7 @@ class Breaker(msgspec.Struct, kw_only=True):
 
     def trip(self, now_ns: int, command: str, why: str) -> bool:
         """Freeze; tell whether that is news. The first reason stays."""
-        if self.why:
+        if self.why or (command and command == self.excused):
             return False
         self.why, self.command, self.since_ns = why or "tripped", command, now_ns
         self.trips += 1
@@ -32,4 +36,5 @@ class Breaker(msgspec.Struct, kw_only=True):
 
     def reset(self) -> None:
         """Close it again."""
+        self.excused = self.command
         self.why, self.command = "", ""

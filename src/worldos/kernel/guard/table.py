@@ -87,7 +87,8 @@ class Table(msgspec.Struct, kw_only=True):
 
     def resume(self, realm: str) -> None:
         """Close the breaker of a realm. For the owner on the machine."""
-        self.breakers.pop(realm, None)
+        if realm in self.breakers:
+            self.breakers[realm].reset()
 
     # -- what outlives a life ---------------------------------------------------------------------------------------------
 

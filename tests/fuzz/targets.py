@@ -11,7 +11,7 @@ import base64
 
 import msgspec
 
-from tests.fuzz import dialogue_targets, node_targets, said_targets, trust_targets, wire_targets
+from tests.fuzz import dialogue_targets, node_targets, said_targets, trust_targets, web_targets, wire_targets
 from tests.fuzz.target import Target, refused
 from worldos.depot import wire
 from worldos.store import (
@@ -347,4 +347,5 @@ TARGETS = {
     **wire_targets.TARGETS,
     **node_targets.TARGETS,
     **dialogue_targets.TARGETS,
+    **web_targets.TARGETS,
 }

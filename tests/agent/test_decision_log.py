@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from tests.kernel.offers import cpu, offer, view
 
-from worldos.agent import auditing, decision_files, decision_log
+from worldos.agent import auditing, cosigning, decision_files, decision_log, draws
 from worldos.agent.decision_log import DecisionLog, code_hash
 from worldos.agent.decision_shelf import open_shelf
 from worldos.errors import DiskFull
 from worldos.kernel.decisions import Ended, Made, decide
 from worldos.kernel.effects import Notice
 from worldos.kernel.records import ChosenRecord
+from worldos.model.audit import CheckpointSeen
 from worldos.model.ids import LeaseId, NodeId, UseId
 from worldos.trust.keys import DeviceKey
 
@@ -142,3 +143,32 @@ def test_an_embedded_node_keeps_nothing_and_minds_nothing() -> None:
 
 def test_the_hash_of_the_code_is_that_of_what_decides() -> None:
     assert len(code_hash()) == 16
+
+
+def test_a_node_whose_disk_is_full_at_its_start_starts_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+
+    async def life() -> None:
+        with monkeypatch.context() as patched:
+
+            def full(*words: object, **more: object) -> None:
+                raise DiskFull("no room")
+
+            for place, name in ((decision_files, "make_folder"), (draws, "write_durably"), (cosigning, "make_folder")):
+                patched.setattr(place, name, full)
+            log = DecisionLog(tmp_path / "d", KEY, told)
+            others = cosigning.Cosigning(tmp_path, log, None, none, none, told)  # type: ignore[arg-type]
+            log.begin(1)
+            await log.flush()
+            others.heard(NodeId("x"), CheckpointSeen(size=1))
+        await log.flush()
+        log.close()
+        assert log.whole().durable >= 3
+
+    def none(*words: object) -> None:
+        raise AssertionError("nothing is sent")
+
+    asyncio.run(life())
+    assert told.names[:2] == ["decision log stopped", "witnessing stopped"]

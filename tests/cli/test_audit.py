@@ -19,6 +19,9 @@ def test_what_was_decided_is_shown_checked_replayed_and_erased(folder: Path) -> 
         assert "number 1 of this life" in said
         assert "CPU" in said
         assert "all as it should be" in wos(home, "audit", "verify").stdout
+        alone = wos(home, "audit", "verify", "--witnesses", "2")
+        assert alone.returncode == 1
+        assert "0 witnesses have cosigned it, not 2" in alone.stderr
         assert "choices made again: all as then" in wos(home, "audit", "replay").stdout
         assert "1 choices made again" in wos(home, "audit", "replay", str(matched["number"])).stdout
         fails(wos(home, "audit", "erase", str(matched["number"])), 2, "nobody is here to ask")

@@ -106,6 +106,7 @@ class Cosigning:
         self._proved_s: dict[NodeId, float] = {}
         if folder is not None:
             self._read(folder)
+        if self._folder is not None:
             log.grown.append(self.grown)
 
     @classmethod
@@ -363,8 +364,13 @@ class Cosigning:
 
     def _read(self, folder: Path) -> None:
         """Take up what was cosigned and which forks are known from earlier lives."""
-        for name in ("witnessed", "forks"):
-            make_folder(folder / name)
+        try:
+            for name in ("witnessed", "forks"):
+                make_folder(folder / name)
+        except DiskFull as error:
+            self._tell(Notice(name="witnessing stopped", fields={"why": str(error)}))
+            self._folder = None
+            return
         for file in sorted((folder / "witnessed").iterdir()):
             with suppress(PeerBroke, BadSignature, Damaged):
                 data = file.read_bytes()

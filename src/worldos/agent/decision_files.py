@@ -258,7 +258,10 @@ def set_aside(folder: Path) -> Path:
     number = 1
     while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
         number += 1
-    folder.rename(aside)
+    try:
+        folder.rename(aside)
+    except OSError as cause:
+        raise DiskFull(f"{folder} cannot be moved out of the way") from cause
     return aside
 
 

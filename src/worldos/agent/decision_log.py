@@ -84,7 +84,10 @@ class DecisionLog:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decisions")
         self.draws = Draws(folder.with_name("draws") if folder is not None else None)
         if folder is not None:
-            self._open(folder)
+            try:
+                self._open(folder)
+            except DiskFull as error:  # it is tried again with the first thing to write
+                tell(Notice(name="decision log stopped", fields={"why": str(error)}))
 
     def begin(self, life: int) -> None:
         """Put down that a life begins, by which code, and what its draws are committed to."""

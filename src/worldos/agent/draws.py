@@ -11,6 +11,7 @@ The secret of a round that a crash cut short is on disk, so that it is revealed 
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from worldos.agent.home import write_durably
-from worldos.errors import Damaged
+from worldos.errors import Damaged, DiskFull
 from worldos.kernel.records import Committed, Revealed
 from worldos.model.ids import NodeId
 from worldos.trust.note import WITNESS, check_checkpoint, check_cosignature
@@ -95,7 +96,8 @@ class Draws:
     def _save(self) -> None:
         if self._file is not None:
             kept = [self.now] if self.next is None else [self.now, self.next]
-            write_durably(self._file, msgspec.msgpack.encode(kept))
+            with suppress(DiskFull):  # a crash would then leave a round that nobody can check, and an audit says so
+                write_durably(self._file, msgspec.msgpack.encode(kept))
 
 
 def revealed(over: Round, draws: int | None = None) -> Revealed:

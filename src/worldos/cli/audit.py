@@ -63,21 +63,25 @@ def show(
 @group.command()
 def verify(
     node: str = typer.Argument("", metavar="[NODE]", help="Another linked node, by name or id (default: this one)."),
+    witnesses: int = typer.Option(0, "--witnesses", min=0, help="Fail unless so many have cosigned it."),
     as_json: bool = JSON,
 ) -> None:
     """Check a whole log: every leaf against the signed root; of this machine also every word and every draw."""
     if node:
-        _verify_other(node, as_json=as_json)
-        return
-    shelf = _shelf(default_home())
-    with output.waiting("reckoning every leaf again ..."):
-        found = auditing.verify(shelf, _owner(shelf))
+        with Asking(default_home()) as agent, output.waiting("fetching every leaf ..."):
+            found = agent.ask("audit_verify", node=node)
+    else:
+        shelf = _shelf(default_home())
+        with output.waiting("reckoning every leaf again ..."):
+            found = auditing.verify(shelf, _owner(shelf))
+    if len(found["witnesses"]) < witnesses:
+        found["wrong"].append(f"{len(found['witnesses'])} witnesses have cosigned it, not {witnesses}")
     if as_json:
         output.say_json(found)
     else:
-        _say_verified(found)
+        (_say_other if node else _say_verified)(found)
     if found["wrong"]:
-        raise Damaged(found["wrong"][0], hint="who cosigned an older checkpoint can tell: wos audit witness")
+        raise Damaged(found["wrong"][0], hint="see who cosigns, and who knows of forks: wos audit witness")
 
 
 @group.command()
@@ -223,20 +227,11 @@ def _seen_when(each: dict[str, Any]) -> str:
     return moment(each["at_s"]) if each["at_s"] else "not yet"
 
 
-def _verify_other(node: str, *, as_json: bool) -> None:
-    with Asking(default_home()) as agent, output.waiting("fetching every leaf ..."):
-        found = agent.ask("audit_verify", node=node)
-    if as_json:
-        output.say_json(found)
-    else:
-        output.out.print(
-            f"log of [bold]{found['log'][:8]}[/]: {found['decisions']} decisions, fetched and reckoned again"
-        )
-        output.out.print(f"  {found['cosigned_before']} of them cosigned by this machine before")
-        output.out.print(f"  {found['receipts']} of {found['leases_held']} leases that it granted us are in it")
-        _say_end(found)
-    if found["wrong"]:
-        raise Damaged(found["wrong"][0], hint="see who else knows its log: wos audit witness")
+def _say_other(found: dict[str, Any]) -> None:
+    output.out.print(f"log of [bold]{found['log'][:8]}[/]: {found['decisions']} decisions, fetched and reckoned again")
+    output.out.print(f"  {found['cosigned_before']} of them cosigned by this machine before")
+    output.out.print(f"  {found['receipts']} of {found['leases_held']} leases that it granted us are in it")
+    _say_end(found)
 
 
 def _known(seat: list[Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from worldos.kernel.effects import Effect
 from worldos.kernel.held import Lost, can_move, tell_doubted, tell_lost
 from worldos.kernel.household import Household
+from worldos.kernel.question import node_key
 from worldos.kernel.uses import Pending
 from worldos.model import limits
 from worldos.model.ids import NodeId
@@ -55,7 +56,7 @@ def _seek(house: Household, now_ns: int, lost: Lost) -> list[Effect]:
         client=held.client,
         needs=(held.terms.need,),
         ttl_ns=held.terms.ttl_ns,
-        nonce=now_ns,
+        nonce=node_key(NodeId(held.terms.lease)) >> 1,  # fixed before anybody could know what is lost
         asked_ns=now_ns,
         give_up_ns=now_ns + limits.REPLACE_FOR_NS,
         replaces=held.terms.lease,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.agent.agents import running, running_pair, until
+from tests.agent.agents import running, running_pair, same_account, until
 from tests.cli.conftest import command, environ, fails, wos
 
+from worldos.agent import home as homes
 from worldos.agent.start import make_account, stored_log
 from worldos.home import Home
 
@@ -135,3 +137,28 @@ def test_a_device_by_a_device_is_young_until_the_words_approve(folder: Path) -> 
         until(lambda: second.wait() == 0, "it has stopped")
         fails(wos(first.home, "account", "remove", "desk", "-y"), 2, "wos leave")
         fails(wos(first.home, "account", "remove", "nobody", "-y"), 2, "no key is called")
+
+
+def test_two_running_devices_forget_what_a_snapshot_stands_for(folder: Path) -> None:
+    first_home, second_home = Home(folder / "a"), Home(folder / "b")
+    for home in (first_home, second_home):
+        home.path.mkdir(mode=0o700)
+    words = make_account(first_home, "desk")
+    same_account(first_home, second_home, words)
+    with contextlib.ExitStack() as both:
+        first = both.enter_context(running(first_home))
+        status = first.ask("status")
+        homes.write_remembered(second_home, homes.Remembered(peers={status["node"]: tuple(status["listens"])}))
+        second = both.enter_context(running(second_home))
+        until(lambda: first.ask("status")["nodes_linked"] == 1, "they are linked", 20)
+        before = first.ask("account_show")["entries"]
+        assert "the key log had" in done(typed(first_home, words, "account", "compact"))
+        for agent in (first, second):
+            until(
+                lambda agent=agent: any(line["name"] == "key log compacted" for line in agent.ask("log")),
+                "it forgot",
+                30,
+            )
+        assert first.ask("account_show")["entries"] <= before + 1
+        assert {row["name"] for row in second.ask("account_show")["actors"]} == {"24 words", "desk", "attic"}
+    assert {"24 words", "desk", "attic"} <= shown(first_home).keys()

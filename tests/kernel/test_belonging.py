@@ -7,7 +7,9 @@ from tests.test_node import ME, PEER, THIRD, linked, node_of, said
 from worldos.kernel import belonging
 from worldos.kernel.effects import Forget, Notice, SaveKeyLog
 from worldos.model.wire import KeyLogHave, KeyLogTold
-from worldos.sim.machine import removal
+from worldos.sim.machine import _recovery_seed, removal
+from worldos.trust.keys import DeviceKey
+from worldos.trust.sayings import snapshot
 
 
 def removed(node, device):
@@ -61,3 +63,29 @@ def test_who_has_less_gets_the_rest_and_who_has_more_is_asked() -> None:
     assert KeyLogHave in [type(each) for each in asked]
     belonging.merge(behind, 4, message.entries, ME)
     assert behind.keylog.heads() == ahead.keylog.heads()
+
+
+def test_a_long_log_is_told_in_several_messages(monkeypatch) -> None:
+    monkeypatch.setattr(belonging, "TOLD_BYTES_MAX", 1500)
+    node = node_of()
+    told = said(belonging.tell(node, PEER, KeyLogHave(heads=())), PEER)
+    assert len(told) > 1
+    assert [entry for message in told for entry in message.entries] == list(
+        belonging.log_entries(node.keylog, node.keylog.entries)
+    )
+
+
+def test_a_log_begins_at_a_snapshot_when_every_device_has_it() -> None:
+    nodes = [node_of(number) for number in range(3)]
+    node = nodes[0]
+    made = snapshot(node.keylog, DeviceKey.from_seed(_recovery_seed(0)))
+    belonging.merge(node, 3, ((made.body, made.signature),), None)
+    heads = KeyLogHave(heads=node.keylog.heads())
+    assert said(belonging.tell(node, PEER, KeyLogHave(heads=nodes[1].keylog.heads())), PEER), "it is told the snapshot"
+    before = len(node.keylog.entries)
+    assert not belonging.tell(node, PEER, heads)
+    effects = belonging.tell(node, THIRD, heads)
+    assert isinstance(effects[0], SaveKeyLog)
+    assert len(node.keylog.members().active) == 3
+    assert len(node.keylog.entries) <= before
+    assert not belonging.tell(node, PEER, heads), "it is done once"

@@ -56,6 +56,7 @@ def register(app: typer.Typer) -> None:
         ("save", save),
         ("create", create),
         ("answers", answers),
+        ("compact", compact),
     ):
         account.command(name)(command)
     for name, of_guardians in (("offer", offer), ("add", add), ("list", list_), ("remove", drop), ("approve", agree)):
@@ -264,6 +265,18 @@ def answers(as_json: bool = JSON) -> None:
     _tell(home, log, whole)
     asking.forget(home)
     _done("done; see: wos account show", {"account": log.account}, as_json=as_json)
+
+
+def compact(as_json: bool = JSON) -> None:
+    """Make the key log short: the words sign what it comes to, and what led there is forgotten."""
+    from worldos.trust.sayings import snapshot  # noqa: PLC0415 - as in approve
+
+    home = default_home()
+    log = _log(home)
+    before = len(log.entries)
+    _say(home, log, snapshot(log, _key_of_words()))
+    said = f"the key log had {before} entries; each device forgets what lies before when all have seen it"
+    _done(said, {"entries": before}, as_json=as_json)
 
 
 # -- guardians -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ from worldos.model.ids import NodeId
 from worldos.model.wire import KeyLogHave, KeyLogTold, LogEntry
 from worldos.trust.keylog import KeyLog, SignedEntry
 
+TOLD_BYTES_MAX = limits.MESSAGE_BYTES_MAX * 3 // 4
+ENTRY_OVERHEAD_BYTES = 16
+
 
 def merge(house: Household, now_ns: int, entries: Iterable[LogEntry], source: NodeId | None) -> list[Effect]:
     """Take in key log entries; whoever is no member any more loses links, leases and offers at once."""
@@ -28,8 +31,10 @@ def merge(house: Household, now_ns: int, entries: Iterable[LogEntry], source: No
         return []
     after = {device.node: device.name for device in house.keylog.members().active}
     effects: list[Effect] = [SaveKeyLog()]
-    told = KeyLogTold(entries=log_entries(house.keylog, taken))  # who is put out hears it too, before the cut
-    effects += [Send(node=n, message=told) for n in sorted(house.paths.keys() & {*before, *after} - {source})]
+    for node in sorted(
+        house.paths.keys() & {*before, *after} - {source}
+    ):  # who is put out hears it too, before the cut
+        effects += _told(node, log_entries(house.keylog, taken))
     new = sorted(after.keys() - before)
     effects.extend(Notice(name="device added", fields={"node": node, "name": after[node]}) for node in new)
     for node in sorted(before - after.keys()):
@@ -50,14 +55,41 @@ def compare(house: Household, now_ns: int) -> list[Effect]:
 
 def tell(house: Household, peer: NodeId, have: KeyLogHave) -> list[Effect]:
     """Send what comes after a peer's heads; ask for what it has and we do not."""
-    effects: list[Effect] = []
     since = house.keylog.since(have.heads)
-    if since:
-        told = tuple((signed.body, signed.signature) for signed in since)
-        effects.append(Send(node=peer, message=KeyLogTold(entries=told)))
+    effects = _told(peer, tuple((signed.body, signed.signature) for signed in since))
     if house.keylog.missing(have.heads):
         effects.append(Send(node=peer, message=KeyLogHave(heads=house.keylog.heads())))
+    return [*effects, *_forget(house, peer, have)]
+
+
+def _told(peer: NodeId, entries: tuple[LogEntry, ...]) -> list[Effect]:
+    """Send entries in as many messages as they need, none too large for a link."""
+    effects: list[Effect] = []
+    begun, size = 0, 0
+    for place, (body, signature) in enumerate(entries):
+        size += len(body) + len(signature) + ENTRY_OVERHEAD_BYTES
+        if size > TOLD_BYTES_MAX and place > begun:
+            effects.append(Send(node=peer, message=KeyLogTold(entries=entries[begun:place])))
+            begun, size = place, len(body) + len(signature) + ENTRY_OVERHEAD_BYTES
+    if entries:
+        effects.append(Send(node=peer, message=KeyLogTold(entries=entries[begun:])))
     return effects
+
+
+def _forget(house: Household, peer: NodeId, have: KeyLogHave) -> list[Effect]:
+    """Let the log begin at a snapshot when every other active device is known to have it."""
+    snapshot = house.keylog.snapshot_to_forget_before()
+    if not snapshot:
+        house.have_snapshot.clear()
+        return []
+    if house.keylog.has_seen(have.heads, snapshot):
+        house.have_snapshot[peer] = snapshot
+    others = {device.node for device in house.keylog.members().active} - {house.node}
+    if any(house.have_snapshot.get(node) != snapshot for node in others):
+        return []
+    forgotten = house.keylog.forget_before(snapshot)
+    house.have_snapshot.clear()
+    return [SaveKeyLog(), Notice(name="key log compacted", fields={"forgotten": forgotten})]
 
 
 def log_entries(keylog: KeyLog, ids: Iterable[str]) -> tuple[LogEntry, ...]:

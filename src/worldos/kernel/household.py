@@ -69,6 +69,7 @@ class Household(msgspec.Struct, kw_only=True):
     decisions: Decisions = msgspec.field(default_factory=Decisions)
     dirty: bool = False  # the offer is not what was told last
     compare_ns: int = 0  # when the next peer is told how far the key log goes
+    have_snapshot: dict[NodeId, str] = {}  # which devices are known to have which snapshot of the key log
     compared: NodeId = NodeId("")
     wall_ahead_ns: int = 0  # what people's clocks show, less the node's own; 0 = not known yet
 

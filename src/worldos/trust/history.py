@@ -17,6 +17,7 @@ of two: a young device whose admitter was alone may put that one out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import Any
@@ -397,8 +398,13 @@ def removed_by(entry: Removal) -> str:
 
 def kept_in(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the ids of the admissions that a snapshot keeps."""
-    at = range(0, len(snapshot.kept) // HASH_BYTES * HASH_BYTES, HASH_BYTES)
-    return tuple(id_of(snapshot.kept[place : place + HASH_BYTES]) for place in at)
+    return _ids_in(snapshot.kept)
+
+
+@functools.lru_cache(maxsize=4)
+def _ids_in(kept: bytes) -> tuple[str, ...]:
+    at = range(0, len(kept) // HASH_BYTES * HASH_BYTES, HASH_BYTES)
+    return tuple(id_of(kept[place : place + HASH_BYTES]) for place in at)
 
 
 def mark_of(entry: AddDevice) -> bytes:

@@ -67,6 +67,7 @@ __all__ = [
 
 ENTRIES_MAX = 4096
 ADDS_MAX = ENTRIES_MAX * 3 // 4
+WAITING_BYTES_MAX = 8 * 1024 * 1024  # what came of a snapshot's log so far
 DEVICE_ENTRIES_MAX = ENTRIES_MAX * 7 // 8
 
 
@@ -94,9 +95,10 @@ class KeyLog(msgspec.Struct, dict=True):
             return []
         if len(fresh) > ENTRIES_MAX:
             raise PeerBroke(f"a key log has at most {ENTRIES_MAX} entries")
+        fresh = {**self.__dict__.pop("_waiting", {}), **fresh}
         base = self._base_in(fresh)
         if base is not None:
-            return self._begin_at(base, {**self.entries, **fresh})
+            return self._begin_with(base, fresh)
         read = {entry_id: read_entry(signed) for entry_id, signed in fresh.items()}
         history = self._history.fork()
         taken: list[str] = []
@@ -124,9 +126,11 @@ class KeyLog(msgspec.Struct, dict=True):
         """
         history = self._history
         for place in sorted(bits(history.snapshots & self._view.counting), reverse=True):
+            if place == history.base:
+                continue
             before = history.past[place] | 1 << place
             after = sum(1 << at for at in range(len(history.entries)) if history.past[at] >> place & 1)
-            if place != history.base and not self._view.counting & ~(before | after):
+            if not self._view.counting & ~(before | after):
                 return history.hashes[place]
         return ""
 
@@ -154,8 +158,23 @@ class KeyLog(msgspec.Struct, dict=True):
 
     def _base_in(self, fresh: dict[str, SignedEntry]) -> str | None:
         """Return the newest snapshot of a batch that can only be believed, since what it had seen is not here."""
-        number, base = _newest_base(fresh, self._history)
+        if not any(is_snapshot(signed) for signed in fresh.values()):
+            return None
+        read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in fresh.items()}
+        if not self.entries and (base := _base_of_all(read)):
+            return base
+        number, base = _newest_base(read, self._history)
         return base if number > self._history.number else None
+
+    def _begin_with(self, base: str, fresh: dict[str, SignedEntry]) -> list[str]:
+        """Begin at a snapshot, or wait for the rest of what it keeps: a long log comes in several messages."""
+        snapshot, entries = read_entry(fresh[base]), {**self.entries, **fresh}
+        assert isinstance(snapshot, Snapshot)
+        if entries.keys() >= set(kept_in(snapshot)) and any(map(is_beginning, entries.values())):
+            return self._begin_at(base, entries)
+        if sum(len(signed.body) for signed in fresh.values()) <= WAITING_BYTES_MAX:
+            self.__dict__["_waiting"] = fresh
+        return []
 
     def _begin_at(self, base: str, entries: dict[str, SignedEntry]) -> list[str]:
         """Begin anew at a snapshot, with what it keeps and all that comes after it; return what is new here."""
@@ -237,20 +256,25 @@ class KeyLog(msgspec.Struct, dict=True):
         return [entry_id for entry_id in ids if entry_id not in self.entries]
 
     def since(self, heads: Iterable[str]) -> list[SignedEntry]:
-        """Return what a peer with these heads does not have, parents first; heads unknown here are passed over."""
+        """Return what a peer with these heads does not have; heads unknown here are passed over.
+
+        Parents first, but before all the snapshot that a log begins at: who gets it in parts waits for the rest.
+        """
         history, known = self._history, 0
         for head in heads:
             place = history.places.get(head)
             if place is not None:
                 known |= history.past[place] | 1 << place
-        return [self.entries[entry_id] for place, entry_id in enumerate(history.hashes) if not known >> place & 1]
+        places = [history.base] if history.base else []
+        places += [place for place in range(len(history.hashes)) if place != history.base or not history.base]
+        return [self.entries[history.hashes[place]] for place in places if not known >> place & 1]
 
     @functools.cached_property
     def _history(self) -> History:
         """The causal order, worked out anew when the log was decoded, then kept up by ``merge``."""
         history = History()
         read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in self.entries.items()}
-        number, base = _newest_base(self.entries, history)
+        number, base = _newest_base(read, history)
         if number:
             history = _history_from(base, self.entries, trusted=None)
             read = {entry_id: entry for entry_id, entry in read.items() if entry_id not in history.places}
@@ -352,11 +376,20 @@ def _history_from(base: str, entries: dict[str, SignedEntry], *, trusted: dict[s
     return history
 
 
-def _newest_base(entries: dict[str, SignedEntry], history: History) -> tuple[int, str]:
+def _base_of_all(read: dict[str, Entry]) -> str:
+    """Return a snapshot that all of these entries are kept by, or come after: then nothing is lost by believing it."""
+    beginnings = {entry_id for entry_id, entry in read.items() if isinstance(entry, Beginning)}
+    for base, snapshot in read.items():
+        if isinstance(snapshot, Snapshot):
+            rest = read.keys() - beginnings - {base, *kept_in(snapshot)}
+            after = {base, *rest}
+            if all(not _parents_of(read[entry_id]).isdisjoint(after) for entry_id in rest):
+                return base
+    return ""
+
+
+def _newest_base(read: dict[str, Entry], history: History) -> tuple[int, str]:
     """Return number and id of the newest snapshot that had seen what is neither here nor in history; 0: there is none."""
-    if not any(is_snapshot(signed) for signed in entries.values()):
-        return 0, ""
-    read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in entries.items()}
     whole = set(_parents_first(read, history))
     found = [
         (entry.number, entry_id)

@@ -80,7 +80,10 @@ def view_of(history: History) -> View:
         if not valid:
             continue
         # Of several admissions at once a ripe one speaks; its hash decides between equals.
-        place = min(bits(live or valid), key=lambda at: (not history.is_ripe(at, counting), history.hashes[at]))
+        choice = list(bits(live or valid))
+        place = choice[0]
+        if len(choice) > 1:
+            place = min(choice, key=lambda at: (not history.is_ripe(at, counting), history.hashes[at]))
         if live:
             keys[key] = place
             everywhere |= live

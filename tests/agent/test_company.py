@@ -37,3 +37,14 @@ def test_a_session_is_read_again_in_the_next_life_of_an_agent(folder: Path) -> N
         assert [op["text"] for op in shown["ops"]] == ["kept", "first life"]
         agent.ask("session_say", session="kept", text="second life")
         assert agent.ask("session_show", session="kept")["fence"] == 2
+
+
+def test_a_device_that_lost_count_of_its_lives_goes_on_where_it_told_it_was(folder: Path) -> None:
+    home = new_home(folder / "desk")
+    for life in (1, 2):
+        with running(home) as agent:
+            assert agent.ask("status")["life"] == life
+    home.state_file.unlink()
+    with running(home) as agent:
+        assert agent.ask("status")["life"] == 3
+        assert agent.ask("session_start", name="all is well")["open"]

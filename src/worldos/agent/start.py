@@ -14,14 +14,17 @@ import msgspec
 
 from worldos.agent import clock
 from worldos.agent import home as homes
+from worldos.agent.statement_store import StatementStore
 from worldos.config import Home, Settings, read_settings
 from worldos.drivers.measure import measure_speed
 from worldos.errors import BadRequest, CorruptFile, NotAllowed, WorldError
 from worldos.kernel.belonging import log_entries
+from worldos.kernel.clones import read_device
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.resource import Fact
+from worldos.model.statements import Topic
 from worldos.node import Node, new_node
 from worldos.trust.entries import AddDevice, ClaimAccept, SharedGenesis, body_of, hash_of
 from worldos.trust.keylog import KeyLog, SignedEntry, accept_claim, add_device, new_account, remove_device
@@ -151,12 +154,26 @@ def open_home(home: Home) -> Started:
             raise NotAllowed("this machine's key is none of its account's devices", hint=hint)
         raise NotAllowed("this device was revoked by its account", hint=hint)
     remembered = homes.read_remembered(home)
-    remembered.boot += 1
+    remembered.boot = 1 + (remembered.boot or _last_life_told(home, NodeId(key.node_id)))
     if remembered.speed_of != platform.processor() + platform.release() or not remembered.speed_mips:
         remembered.speed_mips = measure_speed(SPEED_SECONDS)
         remembered.speed_of = platform.processor() + platform.release()
     homes.write_remembered(home, remembered)
     return _started(home, settings, key, keylog, remembered, {"speed_mips": remembered.speed_mips})
+
+
+def _last_life_told(home: Home, node: NodeId) -> int:
+    """Return the last life that this device told of, where its own count was lost: to count anew is to look like a copy."""
+    if not home.statements_file.exists():
+        return 0
+    store = StatementStore(home.statements_file, lambda _: None)
+    try:
+        told = [statement for statement in store.read() if statement.topic is Topic.DEVICE and statement.signer == node]
+        return max((read_device(statement.body).boot for statement in told), default=0)
+    except WorldError:  # the agent says so when it begins
+        return 0
+    finally:
+        store.close()
 
 
 def stored_log(home: Home) -> KeyLog | None:

@@ -393,3 +393,18 @@ def test_what_the_site_lends_is_had_without_a_grant(village: Village, desk: Node
     need = Need(kind="CPU", amount=1000)
     ruling = desk.authority.judge_lease(village.now_ns, NodeId(STRANGER.node_id), need, (resource,), desk)
     assert (ruling.allowed, ruling.by) == (True, BY_LEND)
+
+
+def test_a_snapshot_of_a_node_has_all_that_it_knows_of_rights(village: Village, desk: Node) -> None:
+    grant = grant_of(desk, rate=Rate(per_hour=60, burst=2))
+    passed = narrow(grant, STRANGER, holder=NodeId(HOME[0].node_id), limits=Limits(expires_s=NOW_S + 60))
+    assert rule(village, desk, HOME[0], grant=passed).allowed
+    tell(village, desk, Topic.ROLE, given(desk))
+    answers(village, desk, ask(desk, grant_of(desk)))
+    tell(village, desk, Topic.REVOKED, revoked(passed))
+    data = msgspec.msgpack.encode(desk)
+    again = msgspec.msgpack.decode(data, type=Node)
+    assert msgspec.msgpack.encode(again) == data
+    assert again.authority.leased
+    assert "revoked" in rule(village, again, HOME[0], grant=passed).why
+    assert rule(village, again, STRANGER).allowed

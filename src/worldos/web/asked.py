@@ -30,6 +30,7 @@ ASKED: dict[str, Asked] = {
     "role_grant": Asked("role_grant", sure=True),
     "role_revoke": Asked("role_revoke"),  # it only narrows
     "decisions": Asked("audit_show"),
+    "witnesses": Asked("audit_witness"),
     "guard_status": Asked("guard_status"),
     "guard_policy": Asked("guard_policy"),
     "guard_state": Asked("guard_state"),

@@ -15,8 +15,8 @@ export async function devices(show, _rest, again) {
     const node = states[device.node], gone = device.status !== "active";
     const free = node && node.cpu_capacity ? `${(node.cpu_free / 1000).toFixed(1)} of ${(node.cpu_capacity / 1000).toFixed(1)} cores free` : "";
     return row(badge("machine", gone ? "bad" : node?.status === "alive" ? "good" : "quiet"), device.name,
-      [node?.place, free, short(device.node)].filter(Boolean).join(" · "),
-      h("div.tags", {}, device.here && tag("here", "accent"), gone ? tag("put out", "bad") : tag(node?.status || "offline", node?.status === "alive" ? "good" : "")),
+      [node?.place, free, short(device.node), device.held_back].filter(Boolean).join(" · "),
+      h("div.tags", {}, device.here && tag("here", "accent"), device.young && tag("young", "warn"), device.held_back && tag("held back", "bad"), gone ? tag("put out", "bad") : tag(node?.status || "offline", node?.status === "alive" ? "good" : "")),
       !gone && !device.here && button("Put out", () => out(device), "bad"));
   };
   const active = known.filter((device) => device.status === "active"), gone = known.filter((device) => device.status !== "active");

@@ -70,7 +70,7 @@ def throw(tally: Tally, target: Target, inputs: Iterator[bytes]) -> None:
         took_ms = (clock() - start) / 1e6
         if took_ms > tally.slowest_ms:
             tally.slowest_ms = took_ms
-        if took_ms > SLOW_MS and not target.slow:
+        if took_ms > SLOW_MS:
             tally.suspects.append((took_ms, data))
             if len(tally.suspects) > 4 * SUSPECTS_MAX:
                 del tally.suspects[: -2 * SUSPECTS_MAX]

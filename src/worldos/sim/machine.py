@@ -70,6 +70,7 @@ class Machine:
         "due_ns",
         "entries",
         "facts",
+        "guard",
         "id",
         "key",
         "lanes",
@@ -101,6 +102,7 @@ class Machine:
         self.clock = clock
         self.entries: dict[str, SignedEntry] = {}
         self.statements: dict[str, Statement] = {}
+        self.guard = b""  # what its guard leaves to the next life (kernel/guard/owner.py)
         self.boot = 0
         self.node: Node | None = None
         self.up = False

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, Protocol, assert_never
 
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
-    Carry,
     Audit,
+    Carry,
     CloseLane,
     Connect,
     Decided,
@@ -38,6 +38,7 @@ from worldos.kernel.events import (
     ClockTicked,
     CommandCarried,
     Event,
+    GuardSet,
     KeyLogOffered,
     LeaveAsked,
     PeerSaid,
@@ -45,6 +46,7 @@ from worldos.kernel.events import (
     StatementsOffered,
 )
 from worldos.kernel.guard.command import command_id
+from worldos.kernel.guard.owner import remembered
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
@@ -166,6 +168,8 @@ class World:
         assert node is not None and machine.running  # noqa: PT018 - on the path of every step
         effects = node.handle(event)
         self.steps += 1
+        if node.guard.rolls:  # on disk before anything is carried out
+            machine.guard = remembered(node.guard)
         self.trace.append((self.now_ns, machine.number, event, effects))
         for watcher in self.watchers:
             watcher.stepped(machine, event, effects)
@@ -328,6 +332,8 @@ class World:
                 if type(effect) is not Send:  # nobody is linked yet
                     self.carry_out(machine, effect)
         self.scan(machine)
+        if machine.guard:
+            self.feed(machine, GuardSet(now_ns=self.clock_of(machine), change=machine.guard))
         if machine.statements:
             stored = tuple(machine.statements.values())
             self.feed(machine, StatementsOffered(now_ns=self.clock_of(machine), statements=stored, stored=True))

@@ -18,6 +18,7 @@ from worldos.model.rights import Impact
         (Level.PERSONAL, Impact.PHYSICAL, 1, 1, 1, 1),
         (Level.HOME, Impact.COSTLY, 2, 1, 1, 1),
         (Level.HOME, Impact.PHYSICAL, 2, 1, 2, 1),
+        (Level.HOME, Impact.PHYSICAL, 4, 1, 2, 1),
         (Level.ENTERPRISE, Impact.REVERSIBLE, 5, 1, 1, 1),
         (Level.ENTERPRISE, Impact.COSTLY, 3, 1, 2, 1),
         (Level.ENTERPRISE, Impact.PHYSICAL, 5, 1, 3, 1),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from tests.kernel.guard.fleet import a_command, a_roll, id_of
 
 from worldos.kernel.guard.command import command_id, encode_command
 from worldos.kernel.guard.said import Did, Health, Outcome
 from worldos.kernel.guard.waves import wave_of
-from worldos.kernel.guard.witness import Gate, carried_out, gate, witnesses_needed
+from worldos.kernel.guard.witness import Gate, carried_out, gate, is_sick, witnesses_needed
 from worldos.model.ids import NodeId
 from worldos.model.realm import Level
 
@@ -63,12 +64,27 @@ def test_what_was_seen_before_the_soak_was_over_counts_nothing() -> None:
 
 
 def test_one_witness_that_sees_ghosts_does_not_stop_it_and_two_trip_the_breaker() -> None:
-    bad = well(FIRST[1:], sick=FIRST[:1])
+    bad = well(FIRST[2:], sick=FIRST[:2])
     good = dict.fromkeys(WITNESSES[:4], well())
     assert ask({**good, WITNESSES[4]: bad}).is_open
     two = ask({**dict.fromkeys(WITNESSES[:3], well()), WITNESSES[3]: bad, WITNESSES[4]: bad})
     assert not two.is_open
     assert two.is_sick
+
+
+def test_one_node_that_went_to_sleep_freezes_nothing_and_opens_nothing() -> None:
+    asleep = ask(dict.fromkeys(WITNESSES, well(FIRST[1:], sick=FIRST[:1])))
+    assert (asleep.is_open, asleep.is_sick) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("well_ones", "bad", "sick"), [(0, 1, 1), (1, 1, 0), (0, 2, 1), (2, 1, 0), (1, 2, 1), (15, 2, 0), (13, 3, 1)]
+)
+def test_how_many_are_the_commands_doing(well_ones: int, bad: int, sick: int) -> None:
+    names = [NodeId(f"{number:03d}") for number in range(well_ones + bad)]
+    did = {name: Did(command=KNOWN, wave=0, outcome=Outcome.DONE) for name in names}
+    said = Health(command=KNOWN, wave=0, at_s=1, well=tuple(names[bad:]), sick=tuple(names[:bad]))
+    assert is_sick(said, did) == bool(sick)
 
 
 def test_sick_nodes_that_did_nothing_are_no_reason() -> None:

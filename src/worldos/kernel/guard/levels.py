@@ -53,7 +53,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     hasty: bool  # a physical command that is due without its quorum is an alarm, and mutes who proposed it
 
 
-_TWO: Final = Quorum(approvals=2, of=2)
+_TWO: Final = Quorum(approvals=2, of=4)
 _FIVE_OF_SEVEN: Final = Quorum(approvals=5, of=7, institutions=4, humans=True)
 _NATIONS: Final = Quorum(approvals=5, of=7, parts=(2, 3), humans=True)
 _THREE_OF_FIVE: Final = Quorum(approvals=3, of=5, humans=True)

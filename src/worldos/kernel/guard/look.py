@@ -15,7 +15,7 @@ from worldos.kernel.guard.pending import Pending
 from worldos.kernel.guard.roll import Roll
 from worldos.kernel.guard.said import Outcome
 from worldos.kernel.guard.waves import opens_s, proofs, rank
-from worldos.kernel.guard.witness import carried_out
+from worldos.kernel.guard.witness import carried_out, is_sick
 from worldos.model.ids import NodeId
 
 
@@ -60,8 +60,10 @@ def looks(pending: Pending, roll: Roll, witness: NodeId, now_s: int, is_known: C
             break
         need = proofs(pending.command, pending.id, roll, wave, witness)
         before = pending.healths.get(wave, {}).get(witness)
-        if before is not None and (before.sick or len(before.well) >= need or now_s < before.at_s + LOOK_AGAIN_S):
-            continue  # what was said is enough, or it is not yet time to see whether more can be said
+        if before is not None:
+            is_enough = len(before.well) >= need or is_sick(before, pending.did)
+            if is_enough or now_s < before.at_s + LOOK_AGAIN_S:
+                continue  # else it is time to see whether more can be said: who was asleep may be back
         nodes = sample(pending, roll, wave, witness, is_known)
         bad = failed(pending, wave, is_known)
         if 0 < need <= len(nodes) or bad:

@@ -76,10 +76,12 @@ def gate(
 def is_sick(health: Health, did: Mapping[NodeId, Did]) -> bool:
     """Tell whether so many of the nodes that a witness speaks of are not well that it is the command's doing.
 
-    Of few one is enough; of many one in eight is let pass, or any machine that breaks, or pretends to, could stop everything.
+    One is let pass, unless it is all, and of many one in eight: or any machine that breaks, goes to sleep, or pretends to, could
+    freeze everything. What is let pass is not vouched for either: with too few that are well the next wave waits.
     """
     bad = sum(node in did for node in health.sick)
-    return bad > (bad + len(health.well)) // SICK_PART
+    many = bad + len(health.well)
+    return bad > max(many // SICK_PART, min(many // 2, 1))
 
 
 def carried_out(command: Command, command_id: str, roll: Roll, node: NodeId, did: Did) -> bool:

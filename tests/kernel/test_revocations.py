@@ -9,6 +9,7 @@ from worldos.kernel.effects import CloseLane, Forget
 from worldos.kernel.events import KeyLogOffered, StatementsOffered
 from worldos.kernel.realms import GUEST
 from worldos.model.ids import NodeId
+from worldos.model.limits import SECOND
 from worldos.model.local import UseGranted
 from worldos.model.realm import RealmId
 from worldos.model.statements import Topic
@@ -98,3 +99,19 @@ def test_our_own_devices_are_put_out_by_the_key_log_alone(village: Village) -> N
     node.handle(proof(village, "home1", keys[0], node.keylog))
     assert not node.statements.of(Topic.REVOKED)
     assert node.is_member(village.nodes["home1"].node)
+
+
+def test_proofs_take_only_so_much_time_of_a_node_and_the_others_come_later(village: Village) -> None:
+    """Kin tells many proofs at once: eight are checked in a second; the others are not forgotten as refused."""
+    host, node = village.nodes["office0"], village.nodes["home0"]
+    key = account("home", 2)[1][0]
+    target = village.nodes["home1"].node
+    entry = remove_device(node.keylog, key, target)
+    log = KeyLog(entries=dict(node.keylog.entries))
+    log.merge([entry])
+    body = write_revocation(device_revoked(log, target))
+    signers = [DeviceKey.from_seed(bytes([number]) * 32) for number in range(1, 21)]
+    told = tuple(sign_statement(signer, Topic.REVOKED, body) for signer in signers)
+    for seconds, kept in ((0, 8), (2, 16), (4, 20)):
+        host.handle(StatementsOffered(now_ns=village.now_ns + seconds * SECOND, statements=told))
+        assert len(host.statements.of(Topic.REVOKED)) == kept

@@ -37,6 +37,7 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 NEVER_HEARD: Final = -1
 EPOCH_STEP_MAX: Final = 1 << 20
+PROOFS_PER_SECOND: Final = 8
 
 STALE_NS: Final = {
     Level.PERSONAL: 7 * DAY,
@@ -54,6 +55,8 @@ class Revocations(msgspec.Struct, kw_only=True):
 
     grants: dict[str, list[NodeId]] = {}
     epochs: dict[NodeId, int] = {}
+    second_ns: int = 0  # until when so many proofs were checked
+    proofs: int = 0
     heard: dict[NodeId, int] = {}  # when each member said last that its key log goes no further
 
     # -- what counts ------------------------------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ class Revocations(msgspec.Struct, kw_only=True):
         try:
             said = read_revocation(statement.body)
             if isinstance(said, DeviceRevoked):
-                return self._device(said, statement.signer, house)
+                return self._device(said, statement.signer, now_ns, house)
         except PeerBroke as error:
             return Verdict(keep=False, why=str(error))
         is_member = house.is_member(statement.signer)
@@ -113,18 +116,27 @@ class Revocations(msgspec.Struct, kw_only=True):
             self._grant(said, statement.signer)
         return Verdict(keep=True, effects=tuple(house.authority.look_again(now_ns, house)))
 
+    def _affords(self, now_ns: int) -> bool:
+        """Count a proof to be checked, which takes milliseconds: telling many must not buy more of this node's time."""
+        if now_ns >= self.second_ns:
+            self.second_ns, self.proofs = now_ns + SECOND, 0
+        self.proofs += 1
+        return self.proofs <= PROOFS_PER_SECOND
+
     def _grant(self, said: GrantRevoked, signer: NodeId) -> None:
         signers = self.grants.setdefault(said.block, [])
         if signer not in signers:
             signers.append(signer)
 
-    def _device(self, said: DeviceRevoked, signer: NodeId, house: Household) -> Verdict:
+    def _device(self, said: DeviceRevoked, signer: NodeId, now_ns: int, house: Household) -> Verdict:
         if said.account == house.registry.owner:  # the key log says it here; others hear of it by way of us
             is_told = house.is_member(signer) and not house.is_member(said.device)
             return Verdict(keep=is_told, why="" if is_told else "our own key log does not say so")
         if not house.is_member(signer) and not _concerns(said, house):
             return Verdict(keep=False)
         if said.proof:
+            if not self._affords(now_ns):
+                return Verdict(keep=False, later=True)
             check_proof(said)
         elif not _is_of(signer, said.account, house) or not _is_of(said.device, said.account, house):
             return Verdict(keep=False, why="nothing proves that this device was put out")

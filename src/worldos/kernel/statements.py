@@ -45,9 +45,13 @@ if TYPE_CHECKING:
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the keeper of a topic says of a new statement. ``drop``: ids of kept statements of this topic that it replaces."""
+    """What the keeper of a topic says of a new statement. ``drop``: ids of kept statements of this topic that it replaces.
+
+    ``later``: it was not judged now; told again, it is.
+    """
 
     keep: bool
+    later: bool = False
     why: str = ""
     effects: tuple[Effect, ...] = ()
     drop: tuple[str, ...] = ()
@@ -150,6 +154,8 @@ class Statements(msgspec.Struct, kw_only=True):
         except (BadSignature, PeerBroke) as error:  # not remembered: a forged copy must not keep out the true one
             return [Notice(name="statement refused", fields={"topic": statement.topic, "why": str(error)})]
         verdict = self._judge(now_ns, statement, house)
+        if verdict.later:
+            return [*verdict.effects]
         if not verdict.keep:
             self._refuse(identifier, statement.topic)
             said = {"topic": str(statement.topic), "signer": statement.signer, "why": verdict.why}

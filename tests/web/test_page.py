@@ -195,3 +195,21 @@ def test_a_page_that_was_started_with_a_grant_has_what_the_grant_leaves(agent: A
         status, _ = client.post("/ask/revoke", {"device": "desk"})
         assert status == 403
     assert not [row for row in agent.ask("session_list") if row["name"] == "forbidden"]
+
+
+def test_a_page_under_a_name_of_its_own_answers_to_that_name_alone(agent: Any) -> None:
+    """Behind a proxy that speaks TLS: its name is the page's, the cookie is for TLS alone, and localhost is a stranger."""
+    name = "desk.example.org"
+    with page_of(agent.home, "--origin", f"https://{name}") as page:
+        assert page.first["link"].startswith(f"https://{name}/#in=")
+        body = json.dumps({"link": page.first["link"].split("#in=")[1]}).encode()
+        client = Client(page.port)
+        assert client.request("POST", "/enter", body)[0] == 403
+        there = {"Host": name, "Origin": f"https://{name}"}
+        status, headers, said = client.request("POST", "/enter", body, there)
+        assert status == 200
+        assert headers["set-cookie"].startswith("__Host-wos=")
+        assert "secure" in headers["set-cookie"].lower()
+        client.cookie, client.secret = headers["set-cookie"].split(";")[0], json.loads(said)["secret"]
+        assert client.request("POST", "/ask/devices", b"{}", there)[0] == 200
+        assert client.request("POST", "/ask/devices", b"{}")[0] == 403

@@ -57,8 +57,9 @@ def page(
     if not no_browser and not as_json and not origin:
         webbrowser.open(serving.file_that_opens(home, secret).as_uri())
     if server is None:
-        output.err.print("[dim]the page runs already, in another terminal[/]")
+        output.err.print("The page runs already, in another terminal.")
         return
+    output.err.print("Another browser: wos page --link. Ctrl-C ends it.")
     server.serve()
     if sys.stderr.isatty():
         output.err.print("[dim]ended[/]")
@@ -87,4 +88,3 @@ def _show(link: str, origin: str, *, as_json: bool) -> None:
         drawing = io.StringIO()
         segno.make(link, error="l").terminal(out=drawing, compact=True, border=2)
         print(drawing.getvalue(), flush=True)
-    output.out.print("Another browser: wos page --link. Ctrl-C ends it.")

@@ -20,7 +20,7 @@ from worldos.agent.named import named_node
 from worldos.agent.realm_orders import realm_called
 from worldos.errors import BadRequest, NotAllowed, PeerBroke
 from worldos.kernel.events import GuardSet
-from worldos.kernel.guard.command import Action, Command, class_of, command_id, encode_command
+from worldos.kernel.guard.command import Action, Command, Revoke, class_of, command_id, encode_command
 from worldos.kernel.guard.envelope import Limit
 from worldos.kernel.guard.levels import RULES
 from worldos.kernel.guard.owner import Change, LimitsSet, Resumed, RollSet, Unmuted, encode_change
@@ -162,7 +162,7 @@ class GuardOrders:
         if roll is None:
             hint = "say who may approve: wos guard policy --approver MACHINE=OWNER"
             raise NotAllowed("this machine goes by no roll for that realm", hint=hint)
-        rule, wanted = RULES[roll.level], _action_of(action)
+        rule, wanted = RULES[roll.level], _meant(agent, _action_of(action))
         waves = plan.waves_ppm or rule.waves_ppm
         soak_s = plan.soak_s if plan.soak_s >= 0 else rule.soak_s
         begin_s = plan.begin_s or agent.node.wall_s(clock.now_ns())
@@ -289,6 +289,16 @@ def _approver(agent: Agent, part: ApproverPart) -> Approver:
         )
     key = named_node(agent.node, part.who)
     return Approver(key=key, owner=part.owner, institution=part.institution, human=part.human)
+
+
+def _meant(agent: Agent, action: Action) -> Action:
+    """Put the id in the place of a name that a person gave."""
+    if not isinstance(action, Revoke):
+        return action
+    try:
+        return Revoke(who=named_node(agent.node, action.who))
+    except BadRequest:
+        return action  # an account, or somebody whom this machine does not know
 
 
 def _action_of(parts: tuple[Any, ...]) -> Action:

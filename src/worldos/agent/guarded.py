@@ -214,8 +214,13 @@ class Guarded:
         return "nothing new is granted; what runs goes on"
 
     def _revoke(self, action: Revoke, known: str) -> str:
-        now_s = self._node.wall_s(clock.now_ns())
+        if action.who == self._node.node:
+            return "the others see to that"
         why = f"command {known[:12]} of its realm"
+        held = (narrowing.narrow for narrowing in self._node.quarantine.table.values())
+        if any(narrow.principal == action.who and narrow.why == why for narrow in held):
+            return "another device of the account has said so already"
+        now_s = self._node.wall_s(clock.now_ns())
         narrow = Narrow(
             principal=action.who, cls=Impact.READ, per_minute=0, human=True, at_s=now_s, for_s=NARROW_FOR_S_MAX, why=why
         )

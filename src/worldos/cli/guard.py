@@ -168,10 +168,13 @@ def status(
         _show_command(rows[0])
         return
     cells = [
-        (row["id"][:ID_CHARS], row["what"], row["realm_name"], _far(row), row["state"], row["why"]) for row in rows
+        tuple(
+            map(output.text, (row["id"][:ID_CHARS], row["what"], row["realm_name"], _far(row), _here(row), _why(row)))
+        )
+        for row in rows
     ]
     if cells:
-        output.table(("COMMAND", "WHAT", "REALM", "DONE", "HERE", "WHY NOT"), cells, right=("DONE",))
+        output.table(("COMMAND", "WHAT", "REALM", "DONE", "HERE", "WHY"), cells, right=("DONE",))
     else:
         output.out.print("no command is proposed")
     for realm, why in sorted(state["frozen"].items()):
@@ -234,7 +237,7 @@ def envelope(
         return
     cells = [
         (
-            row["path"],
+            output.text(row["path"]),
             f"{row['min_milli'] / 1000:g}",
             f"{row['max_milli'] / 1000:g}",
             f"{row['slew_milli_per_s'] / 1000:g}/s" if row["slew_milli_per_s"] else "any",
@@ -312,7 +315,7 @@ def _show_command(row: dict[str, Any]) -> None:
         ("class", f"{row['cls']} {row['class']}"),
         ("by", row["proposer_name"]),
         ("approved", approved + (f"; {row['missing']}" if row["missing"] else "")),
-        ("here", row["state"] + (f": {row['why']}" if row["why"] else "")),
+        ("here", _here(row) + (f": {_why(row)}" if _why(row) else "")),
         ("ends", time.strftime("%Y-%m-%d %H:%M", time.localtime(row["expires_s"]))),
     ]
     for label, text in lines:
@@ -325,6 +328,14 @@ def _show_command(row: dict[str, Any]) -> None:
 
 def _far(row: dict[str, Any]) -> str:
     return f"{sum(wave['did'] for wave in row['waves'])}/{row['nodes']}"
+
+
+def _here(row: dict[str, Any]) -> str:
+    return str(row["outcome"] or row["state"])
+
+
+def _why(row: dict[str, Any]) -> str:
+    return "" if row["why"] == row["state"] else str(row["why"])
 
 
 def _limit(row: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def waves_of(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         found = [int(Decimal(part.removesuffix("%")) * PPM / 100) for part in parts]
-    except InvalidOperation as cause:
+    except (InvalidOperation, ValueError, OverflowError) as cause:
         raise BadRequest(f"{text[:40]!r} are no parts", hint="write them as 10%,100%") from cause
     if any(not 0 <= part <= PPM for part in found):
         raise BadRequest(f"{text[:40]!r} are no parts", hint="write them as 10%,100%")

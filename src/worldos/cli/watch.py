@@ -75,7 +75,7 @@ def _freed(done: dict[str, Any], *, as_json: bool) -> None:
 def _print(seen: dict[str, Any]) -> None:
     if not seen["principals"]:
         print("nobody else asked this machine for anything yet")
-    for grid in _grids(seen):
+    for grid in _grids(seen)[0 if seen["principals"] else 1 :]:
         output.out.print(grid)
 
 
@@ -99,7 +99,7 @@ def _grids(seen: dict[str, Any]) -> list[Table]:
     for column in ("WHO", "USUAL", *(word.upper() for word in STRANGE.values()), "MAY", "WHY"):
         grid.add_column(column, justify="right" if column.lower() in STRANGE.values() else "left", overflow="fold")
     for row in seen["principals"]:
-        grid.add_row(*_cells(row), style="bold red" if row["ceiling"] else "")
+        grid.add_row(*map(output.text, _cells(row)), style="bold red" if row["ceiling"] else "")
     grids = [grid]
     if seen["narrowings"]:
         held = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -107,7 +107,8 @@ def _grids(seen: dict[str, Any]) -> list[Table]:
             held.add_column(column, overflow="fold")
         for row in seen["narrowings"]:
             rate = str(row["per_minute"] or "any")
-            held.add_row(row["name"], row["class"], rate, f"{row['left_s']} s", row["by_name"], row["why"])
+            words = (row["name"], row["class"], rate, f"{row['left_s']} s", row["by_name"], row["why"])
+            held.add_row(*map(output.text, words))
         grids.append(held)
     return grids
 

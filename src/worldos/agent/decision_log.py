@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from worldos import __version__
 from worldos.agent.decision_files import Batch, DecisionFiles, set_aside
 from worldos.agent.draws import Draws
 from worldos.errors import CorruptFile, DiskFull, NotThere
@@ -91,7 +91,7 @@ class DecisionLog:
 
     def begin(self, life: int) -> None:
         """Put down that a life begins, by which code, and what its draws are committed to."""
-        fields: dict[str, str | int] = {"life": life, "version": __version__, "code": code_hash()}
+        fields: dict[str, str | int] = {"life": life, "version": _version(), "code": code_hash()}
         if self.damage:
             fields["damaged"] = self.damage
         self.take([Acted(what="began", about=self.node, why="the agent started", fields=fields)])
@@ -246,3 +246,8 @@ def code_hash() -> str:
     for name in CODE:
         whole.update(resources.files("worldos").joinpath(name).read_bytes())
     return whole.hexdigest()[:16]
+
+
+def _version() -> str:
+    """Return the version; read from the package that runs, since importing it here would load what programs say as well."""
+    return str(getattr(sys.modules.get("worldos"), "__version__", ""))

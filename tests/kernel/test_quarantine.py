@@ -13,6 +13,7 @@ from worldos.kernel.effects import Effect, Notice, SaveStatements, State
 from worldos.kernel.events import ClockTicked, StatementsOffered
 from worldos.kernel.quarantine import (
     CAPS_PER_HOUR,
+    FLOOR_PER_MINUTE,
     HOUR_NS,
     NARROWS_PER_SIGNER_HOUR,
     UNBOUND,
@@ -99,6 +100,8 @@ def test_a_device_of_the_account_keeps_what_can_be_taken_back() -> None:
     node = node_of()
     say(node, narrow(PEER, cls=0), by=2)
     assert node.quarantine.ceiling(PEER).cls == Impact.REVERSIBLE
+    say(node, narrow(PEER, per_minute=1), by=2)
+    assert node.quarantine.ceiling(PEER).per_minute == FLOOR_PER_MINUTE
 
 
 @pytest.mark.parametrize("by", [3, 4])

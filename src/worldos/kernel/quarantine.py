@@ -3,7 +3,8 @@
 A narrowing is a signed statement: at most this class, at most so many requests a minute, until then. It spreads to all devices of
 the account, and all that hold together count: the least of each. Whoever said it may take it back; else two other devices do, or
 one where the principal is nobody of ours. The word of one stolen device must not stop a home: a device of the account keeps
-what can be taken back (class 1), one signer narrows at most twelve times an hour, and all of it ends by itself within a day.
+what can be taken back (class 1, ten times a second), one signer narrows at most twelve times an hour, and all of it ends by
+itself within a day.
 
 Beside that stand *caps* that nobody sets and nothing lifts: so many costly, physical and irreversible things an hour for each
 principal on each node. They bound what no analysis sees.
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from worldos.kernel.household import Household
 
 FREE: Final = Impact.IRREVERSIBLE
-FLOOR_OF_MEMBERS: Final = Impact.REVERSIBLE  # what a device of the account keeps, whoever narrows it
+FLOOR_OF_MEMBERS: Final = Impact.REVERSIBLE  # what a device of the account keeps, whoever narrows it ...
+FLOOR_PER_MINUTE: Final = 600  # ... and how often it may ask
 NARROW_FOR_S_MAX: Final = 24 * 60 * 60
 NARROWS_PER_SIGNER_HOUR: Final = 12
 FREERS: Final = 2  # devices that widen again what another narrowed
@@ -120,10 +122,11 @@ class Quarantine(msgspec.Struct, kw_only=True):
         if not mine:
             return UNBOUND
         tightest = min(mine, key=lambda narrow: (narrow.cls, narrow.at_s, narrow.why))
-        cls = max(tightest.cls, FLOOR_OF_MEMBERS) if principal in self.members else tightest.cls
-        rates = [narrow.per_minute for narrow in mine if narrow.per_minute]
+        cls, per_minute = tightest.cls, min((narrow.per_minute for narrow in mine if narrow.per_minute), default=0)
+        if principal in self.members:
+            cls, per_minute = max(cls, FLOOR_OF_MEMBERS), max(per_minute, FLOOR_PER_MINUTE) if per_minute else 0
         human = any(narrow.human for narrow in mine)
-        return Ceiling(cls=Impact(cls), per_minute=min(rates, default=0), human=human, why=tightest.why)
+        return Ceiling(cls=Impact(cls), per_minute=per_minute, human=human, why=tightest.why)
 
     def refusal(self, now_ns: int, principal: str, cls: int) -> str:
         """Count a request of this class; return why it may not be, or nothing."""

@@ -5,6 +5,7 @@ before, as a thief would bring it; a TLS client with its certificate asks for th
 two accounts below one realm: a guest that its account revokes; and a node that heard nothing for an hour, asked with grants of
 every class at every level. Back-dated additions, and a re-admission by its own child: with the entries that only a thief signs.
 Outcome: gone from all in a second and refused; refused when stale from class 2 on; no session is resumed; nothing is admitted.
+A grant that is taken back is refused by all of twenty linked nodes within a second.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ from worldos.errors import PeerBroke
 from worldos.fabric.tcp import parse_address
 from worldos.fabric.tls import Credentials
 from worldos.home import Home
+from worldos.kernel.events import StatementsOffered
 from worldos.kernel.revocations import STALE_NS
 from worldos.model.ids import NodeId
 from worldos.model.limits import SECOND
 from worldos.model.local import UseGranted
 from worldos.model.realm import Level
 from worldos.model.rights import Impact
+from worldos.model.statements import Topic
 from worldos.trust.certs import fresh_leaf, root_certificate
+from worldos.trust.grant import read_chain
+from worldos.trust.revocation import GrantRevoked, write_revocation
+from worldos.trust.statements import sign_statement
 
 PATIENCE_S = 5.0
 
@@ -189,3 +195,21 @@ def test_its_own_child_brings_it_not_back(is_known: bool) -> None:
             log.merge([raw(seen._history, TABLET, "add", THIEF, 2, own)])
     assert "thief" not in active(log)
     assert "tablet" not in active(log) or is_known
+
+
+def test_a_revoked_grant_is_refused_by_every_linked_node_within_a_second() -> None:
+    """Twenty nodes: the one farthest from who revoked has served its last request a second later."""
+    village = Village(office=20)
+    village.run(4)
+    for node in village.nodes.values():
+        node.wall_ahead_ns = NOW_S * SECOND - village.now_ns
+    signer, stranger = account("office", 20)[1][0], account("home", 1)[1][0]
+    grant = grant_of(village.nodes["office0"], holder=stranger, signer=signer)
+    served = [name for name, node in village.nodes.items() if rule(village, node, stranger, grant=grant).allowed]
+    assert len(served) == 20
+    taken = sign_statement(
+        signer, Topic.REVOKED, write_revocation(GrantRevoked(block=read_chain(grant).authority.blocks[0]))
+    )
+    village.feed("office0", StatementsOffered(now_ns=village.now_ns, statements=(taken,)))
+    village.run(1)
+    assert [name for name, node in village.nodes.items() if rule(village, node, stranger, grant=grant).allowed] == []

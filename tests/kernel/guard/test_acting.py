@@ -143,6 +143,23 @@ def test_a_quorum_that_a_node_heard_of_late_heals_what_it_held_for_haste() -> No
     assert known in fleet.machines[0].guard.commands
 
 
+def test_a_node_that_hears_the_command_first_and_all_approvals_late_heals_too() -> None:
+    roll = a_roll(Level.NATION, NODES, PEOPLE, LOOKERS)
+    fleet = Fleet(6, roll)
+    command = a_command(roll, Drive(path=("heater",), verb="set"), cls=Impact.PHYSICAL)
+    for machine in fleet.machines:
+        machine.guard.set_envelope((Limit(path=("heater",), min_milli=0, max_milli=1),))
+    fleet.propose("p0", command)
+    fleet.run(90)
+    assert all(machine.guard.muted.keys() == {id_of("p0")} for machine in fleet.machines)
+    fleet.propose("p0", a_command(roll, note="another"))
+    assert "muted" in fleet.verdicts[-1].why
+    fleet.approve(command, "p0", "p1", "p2", "p3", "p4")
+    fleet.run(2)
+    assert len(fleet.acted()) == 3
+    assert not any(machine.guard.muted for machine in fleet.machines)
+
+
 def test_what_somebody_stopped_is_not_healed() -> None:
     roll = a_roll(Level.NATION, NODES, PEOPLE, LOOKERS)
     fleet = Fleet(6, roll)

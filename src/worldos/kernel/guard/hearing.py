@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 
 def judge(table: Table, now_ns: int, statement: Statement, house: Household) -> Verdict:
     """Take in a statement about a command, or refuse it."""
-    if statement.signer in table.muted:
-        return _no(f"this key is muted: {table.muted[statement.signer]}")
     try:
         if statement.topic is Topic.COMMAND:
             about, verdict = command_id(statement.body), _proposed(table, now_ns, statement, house)
@@ -74,6 +72,9 @@ def judge(table: Table, now_ns: int, statement: Statement, house: Household) -> 
 
 def _heard(table: Table, now_ns: int, statement: Statement, said: Said, house: Household) -> Verdict:
     pending = table.commands.get(said.command)
+    muted = _mute(table, statement.signer, pending)
+    if muted:
+        return _no(muted)
     if pending is None:
         return _too_early(table, now_ns, statement, said.command, house)
     roll = table.roll_of(pending)
@@ -98,6 +99,9 @@ def _heard(table: Table, now_ns: int, statement: Statement, said: Said, house: H
 def _proposed(table: Table, now_ns: int, statement: Statement, house: Household) -> Verdict:
     """Take in a command, if this node has its roll and whoever says it may propose one."""
     body, signer = statement.body, NodeId(statement.signer)
+    muted = _mute(table, signer, None)
+    if muted:
+        return _no(muted)
     command = read_command(body)
     roll = table.rolls.get(command.realm)
     if roll is None:
@@ -156,8 +160,9 @@ def _form_refusal(table: Table, now_ns: int, command: Command, roll: Roll, house
 def _approved(
     table: Table, now_ns: int, signer: NodeId, said: Approval, pending: Pending, roll: Roll, house: Household
 ) -> Verdict:
-    if said.key in table.muted:
-        return _no(f"this key is muted: {table.muted[said.key]}")
+    muted = _mute(table, said.key, pending)
+    if muted:
+        return _no(muted)
     if said.key in pending.approvals:
         return _no("it was approved by this key already")
     approver = voice(roll, signer, said, pending.body)
@@ -293,6 +298,13 @@ def _no_room(table: Table, now_ns: int, signer: NodeId, house: Household) -> str
     if not table.buckets.may_propose(now_ns, signer):
         return "this key proposed too much in this hour"
     return ""
+
+
+def _mute(table: Table, key: str, pending: Pending | None) -> str:
+    """Return why a key is not heard, or nothing. Of a command that is held for haste it is: a quorum may come late."""
+    if key not in table.muted or (pending is not None and key in pending.hasty):
+        return ""
+    return f"this key is muted: {table.muted[key]}"
 
 
 def _no(why: str) -> Verdict:

@@ -12,14 +12,21 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, expect
-from tests.agent.agents import RunningAgent, new_home, running, running_pair, until
+from tests.agent.agents import RunningAgent, new_home, running, running_pair, same_account, until
 from tests.e2e.chrome import CHROMIUM, EVIL, Authenticator, chromium, served
+from tests.files.homes import log_of
 from tests.trust.test_passkeys import raw
 from tests.web.make_passkeys import ASSERT
 from tests.web.pages import RunningPage, page_of
 
+from worldos.agent.start import make_account
 from worldos.errors import NotAllowed
-from worldos.trust.passkeys import Assertion, challenge_of, write_assertion
+from worldos.home import Home
+from worldos.trust.entries import RemoveKey, read_entry
+from worldos.trust.keys import DeviceKey
+from worldos.trust.passkeys import Assertion, challenge_of, read_assertion, write_assertion
+from worldos.trust.sayings import approve
+from worldos.trust.words import seed_from_words
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -280,3 +287,39 @@ def test_a_session_goes_on_in_the_browser_of_another_device(browser: Browser) ->
         )
         with pytest.raises(NotAllowed):
             desk.ask("session_say", session=row["id"], text="too late")
+
+
+def test_a_passkey_in_the_browser_puts_a_stolen_machine_out(browser: Browser) -> None:
+    """The passkey is made grown by the words; then it, and not the machine in front of us, signs the removal."""
+    with tempfile.TemporaryDirectory(prefix="wos-p-") as folder:
+        desk, attic = Home(Path(folder) / "desk"), Home(Path(folder) / "attic")
+        for home in (desk, attic):
+            home.path.mkdir(mode=0o700)
+        words = make_account(desk, "desk")
+        same_account(desk, attic, words)
+        with running(desk) as agent, page_of(desk) as page:
+            context = browser.new_context()
+            tab = context.new_page()
+            tab.goto(page.link())
+            Authenticator(tab)
+            tab.get_by_role("button", name="Add a passkey").click()
+            tab.get_by_label("What to call it").fill("my phone")
+            tab.get_by_role("button", name="Make it").click()
+            expect(tab.get_by_text("The passkey is in your account")).to_be_visible()
+            (made,) = agent.ask("passkeys")
+            until(lambda: made["key"] in log_of(desk).keys, "it is on disk")
+            entry = approve(log_of(desk), DeviceKey.from_seed(seed_from_words(words)), made["key"])
+            agent.ask("learn", entries=((entry.body, entry.signature),))
+            tab.reload()
+            expect(tab.get_by_text("weight 3")).to_be_visible()
+            row = tab.locator(".row", has=tab.get_by_text("attic", exact=True))
+            row.get_by_role("button", name="Remove").click()
+            tab.locator("dialog").get_by_role("button", name="Remove").click()
+            expect(tab.get_by_text("attic is removed")).to_be_visible()
+            status = {device["name"]: device["status"] for device in agent.ask("devices")}
+            assert status == {"desk": "active", "attic": "revoked"}
+            (removal,) = [
+                signed for signed in log_of(desk).entries.values() if isinstance(read_entry(signed), RemoveKey)
+            ]
+            assert f'"origin":"{made["rp"]}"'.encode() in read_assertion(removal.signature).client
+            context.close()

@@ -20,6 +20,7 @@ ACTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900 if LONG else 60)
 @pytest.mark.parametrize("level", [Level.NATION, Level.PLANET])
 def test_one_in_a_thousand_at_most_and_then_it_stops_by_itself(level: Level) -> None:

@@ -44,6 +44,7 @@ def flood(attack: Salami, regions: list[RealmId], many: int, now_s: int, first: 
     return reached
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600 if LONG else 60)
 @pytest.mark.parametrize("regions", [REGIONS[:1], REGIONS], ids=["together", "20 islands"])
 def test_together_they_reach_no_more_than_the_budget_also_after_the_merge(regions: list[RealmId]) -> None:

@@ -31,7 +31,10 @@ def holders(size: int) -> tuple[Share, ...]:
 
 
 @pytest.mark.timeout(900 if LONG else 60)
-@pytest.mark.parametrize(("action", "keys"), [kill[1:] for kill in KILLS], ids=[kill[0] for kill in KILLS])
+@pytest.mark.parametrize(
+    ("action", "keys"),
+    [pytest.param(*kill[1:], id=kill[0], marks=pytest.mark.slow if kill[2] is QUORUM else ()) for kill in KILLS],
+)
 def test_it_goes_by_waves_freezes_and_services_stay_up(action: Action, keys: list[NodeId]) -> None:
     size = SIZE if isinstance(action, SetConfig) else FEW
     roll = a_planet(shares=holders(size), size=size)

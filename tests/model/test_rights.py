@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worldos.model.rights import Impact, covers, impact_of_kind, resource_path, shown
+from worldos.model.rights import Impact, Op, covers, impact_of_kind, op_of_kind, resource_path, shown
 
 
 def test_a_right_covers_itself_and_what_is_below_it() -> None:
@@ -41,6 +41,8 @@ def test_a_resource_is_found_below_its_node_and_kind() -> None:
 
 def test_what_moves_something_is_physical_and_all_else_can_be_given_back() -> None:
     assert impact_of_kind("Actuator") is Impact.PHYSICAL
+    assert op_of_kind("Actuator") is Op.DRIVE
+    assert op_of_kind("Camera") is Op.LEASE
     assert impact_of_kind("CPU") is impact_of_kind("Camera") is Impact.REVERSIBLE
 
 

@@ -17,7 +17,7 @@ from worldos.kernel.authority import Asked, level_of
 from worldos.kernel.roles import Role, RoleGiven, write_role
 from worldos.model.limits import SECOND
 from worldos.model.realm import Level
-from worldos.model.rights import NODE, REALM, Impact, Op, Path, impact_of_kind
+from worldos.model.rights import NODE, REALM, Impact, Op, Path, impact_of_kind, op_of_kind
 from worldos.model.statements import Topic
 from worldos.trust.feature_code import feature_code_of
 from worldos.trust.grant import Authority, issue, read_chain
@@ -29,6 +29,7 @@ SALT_BYTES = 8
 ID_CHARS_MIN = 4
 ALL = "all"
 LABELS_MAX = 64
+KIND_AT = 3  # in a path: account, node, id, kind
 
 IMPACT_OF = {
     Op.READ: Impact.READ,
@@ -169,7 +170,7 @@ class RoleOrders:
         answers = []
         for holder in holders_called(agent, who):
             for path in paths:
-                asked = Asked(holder.node, wanted, path, impact)
+                asked = Asked(holder.node, _op(wanted, path), path, impact)
                 ruling = node.authority.weigh(now_ns, asked, node, here=_is_here(agent, path))
                 answers.append((ruling, holder, path))
         ruling, holder, path = next((each for each in answers if not each[0].allowed), answers[0])
@@ -181,10 +182,10 @@ class RoleOrders:
             "why": ruling.why if ruling.allowed == allowed else ceiling.why,
             "who": holder.name,
             "node": holder.node,
-            "op": str(wanted),
+            "op": str(_op(wanted, path)),
             "path": path_shown(agent, path),
             "class": int(impact),
-            "rules": _rules(agent, Asked(holder.node, wanted, path, impact)),
+            "rules": _rules(agent, Asked(holder.node, _op(wanted, path), path, impact)),
         }
 
 
@@ -267,8 +268,13 @@ def _op_called(text: str) -> Op:
         raise BadRequest(f"there is no operation {text[:40]!r}", hint=f"there are: {', '.join(Op)}") from None
 
 
+def _op(op: Op, path: Path) -> Op:
+    """Return what is asked: who leases what moves something drives it."""
+    return op_of_kind(path[KIND_AT]) if op is Op.LEASE and len(path) > KIND_AT else op
+
+
 def _impact(op: Op, path: Path) -> Impact:
-    kind = path[3] if op is Op.LEASE and len(path) > 3 else ""
+    kind = path[KIND_AT] if op is Op.LEASE and len(path) > KIND_AT else ""
     return impact_of_kind(kind) if kind else IMPACT_OF[op]
 
 

@@ -29,7 +29,7 @@ from worldos.model.ids import AccountId, LeaseId, NodeId, ResourceId
 from worldos.model.limits import RESOURCES_PER_NODE_MAX, SECOND
 from worldos.model.need import Need
 from worldos.model.realm import Level
-from worldos.model.rights import Impact, Op, Path, impact_of_kind, resource_path
+from worldos.model.rights import Impact, Op, Path, impact_of_kind, op_of_kind, resource_path
 from worldos.model.wire import LeaseAsk
 from worldos.trust.grant import Grants, check_chain
 
@@ -108,7 +108,7 @@ class Warden(msgspec.Struct, kw_only=True):
         grant: bytes = b"",
     ) -> Ruling:
         """Say whether a node may have this lease: by its own rights, by a grant, or because this site lends."""
-        asked = Asked(peer, Op.LEASE, _path(house, need, ""), impact_of_kind(need.kind), grant)
+        asked = Asked(peer, op_of_kind(need.kind), _path(house, need, ""), impact_of_kind(need.kind), grant)
         narrowed = _narrowed(now_ns, asked, house)
         if narrowed is not None:
             return narrowed
@@ -154,7 +154,7 @@ class Warden(msgspec.Struct, kw_only=True):
             self.leased.pop(lease, None)
             return []
         need = entry.terms.need
-        asked = Asked(entry.holder, Op.LEASE, _path(house, need, ""), impact_of_kind(need.kind), grant)
+        asked = Asked(entry.holder, op_of_kind(need.kind), _path(house, need, ""), impact_of_kind(need.kind), grant)
         ruling = self._weigh_lease(now_ns, asked, need, entry.terms.resources, house)
         if ruling.allowed:
             return []

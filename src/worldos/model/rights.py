@@ -56,6 +56,11 @@ def impact_of_kind(kind: str) -> Impact:
     return Impact.PHYSICAL if kind == ACTUATOR else Impact.REVERSIBLE
 
 
+def op_of_kind(kind: str) -> Op:
+    """Return what it takes to lease this kind: who leases what moves something drives it."""
+    return Op.DRIVE if kind == ACTUATOR else Op.LEASE
+
+
 def covers(right: Path, path: Path) -> bool:
     """Tell whether a right to ``right`` is one to ``path``: the same, or below it, label by label."""
     return path[: len(right)] == right

@@ -17,6 +17,7 @@ from worldos.kernel.decisions import Chosen, Made, decide
 from worldos.kernel.effects import Notice
 from worldos.model.ids import NodeId, UseId
 from worldos.trust.keys import DeviceKey
+from worldos.trust.note import Note, cosign, read_note, read_signature, write_note
 
 KEY = DeviceKey.from_seed(b"k" * 32)
 LOG = NodeId(KEY.node_id)
@@ -74,6 +75,24 @@ def test_a_choice_with_a_nonce_of_its_own_is_found_when_the_round_is_over(tmp_pa
     lived(tmp_path / "d", [1, 2, 3], change=grind)
     asyncio.run(more())
     assert any("drew from no round" in line for line in auditing.verify(open_shelf(tmp_path / "d"), LOG)["wrong"])
+
+
+def test_a_round_over_is_told_once_more_after_a_crash_and_that_is_no_offence(tmp_path: Path) -> None:
+    async def live() -> None:
+        log = DecisionLog(tmp_path / "d", KEY, ignore)
+        log.begin(1)
+        log.take([choice(log, 1)])
+        await log.flush()
+        note = read_note(log.whole().load("checkpoint"))
+        line = read_signature(cosign(DeviceKey.from_seed(b"w" * 32), note.text, 5))
+        log.witnessed(write_note(Note(note.text, (*note.lines, line))), log.whole().durable)
+        log.take([choice(log, 2), choice(log, 3)])
+        log.close()
+
+    asyncio.run(live())
+    found = lived(tmp_path / "d", [1])
+    assert found["wrong"] == []
+    assert (found["draws_checked"], found["rounds_witnessed"]) == (3, 1)
 
 
 def test_draws_in_another_order_than_they_were_drawn_are_found(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from worldos.trust.tiles import Tower
 
 LEAVES_AT_ONCE: Final = 4096
 SAID_MAX: Final = 20
+PAST_ROUNDS: Final = 4  # a use that is tried again draws from the round that it began in
 DRAWS_MORE: Final = 4096  # beyond what a round says it drew: its machine may have stopped before it counted
 READ_MAX: Final = 4096  # offers that were read and are remembered
 
@@ -177,6 +178,8 @@ class Tally:
         self._life_number: int | None = None
         self._committed: dict[int, tuple[Committed, int]] = {}
         self._nonces: list[tuple[int, int]] = []
+        self._over: set[int] = set()
+        self._past: list[dict[int, int]] = []
 
     def say(self, what: str) -> None:
         """Note that something is wrong."""
@@ -209,10 +212,16 @@ class Tally:
             missing = record.number - self._life_number - 1
             self.say(f"before decision {number} {missing} choices of this life are not in the log")
         self._life_number = record.number
-        if record.splits:  # what takes a lost lease's place draws from that lease
-            self._nonces.append((number, int.from_bytes(record.nonce[:8], "big")))
+        nonce = int.from_bytes(record.nonce[:8], "big")
+        if record.splits and not any(
+            nonce in drawn for drawn in self._past
+        ):  # what takes a lost lease's place has its own
+            self._nonces.append((number, nonce))
 
     def _revealed(self, record: Revealed, log: NodeId) -> None:
+        """Make the draws of a round again: all choices before this entry were drawn in it, or in one that was over before."""
+        if record.round in self._over:
+            return
         committed = self._committed.pop(record.round, None)
         if committed is None:
             self.say(f"round {record.round} of draws was never committed to")
@@ -222,26 +231,22 @@ class Tally:
         except (Damaged, PeerBroke) as error:
             self.say(str(error))
             return
+        self._over.add(record.round)
         self.witnessed_rounds += witnessed
         self.own_rounds += not witnessed
         drawn = draws_of(record, max(0, record.draws) + DRAWS_MORE)
+        self._past = [*self._past[1 - PAST_ROUNDS :], drawn]
         before = 0
-        left: list[tuple[int, int]] = []
         for number, nonce in self._nonces:
             k = drawn.get(nonce)
             if k is None:
-                left.append((number, nonce))
+                self.say(f"decision {number} drew from no round that was committed to")
                 continue
             self.drawn_checked += 1
             if k < before:
                 self.say(f"decision {number} drew out of turn")
-            before = k
-        self._nonces = left
-
-    def end(self) -> None:
-        """Say what is left: choices whose draws are of no round that was committed to, all but the newest."""
-        if self._nonces and not self._committed:
-            self.say(f"decision {self._nonces[0][0]} drew from no round that was committed to")
+            before = max(before, k)
+        self._nonces = []
 
 
 def verify(shelf: DecisionShelf, log: NodeId) -> dict[str, Any]:
@@ -252,7 +257,6 @@ def verify(shelf: DecisionShelf, log: NodeId) -> dict[str, Any]:
     try:
         for entry in entries(shelf):
             tally.take(entry, log)
-        tally.end()
     except Damaged as error:
         tally.say(str(error))
     seen = _check_cosigned(shelf, log, tally)

@@ -98,6 +98,9 @@ class Cosigning:
         self._shown: dict[NodeId, deque[bytes]] = {}
         self._sent: dict[int, Note] = {}
         self._best = 0
+        self._unsaved = b""
+        self._saving = False
+        self._signing: dict[NodeId, asyncio.Lock] = {}
         self._told_s = 0.0
         self._told: dict[NodeId, tuple[int, float]] = {}
         self._due = False
@@ -167,12 +170,15 @@ class Cosigning:
                 self._fork(verdict)
 
     async def _cosign(self, log: NodeId, verdict: GoesOn) -> None:
-        """Write down what is cosigned, then say so: in this order, whatever happens in between."""
+        """Write down what is cosigned, then say so: in this order, one after the other, never an older over a newer."""
         assert self._folder is not None
-        try:
-            await asyncio.to_thread(write_durably, self._folder / "witnessed" / log, verdict.known.note)
-        except DiskFull:
-            return
+        async with self._signing.setdefault(log, asyncio.Lock()):
+            if verdict.known.size < self.known[log].size:
+                return  # a newer one came meanwhile, and is cosigned instead
+            try:
+                await asyncio.to_thread(write_durably, self._folder / "witnessed" / log, verdict.known.note)
+            except DiskFull:
+                return
         line = cosign(self._log.key, verdict.text, int(time.time()))
         self._send(log, CheckpointSeen(size=verdict.known.size, line=line))
 
@@ -201,12 +207,21 @@ class Cosigning:
             self._sent[seen.size] = note
         if seen.size >= self._best:
             self._best = seen.size
-            self._spawn(self._save_cosigned(write_note(note)))
+            self._unsaved = write_note(note)
+            if not self._saving:
+                self._saving = True
+                self._spawn(self._save_cosigned())
         self._log.witnessed(write_note(Note(note.text, (note.lines[0], line))), seen.size)
 
-    async def _save_cosigned(self, data: bytes) -> None:
-        with suppress(DiskFull):
-            await asyncio.to_thread(self._log.whole().save, "cosigned", data)
+    async def _save_cosigned(self) -> None:
+        """Write the newest cosigned note, and those that come while it is written, one after the other."""
+        try:
+            while self._unsaved:
+                data, self._unsaved = self._unsaved, b""
+                with suppress(DiskFull, NotThere):
+                    await asyncio.to_thread(self._log.whole().save, "cosigned", data)
+        finally:
+            self._saving = False
 
     def _relayed_note(self, log: NodeId, data: bytes) -> None:
         """Hold what somebody else was shown against all that was shown here."""

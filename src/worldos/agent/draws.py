@@ -55,7 +55,8 @@ class Draws:
         self.unfinished = _read(file) if file is not None else []
         last = max((old.number for old in self.unfinished), default=0)
         self.now = Round(number=last + 1, secret=secrets.token_bytes(SECRET_BYTES))
-        self.next: Round | None = Round(number=last + 2, secret=secrets.token_bytes(SECRET_BYTES))
+        self.next = Round(number=last + 2, secret=secrets.token_bytes(SECRET_BYTES))
+        self._over: list[Round] = []  # the last that ended: a crash may have kept it from being revealed
         self._key = _prefix(self.now)
         self._save()
 
@@ -66,23 +67,24 @@ class Draws:
 
     def commitments(self) -> list[Committed]:
         """Return what is to be put into the log now: of each round that is not in it yet."""
-        rounds = [self.now] if self.next is None else [self.now, self.next]
-        return [Committed(round=r.number, commitment=sha256(r.secret).digest()) for r in rounds if r.leaf < 0]
+        fresh = [each for each in (self.now, self.next) if each.leaf < 0]
+        return [Committed(round=each.number, commitment=sha256(each.secret).digest()) for each in fresh]
 
     def committed(self, number: int, leaf: int) -> None:
         """Remember where in the log a round was committed to."""
         for each in (self.now, self.next):
-            if each is not None and each.number == number:
+            if each.number == number:
                 each.leaf = leaf
 
     def witnessed(self, note: bytes, size: int) -> list[Revealed]:
         """Take up the next round with this cosigned checkpoint, if that has its commitment; return what the last one was."""
         waiting = self.next
         due = self.now.beacon == NO_BEACON or self.now.draws >= ROUND_DRAWS
-        if waiting is None or not 0 <= waiting.leaf < size or not due:
+        if not 0 <= waiting.leaf < size or not due:
             return []
         waiting.note = note
         over, self.now = self.now, waiting
+        self._over = [over]
         self._key = _prefix(waiting)
         self.next = Round(number=waiting.number + 1, secret=secrets.token_bytes(SECRET_BYTES))
         self._save()
@@ -95,7 +97,7 @@ class Draws:
 
     def _save(self) -> None:
         if self._file is not None:
-            kept = [self.now] if self.next is None else [self.now, self.next]
+            kept = [*self._over, self.now, self.next]
             with suppress(DiskFull):  # a crash would then leave a round that nobody can check, and an audit says so
                 write_durably(self._file, msgspec.msgpack.encode(kept))
 

@@ -31,7 +31,11 @@ class Device:
         self.home = Home(folder)
         folder.mkdir(exist_ok=True)
         self.node: Node = self._new_node(boot)
-        self.company = Company(self.home, self.key, self.node, self.state, self._copied)
+        self.tickets: list[str] = []
+        self.company = self._company()
+
+    def _company(self) -> Company:
+        return Company(self.home, self.key, self.node, self.state, self._copied, self.tickets.append)
 
     def _new_node(self, boot: int) -> Node:
         keylog = KeyLog(entries=dict(self.group.entries))
@@ -72,7 +76,7 @@ class Device:
         """Begin the next life of this device with what it has on disk."""
         kept = tuple(s for topic in Topic for s in self.node.statements.of(topic).values())
         self.node = self._new_node(boot)
-        self.company = Company(self.home, self.key, self.node, self.state, self._copied)
+        self.company = self._company()
         self.feed(StatementsOffered(now_ns=self.group.now_ns, statements=kept, stored=True))
         return self
 

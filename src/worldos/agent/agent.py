@@ -23,6 +23,7 @@ from worldos.agent.cosigning import Cosigning
 from worldos.agent.decision_log import DecisionLog
 from worldos.agent.depots import Depots
 from worldos.agent.guarded import Guarded
+from worldos.agent.handing_over import hand_over
 from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
@@ -39,8 +40,8 @@ from worldos.agent.witnessing import witness_forever
 from worldos.errors import DiskFull, Refused, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
-    Carry,
     Audit,
+    Carry,
     CloseLane,
     Connect,
     Decided,
@@ -135,7 +136,7 @@ class Agent:
             self.statements = StatementStore(started.home.statements_file, self.note)
         self.company: Company | None = None  # what it has in common with the account's other devices
         if not started.passing:
-            self.company = Company(started.home, started.key, self.node, self.state, self._copied)
+            self.company = Company(started.home, started.key, self.node, self.state, self._copied, self._hand_over)
         self.guarded: Guarded | None = None  # a home that ends with its agent obeys nobody but its program
         if not started.passing:
             self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)
@@ -454,6 +455,9 @@ class Agent:
 
     def _seat_failed(self, realm: RealmId, why: str) -> None:
         self.note(Notice(name="council seat stopped", fields={"realm": realm, "why": why}))
+
+    def _hand_over(self, ticket: str) -> None:
+        self.spawn(hand_over(self, ticket))
 
     def _copied(self, why: str) -> None:
         self.note(Notice(name="this device lives twice", fields={"why": why}))

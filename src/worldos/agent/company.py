@@ -8,13 +8,15 @@ another key, however often it is started.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from worldos.agent.epoch_keys import STEP_S, EpochKeys, State
+from worldos.agent.handing_over import about
 from worldos.agent.home import write_durably
 from worldos.agent.post_desk import PostDesk
 from worldos.agent.session_desk import SessionDesk
-from worldos.errors import NotAllowed
+from worldos.errors import Damaged, NotAllowed
 from worldos.home import Home
 from worldos.node import Node
 from worldos.trust.keys import DeviceKey
@@ -23,12 +25,25 @@ AGAIN = "claim it anew: wos leave; then wos join TICKET, with a ticket from anot
 
 
 class Company:
-    """Epochs, sessions and post of one node. ``copied`` is told why, once, when this device's key lives twice."""
+    """Epochs, sessions and post of one node.
 
-    def __init__(self, home: Home, key: DeviceKey, node: Node, state: State, copied: Callable[[str], None]) -> None:
+    ``copied`` is told why, once, when this device's key lives twice; ``hand`` the ticket with which it goes to a new owner.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        key: DeviceKey,
+        node: Node,
+        state: State,
+        copied: Callable[[str], None],
+        hand: Callable[[str], None],
+    ) -> None:
         self._home = home
         self._node = node
         self._copied = copied
+        self._hand = hand
+        self._handed: set[str] = set()
         self.keys = EpochKeys(home, node, state)
         self.sessions = SessionDesk(node, self.keys, state)
         self.post = PostDesk(node, key, self.keys, state)
@@ -61,7 +76,18 @@ class Company:
             self.keys.step()
             self.sessions.step()
             self.post.step()
+            self._go_over()
         return True
+
+    def _go_over(self) -> None:
+        """Go to a new owner, if another device that may speak for this one's owner said so in this life or sleep."""
+        me = self._node.node
+        handed = self._node.clones.handed.get(me)
+        if handed is None or handed.told in self._handed or not self._node.is_member(handed.by):
+            return
+        self._handed.add(handed.told)
+        with contextlib.suppress(Damaged):  # sealed to a key of an earlier life: it must be said again
+            self._hand(self.keys.hybrid.open(handed.box, about=about(me)).decode("utf-8", "replace"))
 
     def _remember(self, why: str) -> None:
         write_durably(self._home.copied_file, why.encode())

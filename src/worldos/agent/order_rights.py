@@ -53,6 +53,7 @@ RIGHTS: Final[dict[str, Right]] = {
     "confirm": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),
     "learn": Right(Op.READ, Impact.REVERSIBLE, (DEVICES,)),
     "revoke": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
+    "transfer": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
     "leave": Right(Op.REVOKE, Impact.IRREVERSIBLE, (DEVICES,)),
     "passkeys": Right(Op.READ, Impact.READ, (DEVICES,)),
     "passkey_add": Right(Op.ADMIT, Impact.IRREVERSIBLE, (DEVICES,)),

@@ -31,6 +31,7 @@ from worldos.agent.role_orders import RoleOrders
 from worldos.agent.security_orders import SecurityOrders
 from worldos.agent.session_orders import SessionOrders
 from worldos.agent.store_orders import StoreOrders
+from worldos.agent.transfer_orders import TransferOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
@@ -62,6 +63,7 @@ class Orders(
     SecurityOrders,
     SessionOrders,
     StoreOrders,
+    TransferOrders,
 ):
     """All orders, by name."""
 

@@ -15,6 +15,7 @@ from worldos.agent import home as homes
 from worldos.agent.agent import Agent
 from worldos.agent.orders import Orders
 from worldos.agent.start import embedded, open_home, temporary_home
+from worldos.agent.transfer import become_theirs
 from worldos.config import Home, parse_listen
 from worldos.errors import BadRequest, Unreachable
 
@@ -26,6 +27,7 @@ Say = Callable[[str], None]
 def run(home: Home, listen: str | None, say: Say) -> None:
     """Live a node on a home until SIGTERM, Ctrl-C or ``wos down``."""
     homes.make_folder(home.path)
+    become_theirs(home)
     os.environ["WORLDOS_HOME"] = str(home.path)  # work that runs here finds this machine's own agent, and its files
     lock = homes.lock(home)
     try:
@@ -37,6 +39,8 @@ def run(home: Home, listen: str | None, say: Say) -> None:
         _loop(lambda: _live(agent, say, listen=address))
     finally:
         os.close(lock)
+    if become_theirs(home):
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this program again, with nothing of the old owner in memory
 
 
 def run_embedded(say: Say) -> None:

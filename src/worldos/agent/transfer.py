@@ -46,6 +46,15 @@ def is_signed_out(home: Home) -> bool:
     return log is None or not log.is_member(homes.open_key(home).node_id)
 
 
+def become_theirs(home: Home) -> bool:
+    """Wipe, and let what lies ready be the home, if the old owner's key was signed out; return whether it was so."""
+    if not is_signed_out(home):
+        return False
+    wipe(home)
+    move_in(home)
+    return True
+
+
 def become_member(home: Home, joined: Joined) -> None:
     """Write down what a ticket led to: the account's key log, and where its other devices are."""
     homes.write_keylog(home, tuple((signed.body, signed.signature) for signed in joined.entries))

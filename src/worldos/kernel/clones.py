@@ -23,6 +23,7 @@ from worldos.model.ids import NodeId
 from worldos.model.limits import SECOND
 from worldos.model.statements import Statement, StatementsTold, Topic
 from worldos.trust.hybrid import PUBLIC_BYTES, check_public
+from worldos.trust.keys import node_id_of
 from worldos.trust.statements import statement_id
 
 if TYPE_CHECKING:
@@ -34,12 +35,27 @@ REGRESS_NS = 2 * SECOND  # who links as an older life is asked a second time, so
 BOOT_MAX = 1 << 53
 
 
-class DeviceTold(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class DeviceTold(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="life"):
     """A device begins a life: its number, random bytes that name it, and the key that things are sealed to."""
 
     boot: Annotated[int, msgspec.Meta(ge=1, lt=BOOT_MAX)]
     life: Annotated[bytes, msgspec.Meta(min_length=LIFE_BYTES, max_length=LIFE_BYTES)]
     public: Annotated[bytes, msgspec.Meta(min_length=PUBLIC_BYTES, max_length=PUBLIC_BYTES)]
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="hand over"):
+    """An owner hands a device (its public key) to somebody: the ticket of theirs, sealed to the device's hybrid key."""
+
+    device: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    box: Annotated[bytes, msgspec.Meta(max_length=4096)]
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device was last told to become: by whom, the sealed ticket, and the statement that says so."""
+
+    by: NodeId
+    box: bytes
+    told: str
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +74,16 @@ class Clones(msgspec.Struct, kw_only=True):
     cloned: dict[NodeId, str] = {}
     proofs: dict[NodeId, list[str]] = {}  # ids of the statements that show it
     doubted: dict[NodeId, tuple[int, int]] = {}  # who linked as an older life: which, and when
+    handed: dict[NodeId, Handed] = {}
 
     def judge(self, now_ns: int, statement: Statement, house: Household) -> Verdict:
         """Take in what a device says of a life of its own."""
         try:
-            told = read_device(statement.body)
+            told = _read(statement.body)
         except PeerBroke as error:
             return Verdict(keep=False, why=str(error))
+        if isinstance(told, HandOver):
+            return self._hand_over(statement, told, house)
         node = statement.signer
         known_once = house.statements.restoring and house.keylog.members().get(node) is not None
         if not house.is_member(node) and not known_once:
@@ -88,6 +107,17 @@ class Clones(msgspec.Struct, kw_only=True):
         self.lives[node] = kept
         proof = self.proofs.get(node, [])
         return Verdict(keep=True, drop=tuple(life.told for life in over if life.told not in proof))
+
+    def _hand_over(self, statement: Statement, told: HandOver, house: Household) -> Verdict:
+        """Take in that a device goes to somebody else, by the word of another one that may speak for the owner."""
+        device, by = node_id_of(told.device), house.keylog.members().get(statement.signer)
+        if device == statement.signer or not house.is_member(device) or not self.may_speak(statement, house):
+            return Verdict(keep=False, why="a device is handed over by another one of its account")
+        if by is None or by.young:
+            return Verdict(keep=False, why="a device that was admitted by another one alone hands none over")
+        before = self.handed.get(device)
+        self.handed[device] = Handed(by=statement.signer, box=told.box, told=statement_id(statement))
+        return Verdict(keep=True, drop=(before.told,) if before is not None else ())
 
     def accuse(
         self, now_ns: int, node: NodeId, why: str, proof: tuple[str, ...], house: Household
@@ -151,13 +181,9 @@ class Clones(msgspec.Struct, kw_only=True):
 
 def read_device(body: bytes) -> DeviceTold:
     """Read what a device says of a life; raise PeerBroke unless it is in the one right form."""
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("what a device says of its life cannot be read") from cause
-    if _encode(told) != body:
-        raise PeerBroke("what a device says of its life is not in the one right form")
-    check_public(told.public)
+    told = _read(body)
+    if not isinstance(told, DeviceTold):
+        raise PeerBroke("this says nothing of a life")
     return told
 
 
@@ -166,5 +192,22 @@ def tell_device(boot: int, life: bytes, public: bytes) -> bytes:
     return _encode(DeviceTold(boot=boot, life=life, public=public))
 
 
+def tell_hand_over(device: bytes, box: bytes) -> bytes:
+    """Write that a device goes to somebody else."""
+    return _encode(HandOver(device=device, box=box))
+
+
+def _read(body: bytes) -> DeviceTold | HandOver:
+    try:
+        told: DeviceTold | HandOver = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise PeerBroke("what is said of a device cannot be read") from cause
+    if _encode(told) != body:
+        raise PeerBroke("what is said of a device is not in the one right form")
+    if isinstance(told, DeviceTold):
+        check_public(told.public)
+    return told
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(DeviceTold).decode
+_decode = msgspec.msgpack.Decoder(DeviceTold | HandOver).decode

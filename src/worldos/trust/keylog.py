@@ -157,14 +157,23 @@ class KeyLog(msgspec.Struct, dict=True):
         return before - len(self.entries)
 
     def _base_in(self, fresh: dict[str, SignedEntry]) -> str | None:
-        """Return the newest snapshot of a batch that can only be believed, since what it had seen is not here."""
+        """Return the snapshot that this log is to begin at from now on, if it is.
+
+        Where nothing is lost by it: a machine that has nothing of its own. Or where whoever sends it has forgotten what
+        led there, and says so by sending the snapshot first: then nobody has the rest any more.
+        """
         if not any(is_snapshot(signed) for signed in fresh.values()):
             return None
         read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in fresh.items()}
-        if not self.entries and (base := _base_of_all(read)):
+        own = dict(zip(self._history.hashes, self._history.entries, strict=True))
+        whole = set(_parents_first(read, self._history)) if own else set()
+        if all(map(_is_bare, own.values())) and (base := _base_of_all({**own, **read})) not in {"", *whole}:
             return base
-        number, base = _newest_base(read, self._history)
-        return base if number > self._history.number else None
+        first = next(iter(fresh))
+        snapshot = read[first]
+        if not isinstance(snapshot, Snapshot) or snapshot.number <= self._history.number:
+            return None
+        return None if first in whole else first
 
     def _begin_with(self, base: str, fresh: dict[str, SignedEntry]) -> list[str]:
         """Begin at a snapshot, or wait for the rest of what it keeps: a long log comes in several messages."""
@@ -188,7 +197,7 @@ class KeyLog(msgspec.Struct, dict=True):
             if entry_id not in self.entries:
                 check_signatures(entry, entries[entry_id], history.account, history.entries[history.warrants[-1]])
         taken = [entry_id for entry_id in history.hashes if entry_id not in self.entries]
-        self.entries = {entry_id: entries[entry_id] for entry_id in history.hashes}
+        self.entries = {entry_id: entries[entry_id] for entry_id in (base, *history.hashes)}
         self.__dict__.pop("_view", None)
         self.__dict__["_history"] = history
         return taken
@@ -274,8 +283,8 @@ class KeyLog(msgspec.Struct, dict=True):
         """The causal order, worked out anew when the log was decoded, then kept up by ``merge``."""
         history = History()
         read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in self.entries.items()}
-        number, base = _newest_base(read, history)
-        if number:
+        base = _snapshot_of(self.entries, history)
+        if base:
             history = _history_from(base, self.entries, trusted=None)
             read = {entry_id: entry for entry_id, entry in read.items() if entry_id not in history.places}
         for entry_id in _parents_first(read, history):
@@ -376,28 +385,33 @@ def _history_from(base: str, entries: dict[str, SignedEntry], *, trusted: dict[s
     return history
 
 
+def _is_bare(entry: Entry) -> bool:
+    """Tell whether an entry is one of those that a machine has which knows the words and nothing else."""
+    return isinstance(entry, Beginning) or (isinstance(entry, AddDevice) and entry.parents == (entry.warrant,))
+
+
 def _base_of_all(read: dict[str, Entry]) -> str:
     """Return a snapshot that all of these entries are kept by, or come after: then nothing is lost by believing it."""
-    beginnings = {entry_id for entry_id, entry in read.items() if isinstance(entry, Beginning)}
+    begun = {entry_id for entry_id, entry in read.items() if isinstance(entry, Beginning)}
     for base, snapshot in read.items():
         if isinstance(snapshot, Snapshot):
-            rest = read.keys() - beginnings - {base, *kept_in(snapshot)}
-            after = {base, *rest}
-            if all(not _parents_of(read[entry_id]).isdisjoint(after) for entry_id in rest):
+            by_words = {entry_id for entry_id, e in read.items() if isinstance(e, AddDevice) and e.warrant in begun}
+            after = {base, *(read.keys() - begun - by_words - set(kept_in(snapshot)))}
+            if read.keys() >= set(kept_in(snapshot)) and all(
+                entry_id == base or not _parents_of(read[entry_id]).isdisjoint(after) for entry_id in after
+            ):
                 return base
     return ""
 
 
-def _newest_base(read: dict[str, Entry], history: History) -> tuple[int, str]:
-    """Return number and id of the newest snapshot that had seen what is neither here nor in history; 0: there is none."""
+def _snapshot_of(entries: dict[str, SignedEntry], history: History) -> str:
+    """Return the snapshot that stored entries begin at; empty if they begin at the beginning."""
+    snapshots = [entry_id for entry_id, signed in entries.items() if is_snapshot(signed)]
+    if not snapshots:
+        return ""
+    read = {entry_id: read_entry(signed, vouched=True) for entry_id, signed in entries.items()}
     whole = set(_parents_first(read, history))
-    found = [
-        (entry.number, entry_id)
-        for entry_id, entry in read.items()
-        if isinstance(entry, Snapshot)
-        and not (entry_id in whole and _parents_of(entry) <= history.places.keys() | whole)
-    ]
-    return max(found, default=(0, ""))
+    return next((entry_id for entry_id in snapshots if entry_id not in whole), "")
 
 
 def _beginnings(entries: dict[str, SignedEntry]) -> list[tuple[str, Entry]]:

@@ -63,13 +63,13 @@ def test_after_many_removals_the_words_alone_still_open_the_newest_root(family: 
     first, stores = family.homes[0], depots.stores()
     find_roots(first, stores, wait_s=0)
     loop = KeyringLoop(first, stores)
-    for place in range(1, 11):
+    for place in range(1, 10):
         family.join()
         loop.step(0)
         family.put_out(place)
         loop.step(0)
     roots = find_roots(first, stores, wait_s=0)
-    assert len(roots.secrets) == 11
+    assert len(roots.secrets) == 10
     recovery = DeviceKey.from_seed(seed_from_words(family.words))
     entries, _ = last_entries(links_of(stores), keyring.bequest_logs(roots.account))
     rings = [keyring.decode_bequest(entry.body, roots.account).ring for entry in entries]

@@ -111,7 +111,7 @@ class Contacts(msgspec.Struct, kw_only=True):
         ours = house.keylog.account
         known = house.is_member(sender) or house.realms.kin.has(sender) or self.account_of(sender) is not None
         if not known and not house.statements.restoring:
-            return Verdict(keep=False, why="a letter of somebody whose card is not here")
+            return Verdict(keep=False, later=True)  # the card of its writer may be on its way
         dropped: list[str] = []
         of_sender = [told for told, post in self.letters.items() if post.sender == sender]
         if len(of_sender) >= LETTERS_PER_SENDER_MAX:

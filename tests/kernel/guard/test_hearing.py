@@ -68,6 +68,7 @@ def test_stops_of_one_key_are_counted() -> None:
     known = [fleet.propose("ada", a_command(HOME, note=str(number))) for number in range(12)]
     kept = [fleet.halt("bob", each)[0].keep for each in known]
     assert kept == [True] * 8 + [False] * 4
+    assert fleet.verdicts[-1].later, "told again in the next hour, it counts"
 
 
 def test_what_is_over_is_forgotten_and_its_statements_are_dropped() -> None:

@@ -164,3 +164,14 @@ def test_what_the_shell_left_of_an_earlier_life_is_taken_in() -> None:
     other.handle(GuardSet(now_ns=SECOND, change=data))
     assert remembered(other.guard) != b""
     assert other.guard.rolls == node.guard.rolls
+
+
+def test_a_command_that_came_before_its_roll_is_taken_in_when_it_is_told_again() -> None:
+    node = node_of(0)
+    node.wall_ahead_ns = BEGIN_S * SECOND
+    say(node, 2 * SECOND, Topic.COMMAND, encode_command(MINE), PEER)
+    say(node, 2 * SECOND, Topic.COMMAND, encode_command(MINE), PEER)
+    assert not node.guard.commands
+    node.handle(GuardSet(now_ns=SECOND, change=encode_change(RollSet(roll=encode_roll(ROLL)))))
+    say(node, 2 * SECOND, Topic.COMMAND, encode_command(MINE), PEER)
+    assert list(node.guard.commands) == [id_of(MINE)]

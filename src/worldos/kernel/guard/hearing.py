@@ -119,7 +119,7 @@ def _proposed(table: Table, now_ns: int, statement: Statement, house: Household)
         return Verdict(keep=False, why=fast, effects=table.alarm(signer, known, f"it goes too fast: {fast}", mute=True))
     full = _no_room(table, now_ns, signer, house)
     if full:
-        return _no(full)
+        return _not_now(full)
     wave = wave_of(command, known, roll, house.node)
     table.commands[known] = pending = Pending(
         id=known,
@@ -182,7 +182,7 @@ def _spent(
     if share is None or not within(share, said):
         return _no("no such share, or not so much of it")
     if said.window > house.wall_s(now_ns) // SHARE_WINDOW_S + 1 and not house.statements.restoring:
-        return _no("it is spent of a window that is not yet")
+        return _not_now("it is spent of a window that is not yet")
     given = table.spendings.setdefault(f"{signer}/{said.place}", [])
     twice = next((other for other in given if overlap(other, said)), None)
     if twice is not None:
@@ -233,7 +233,7 @@ def _halted(
     if not is_owner and signer not in approvers_of(roll) and signer not in witnesses_of(roll):
         return _no("only who is on the roll, or the owner here, may stop a command")
     if not house.statements.restoring and not table.buckets.may_stop(now_ns, signer):
-        return _no("this key stopped too much in this hour")
+        return _not_now("this key stopped too much in this hour")
     effects: list[Effect] = []
     if pending.stage is Stage.WAITING or pending.hasty:
         pending.hasty = []  # now somebody stopped it: a quorum that is heard of late does not bring it back
@@ -263,9 +263,9 @@ def _too_early(table: Table, now_ns: int, statement: Statement, about: str, hous
         for roll in table.rolls.values()
     )
     if len(waiting) >= (EARLY_MAX if is_known else EARLY_MAX // 2):
-        return _no("too much is said about commands that are not known here")
+        return _not_now("too much is said about commands that are not known here")
     if sum(each.signer == signer for each in waiting) >= EARLY_PER_SIGNER_MAX:
-        return _no("this node says too much about commands that are not known here")
+        return _not_now("this node says too much about commands that are not known here")
     table.early.setdefault(about, []).append(statement)
     table.early_ns.setdefault(about, now_ns)
     return Verdict(keep=True)
@@ -309,6 +309,11 @@ def _mute(table: Table, key: str, pending: Pending | None) -> str:
 
 def _no(why: str) -> Verdict:
     return Verdict(keep=False, why=why)
+
+
+def _not_now(why: str) -> Verdict:
+    """Refuse it for now: told again, it is judged again."""
+    return Verdict(keep=False, why=why, later=True)
 
 
 def _id_of(signer: NodeId, said: Said) -> str:

@@ -7,7 +7,7 @@ nothing. Looking costs nobody anything: all of this is known here anyway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,10 +18,13 @@ from worldos.kernel.guard.owner import put, read_change
 from worldos.kernel.guard.said import Outcome
 from worldos.model.ids import NodeId
 from worldos.model.limits import NEVER_NS
+from worldos.model.statements import Topic
 from worldos.model.swim import Status
 
 if TYPE_CHECKING:
     from worldos.kernel.household import Household
+
+GUARDED: Final = frozenset({Topic.COMMAND, Topic.APPROVAL, Topic.HEALTH, Topic.STOP})
 
 
 class Upkeep(msgspec.Struct, kw_only=True):
@@ -57,6 +60,9 @@ class Upkeep(msgspec.Struct, kw_only=True):
         """Take in what the owner set here, or how it went to carry a command out; that goes into the decision log too."""
         if isinstance(event, GuardSet):
             put(house.guard, event.now_ns, read_change(event.change))
+            # With another roll, or a key that counts again, what was refused may be right: others tell it again.
+            refused = house.statements.refused
+            house.statements.refused = {known: topic for known, topic in refused.items() if topic not in GUARDED}
             self.due_ns = event.now_ns
             return []
         outcome = Outcome(event.outcome)

@@ -8,7 +8,10 @@ was changed to say anything and believe anything. The sizes of the table (10^5 t
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -229,6 +232,36 @@ def test_row_4_with_approvers_and_witnesses_stolen_no_actuator_leaves_its_owners
     world.honest[0].ask("guard_approve", command=inside["id"])
     for agent in world.honest:
         until(lambda agent=agent: temperature(agent) == 20_500, "what the owner lets it do, it does", 20)
+
+
+LEASES_IT = """
+import sys
+from worldos import use
+from worldos.errors import NotAllowed
+with use("Actuator", 1) as thing:
+    print(thing.command("set", 21_000))
+    for value in (24_001, 90_000, -1, 10**15):
+        try:
+            thing.command("set", value)
+        except NotAllowed as refused:
+            print("refused" if "outside 5000 to 24000" in str(refused) else refused)
+    print(thing.command("at"))
+"""
+
+
+def test_row_4_a_program_that_leases_an_actuator_does_not_get_it_out_of_the_envelope_either(world: World) -> None:
+    home = world.honest[1].home
+    until(lambda: any(r["kind"] == "Actuator" for r in world.honest[1].ask("resources")), "it is offered")
+    done = subprocess.run(
+        [sys.executable, "-c", LEASES_IT],
+        env={**os.environ, "WORLDOS_HOME": str(home.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["21000", *["refused"] * 4, "21000"], done.stderr
+    assert temperature(world.honest[1]) == 21_000
 
 
 def test_row_5_many_small_commands_reach_no_more_than_the_budget(world: World) -> None:

@@ -228,6 +228,7 @@ class GuardOrders:
             if agent.guarded is not None:
                 agent.guarded.set_envelope()
                 agent.guarded.find()
+            agent.scanner.look_anew()  # a thing that may be driven now may have been put there just before
         return [limit_row(agent.node, key) for key in sorted(agent.node.guard.envelope.limits)]
 
     async def order_guard_unmute(self, agent: Agent, call: Call, key: str) -> dict[str, str]:

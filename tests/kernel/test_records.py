@@ -87,6 +87,27 @@ def test_other_decisions_come_back_too(made: Made, kind: RecordKind) -> None:
     assert check_payload(leaf, SALT, payload) == made
 
 
+GOLDEN_LEAF = "0101000000000000000000006553f100420bbba90bf5362cb9b9eadb9cf0f91e6b69ae5064cf123912d442a25c7fc73c"
+GOLDEN_PAYLOAD = (
+    "8aa474797065a663686f73656ea66e756d62657200a3757365a27531a4686f6d65a4686f6d65a56e6f6e6365c4083132333435363738"
+    "a56e656564739182a46b696e64a3435055a6616d6f756e74cd03e8a673706c697473c3a573656174739196c420945cb82176a73c4126"
+    "20d0aad6b5b068127650071a314aeaca89be99b4a38fb4cd012c00c2c2c2a570617274739182a46b696e64a3435055a6616d6f756e74"
+    "cd03e8a6616e737765729188a474797065a663686f696365a46e6f6465a161a87265736f75726365a7612f4350552f30a97265736f75"
+    "7263657391a7612f4350552f30a573636f7265ce3bad2088aa636f6e7369646572656401a972756e6e65725f7570a0af72756e6e6572"
+    "5f75705f73636f726500"
+)
+
+
+def test_the_bytes_of_a_decision_are_those_of_the_day_they_were_frozen() -> None:
+    known = view(nonce=b"12345678", rtt_us={"a": 300})
+    _, _, made = decide(UseId("u1"), (cpu(),), [offer("a")], known, splits=True)
+    record = record_of(made, Kept().keep)
+    payload = write_record(record)
+    assert payload.hex() == GOLDEN_PAYLOAD
+    assert write_leaf(record, 1_700_000_000, bytes(range(16)), payload).hex() == GOLDEN_LEAF
+    assert write_record(read_record(bytes.fromhex(GOLDEN_PAYLOAD))).hex() == GOLDEN_PAYLOAD
+
+
 def test_another_payload_salt_kind_or_offer_is_found() -> None:
     kept = Kept()
     _, _, made = decide(UseId("u"), (cpu(),), [offer("a")], view(), splits=True)

@@ -102,10 +102,13 @@ class Decisions(msgspec.Struct, kw_only=True):
 
     def follow(self, uses: Uses, effects: Sequence[Effect]) -> None:
         """Take over what was chosen for programs here, what else was decided, and which leases this node ended."""
-        for chosen in uses.made:
+        chosen: list[Made] = []
+        for each in uses.made:
             self.number += 1
-            self.made.append(msgspec.structs.replace(chosen, number=self.number))
-        uses.made.clear()
+            chosen.append(msgspec.structs.replace(each, number=self.number))
+        if chosen:
+            self.made[:0] = chosen  # what was chosen comes before what it led to
+            uses.made.clear()
         for effect in effects:
             if type(effect) is CloseLane:
                 if effect.why != RELEASED:

@@ -35,7 +35,7 @@ class Upkeep(msgspec.Struct, kw_only=True):
 
     def next_ns(self, house: Household) -> int:
         """Return when ``tick`` is to be called next."""
-        return self.due_ns if house.guard.commands else NEVER_NS
+        return self.due_ns if house.guard.commands or house.guard.early else NEVER_NS
 
     def is_due(self, now_ns: int, house: Household) -> bool:
         """Tell whether to tick now."""

@@ -74,6 +74,9 @@ def test_two_copies_of_one_disk_are_both_out_at_once(folder: Path) -> None:
         stopped(second)
         stopped(first)
         assert notices(witness, "device cloned")[0]["node"] != status["node"]
+        held_back = {row["name"]: row["held_back"] for row in witness.ask("devices")}
+        assert "its key lives twice" in held_back["attic"]
+        assert held_back["desk"] == ""
         row = next(row for row in witness.ask("nodes") if not row["here"])
         assert row["status"] == "offline"
         for home in (attic, stolen):

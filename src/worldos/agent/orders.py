@@ -216,7 +216,7 @@ class Orders(
                 "status": str(device.status),
                 "added_by": device.added_by,
                 "young": device.young,
-                "held_back": agent.node.quarantine.ceiling(device.node).why,
+                "held_back": _held_back(agent, device.node),
                 "here": device.node == agent.node.node,
             }
             for device in agent.node.keylog.members().devices
@@ -304,6 +304,14 @@ def arguments_of(order: Callable[..., Any]) -> type[msgspec.Struct]:
     given = [p for p in inspect.signature(order).parameters.values() if p.name not in {"self", "agent", "call"}]
     fields = [(p.name, hints[p.name]) if p.default is p.empty else (p.name, hints[p.name], p.default) for p in given]
     return msgspec.defstruct(order.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _held_back(agent: Agent, device: NodeId) -> str:
+    """Say why a device may do less than the others, or nothing at all."""
+    cloned = agent.node.clones.cloned.get(device)
+    if cloned is not None:
+        return f"its key lives twice ({cloned}): put it out, and claim it anew"
+    return agent.node.quarantine.ceiling(device).why
 
 
 def device_called(agent: Agent, text: str) -> NodeId:

@@ -128,17 +128,14 @@ class Agent:
         self.api = LocalApi(started.home.socket_file, self)
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
         self.scanner.extra = started.facts
-        self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
+        self.depots: Depots | None = None  # a home that ends with its agent keeps nothing, and obeys nobody but its program
+        self.statements: StatementStore | None = None
+        self.company: Company | None = None  # what it has in common with the account's other devices
+        self.guarded: Guarded | None = None
         if not started.passing:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
-        self.statements: StatementStore | None = None
-        if not started.passing:
             self.statements = StatementStore(started.home.statements_file, self.note)
-        self.company: Company | None = None  # what it has in common with the account's other devices
-        if not started.passing:
             self.company = Company(started.home, started.key, self.node, self.state, self._copied, self._hand_over)
-        self.guarded: Guarded | None = None  # a home that ends with its agent obeys nobody but its program
-        if not started.passing:
             self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)
         self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
         self.cosigning = Cosigning.of(self)
@@ -212,9 +209,8 @@ class Agent:
         if self.depots is not None:
             await self.depots.close()
         self.seats.close()
-        if self.guarded is not None:
+        if self.guarded is not None and self.statements is not None:
             await self.guarded.close()
-        if self.statements is not None:
             self.statements.close()
         if self._journal is not None:
             self._journal.close()

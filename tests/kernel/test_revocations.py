@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kernel.realms.village import Village, account
 
+from worldos.kernel import revocations
 from worldos.kernel.effects import CloseLane, Forget
 from worldos.kernel.events import KeyLogOffered, StatementsOffered
 from worldos.kernel.realms import GUEST
@@ -16,7 +17,7 @@ from worldos.model.statements import Topic
 from worldos.node import Node
 from worldos.trust.keylog import KeyLog, remove_device
 from worldos.trust.keys import DeviceKey
-from worldos.trust.revocation import device_revoked, write_revocation
+from worldos.trust.revocation import DeviceRevoked, GrantRevoked, device_revoked, write_revocation
 from worldos.trust.statements import sign_statement
 
 ACME = RealmId("acme")
@@ -115,3 +116,36 @@ def test_proofs_take_only_so_much_time_of_a_node_and_the_others_come_later(villa
     for seconds, kept in ((0, 8), (2, 16), (4, 20)):
         host.handle(StatementsOffered(now_ns=village.now_ns + seconds * SECOND, statements=told))
         assert len(host.statements.of(Topic.REVOKED)) == kept
+
+
+def test_others_cannot_fill_what_our_own_devices_need(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "FOREIGN_MAX", 8)
+    monkeypatch.setattr(revocations, "FOREIGN_PER_SIGNER_MAX", 6)
+    host = village.nodes["office0"]
+    table = host.authority.revocations
+    keys = account("home", 2)[1]
+    assert all(host.realms.kin.has(NodeId(key.node_id)) for key in keys)
+
+    def say(key: DeviceKey, number: int) -> None:
+        body = write_revocation(GrantRevoked(block=DeviceKey.from_seed(bytes([number]) * 32).node_id))
+        host.handle(StatementsOffered(now_ns=village.now_ns, statements=(sign_statement(key, Topic.REVOKED, body),)))
+
+    for number in range(1, 11):
+        say(keys[0], number)
+    assert len(table.grants) == 6, "one signer of another account says so much"
+    for number in range(11, 21):
+        say(keys[1], number)
+    assert len(table.foreign) == len(host.statements.of(Topic.REVOKED)) == len(table.grants) == 8
+    ours = account("office", 1)[1][0]
+    for number in range(21, 41):
+        say(ours, number)
+    assert len(table.grants) == 28
+
+
+def test_nobody_is_said_to_be_put_out_who_never_belonged_to_us(village: Village) -> None:
+    node = village.nodes["home0"]
+    keys = account("home", 2)[1]
+    stranger = NodeId(DeviceKey.from_seed(b"z" * 32).node_id)
+    body = write_revocation(DeviceRevoked(device=stranger, account=node.registry.owner))
+    node.handle(StatementsOffered(now_ns=village.now_ns, statements=(sign_statement(keys[0], Topic.REVOKED, body),)))
+    assert not node.statements.of(Topic.REVOKED)

@@ -27,6 +27,7 @@ from worldos.model.realm import Level, RealmId
 from worldos.model.statements import Statement
 from worldos.trust.keys import node_id_of
 from worldos.trust.revocation import DeviceRevoked, EpochBegan, GrantRevoked, check_proof, read_revocation
+from worldos.trust.statements import statement_id
 
 if TYPE_CHECKING:
     from worldos.kernel.household import Household
@@ -38,6 +39,10 @@ DAY: Final = 24 * HOUR
 NEVER_HEARD: Final = -1
 EPOCH_STEP_MAX: Final = 1 << 20
 PROOFS_PER_SECOND: Final = 8
+FOREIGN_MAX: Final = 1024  # of STATEMENTS_PER_TOPIC_MAX: the rest is for what our own devices say
+FOREIGN_PER_SIGNER_MAX: Final = 64
+FULL: Final = "this signer of another account revoked enough here"
+NO_BLOCK: Final = ""
 
 STALE_NS: Final = {
     Level.PERSONAL: 7 * DAY,
@@ -55,6 +60,7 @@ class Revocations(msgspec.Struct, kw_only=True):
 
     grants: dict[str, list[NodeId]] = {}
     epochs: dict[NodeId, int] = {}
+    foreign: dict[str, tuple[NodeId, str]] = {}  # statements of others by their ids, the oldest first: who, which block
     second_ns: int = 0  # until when so many proofs were checked
     proofs: int = 0
     heard: dict[NodeId, int] = {}  # when each member said last that its key log goes no further
@@ -91,9 +97,8 @@ class Revocations(msgspec.Struct, kw_only=True):
     def heard_log(self, now_ns: int, peer: NodeId, have: KeyLogHave, house: Household) -> None:
         """A member told how far its key log goes: if this one goes as far, what is known here is fresh."""
         center = house.realms.centers.known.get(house.realms.site)
-        is_island = (
-            center is not None and center.epoch.provisional and bool(center.council)
-        )  # a site may never have had one
+        has_council = center is not None and bool(center.council)  # a site may never have had one
+        is_island = center is not None and center.epoch.provisional and has_council
         if house.is_member(peer) and not is_island and not house.keylog.missing(have.heads):
             self.heard[peer] = now_ns
 
@@ -102,7 +107,7 @@ class Revocations(msgspec.Struct, kw_only=True):
         try:
             said = read_revocation(statement.body)
             if isinstance(said, DeviceRevoked):
-                return self._device(said, statement.signer, now_ns, house)
+                return self._device(said, statement, now_ns, house)
         except PeerBroke as error:
             return Verdict(keep=False, why=str(error))
         is_member = house.is_member(statement.signer)
@@ -113,8 +118,27 @@ class Revocations(msgspec.Struct, kw_only=True):
         else:
             if not is_member and not house.realms.kin.has(statement.signer):
                 return Verdict(keep=False)
+            dropped = () if is_member else self._room(statement, said.block)
+            if dropped is None:
+                return Verdict(keep=False, why=FULL)
             self._grant(said, statement.signer)
+            return Verdict(keep=True, effects=tuple(house.authority.look_again(now_ns, house)), drop=dropped)
         return Verdict(keep=True, effects=tuple(house.authority.look_again(now_ns, house)))
+
+    def _room(self, statement: Statement, block: str) -> tuple[str, ...] | None:
+        """Make room for what somebody of another account says, so that ours always has some; None: it said enough."""
+        if sum(signer == statement.signer for signer, _ in self.foreign.values()) >= FOREIGN_PER_SIGNER_MAX:
+            return None
+        dropped: tuple[str, ...] = ()
+        if len(self.foreign) >= FOREIGN_MAX:
+            oldest = next(iter(self.foreign))
+            signer, old = self.foreign.pop(oldest)
+            self.grants[old] = [each for each in self.grants.get(old, ()) if each != signer]
+            if not self.grants[old]:
+                del self.grants[old]
+            dropped = (oldest,)
+        self.foreign[statement_id(statement)] = (statement.signer, block)
+        return dropped
 
     def _affords(self, now_ns: int) -> bool:
         """Count a proof to be checked, which takes milliseconds: telling many must not buy more of this node's time."""
@@ -128,9 +152,11 @@ class Revocations(msgspec.Struct, kw_only=True):
         if signer not in signers:
             signers.append(signer)
 
-    def _device(self, said: DeviceRevoked, signer: NodeId, now_ns: int, house: Household) -> Verdict:
+    def _device(self, said: DeviceRevoked, statement: Statement, now_ns: int, house: Household) -> Verdict:
+        signer = statement.signer
         if said.account == house.registry.owner:  # the key log says it here; others hear of it by way of us
-            is_told = house.is_member(signer) and not house.is_member(said.device)
+            known = house.keylog.members().get(said.device)
+            is_told = house.is_member(signer) and known is not None and not house.is_member(said.device)
             return Verdict(keep=is_told, why="" if is_told else "our own key log does not say so")
         if not house.is_member(signer) and not _concerns(said, house):
             return Verdict(keep=False)
@@ -140,7 +166,10 @@ class Revocations(msgspec.Struct, kw_only=True):
             check_proof(said)
         elif not _is_of(signer, said.account, house) or not _is_of(said.device, said.account, house):
             return Verdict(keep=False, why="nothing proves that this device was put out")
-        return Verdict(keep=True, effects=tuple(_put_out(house, said)))
+        dropped = () if house.is_member(signer) else self._room(statement, NO_BLOCK)
+        if dropped is None:
+            return Verdict(keep=False, why=FULL)
+        return Verdict(keep=True, effects=tuple(_put_out(house, said)), drop=dropped)
 
 
 def _put_out(house: Household, said: DeviceRevoked) -> list[Effect]:

@@ -16,7 +16,7 @@ def test_no_page_without_an_agent(folder: Path) -> None:
 
 
 def test_no_link_without_a_page(agent: RunningAgent) -> None:
-    fails(wos(agent.home, "page", "--link"), 3, "no page runs on this home", "wos page")
+    fails(wos(agent.home, "page", "--link"), 3, "no page of this home runs", "wos page")
 
 
 @pytest.mark.parametrize("origin", ["http://desk.example.org", "desk", "https://127.0.0.1/x", "https://a b"])

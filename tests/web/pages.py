@@ -94,7 +94,7 @@ class RunningPage:
 
     def link(self) -> str:
         """One more login link."""
-        return link_to(f"http://localhost:{self.port}", known_key(self.home))
+        return link_to(f"http://localhost:{self.port}", known_key(self.home, self.port))
 
     def link_by_command(self) -> str:
         """One more login link, as a person gets it."""

@@ -95,7 +95,7 @@ def test_a_simple_form_cannot_ask_and_no_other_site_is_allowed_to_read(visitor: 
 def test_no_path_leads_out_of_the_few_files(visitor: Client, page: RunningPage, path: str) -> None:
     status, _, data = visitor.request("GET", path)
     assert status in {200, 400, 404}
-    key = (page.home.path / "page.key").read_bytes()
+    key = (page.home.path / f"page-{page.port}.key").read_bytes()
     assert key not in data
     if status == 200:
         assert data == (STATIC / "index.html").read_bytes()

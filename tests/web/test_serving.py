@@ -21,9 +21,9 @@ from worldos.web.serving import file_that_opens, hold_other_address, is_free, kn
 
 def test_a_key_and_a_link_are_for_this_user_alone(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    key = new_key(home)
-    assert known_key(home) == key
-    assert new_key(home) != key
+    key = new_key(home, 7381)
+    assert known_key(home, 7381) == key
+    assert new_key(home, 7381) != key
     link = link_to("http://localhost:7381", key)
     file = file_that_opens(home, link)
     assert link in file.read_text()
@@ -32,11 +32,11 @@ def test_a_key_and_a_link_are_for_this_user_alone(tmp_path: Path) -> None:
 
 
 def test_a_link_without_a_page_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotAllowed, match="no page runs"):
-        known_key(Home(tmp_path))
-    (tmp_path / "page.key").write_bytes(b"short")
-    with pytest.raises(NotAllowed, match="no page runs"):
-        known_key(Home(tmp_path))
+    with pytest.raises(NotAllowed, match="no page of this home"):
+        known_key(Home(tmp_path), 7381)
+    (tmp_path / "page-7381.key").write_bytes(b"short")
+    with pytest.raises(NotAllowed, match="no page of this home"):
+        known_key(Home(tmp_path), 7381)
 
 
 def test_links_are_never_the_same() -> None:
@@ -74,9 +74,15 @@ def test_a_page_leaves_nothing_behind_and_ends_with_its_links(agent: Any) -> Non
     with page_of(agent.home) as first:
         client = first.client()
         assert client.post("/ask/status")[0] == 200
-    assert not list(agent.home.path.glob("page.*"))
     with pytest.raises(NotAllowed):
-        known_key(agent.home)
+        known_key(agent.home, first.port)
+
+
+def test_two_pages_of_one_home_do_not_disturb_each_other(agent: Any, page: RunningPage) -> None:
+    with page_of(agent.home) as second:
+        assert second.client().post("/ask/status")[0] == 200
+        assert page.client().post("/ask/status")[0] == 200
+    assert page.client().post("/ask/status")[0] == 200
 
 
 def test_a_busy_port_is_refused_with_what_to_do(agent: Any) -> None:
@@ -102,10 +108,11 @@ def test_a_stranger_at_the_port_is_not_taken_for_the_page(tmp_path: Path, page: 
     """Another home's page cannot vouch for itself with this home's key, and neither can whoever answers nonsense."""
     home = Home(tmp_path)
     assert not runs_already(home, f"http://localhost:{page.port}", page.port)
-    new_key(home)
+    new_key(home, page.port)
     assert not runs_already(home, f"http://localhost:{page.port}", page.port)
     for body in (b'{"vouched": "00"}', b"[]", b"{", b'{"vouched": 1}', b""):
         with answering(body) as port:
+            new_key(home, port)
             assert not runs_already(home, f"http://localhost:{port}", port)
 
 

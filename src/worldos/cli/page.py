@@ -42,7 +42,7 @@ def page(
     home = default_home()
     at = _origin(origin, port)
     if link:
-        _show(serving.link_to(at, serving.known_key(home)), at, as_json=as_json)
+        _show(serving.link_to(at, serving.known_key(home, port)), at, as_json=as_json)
         return
     with Asking(home) as agent:  # so that nobody looks at an empty page
         agent.ask("status")
@@ -52,7 +52,7 @@ def page(
     elif not serving.runs_already(home, at, port):
         hint = "choose another port: wos page --port 7382"
         raise NotAllowed(f"something else listens at port {port}", hint=hint)
-    secret = serving.link_to(at, serving.known_key(home))
+    secret = serving.link_to(at, serving.known_key(home, port))
     _show(secret, at, as_json=as_json)
     if not no_browser and not as_json and not origin:
         webbrowser.open(serving.file_that_opens(home, secret).as_uri())

@@ -35,28 +35,28 @@ VOUCH_TIMEOUT_S, ANSWER_BYTES_MAX = 2.0, 4096
 BACKLOG, BACKPRESSURE = 64, 64
 
 
-def new_key(home: Home) -> bytes:
+def new_key(home: Home, port: int) -> bytes:
     """Make the key of this page; links and visits of an earlier one end with it."""
     key = secrets.token_bytes(KEY_BYTES)
-    _write_private(_key_file(home), key)
+    _write_private(_key_file(home, port), key)
     return key
 
 
-def known_key(home: Home) -> bytes:
-    """Return the key of the page that runs on this home; NotAllowed if there was none."""
+def known_key(home: Home, port: int) -> bytes:
+    """Return the key of the page of this home that runs at this port; NotAllowed if there is none."""
     try:
-        key = _key_file(home).read_bytes()
+        key = _key_file(home, port).read_bytes()
     except OSError as cause:
-        raise NotAllowed("no page runs on this home", hint="start it: wos page") from cause
+        raise NotAllowed(f"no page of this home runs at port {port}", hint="start it: wos page") from cause
     if len(key) != KEY_BYTES:
-        raise NotAllowed("no page runs on this home", hint="start it: wos page")
+        raise NotAllowed(f"no page of this home runs at port {port}", hint="start it: wos page")
     return key
 
 
 def runs_already(home: Home, origin: str, port: int) -> bool:
     """Whether what listens at this port is the page of this home, by its proof that it knows the home's key."""
     try:
-        key = known_key(home)
+        key = known_key(home, port)
     except NotAllowed:
         return False
     nonce = secrets.token_bytes(NONCE_BYTES)
@@ -124,7 +124,8 @@ class PageServer:
 
     def __init__(self, home: Home, origin: str, port: int) -> None:
         self.home, self.origin = home, origin
-        self.key = new_key(home)
+        self.port = port
+        self.key = new_key(home, port)
         self._held = hold_other_address(port)
         page = Page(home, Gate(origin, self.key))
         self._server = Server(
@@ -156,12 +157,12 @@ class PageServer:
         finally:
             if self._held is not None:
                 self._held.close()
-            for file in (_key_file(self.home), self.home.path / "page.html"):
+            for file in (_key_file(self.home, self.port), self.home.path / "page.html"):
                 file.unlink(missing_ok=True)
 
 
-def _key_file(home: Home) -> Path:
-    return home.path / "page.key"
+def _key_file(home: Home, port: int) -> Path:
+    return home.path / f"page-{port}.key"
 
 
 def _write_private(file: Path, data: bytes) -> None:

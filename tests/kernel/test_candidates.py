@@ -56,3 +56,13 @@ def test_the_parts_of_a_gang_come_first_and_there_is_a_bound() -> None:
 
 def test_a_need_out_of_bounds_finds_nobody() -> None:
     assert found((cpu(-1),), [offer("a", rules=LENDS)]) == ()
+
+
+def test_who_owns_a_node_and_what_it_is_called_changes_nothing_in_who_is_named() -> None:
+    offers = [offer(f"n{number}", cores=4, rules=LENDS) for number in range(20)]
+    renamed = [
+        msgspec.structs.replace(each, owner=f"gov{at % 3}", name=f"ministry {at}", place=f"earth/{at}")
+        for at, each in enumerate(offers)
+    ]
+    for needs in ((cpu(2000),), (cpu(1000), cpu(3000))):
+        assert nodes(found(needs, offers)) == nodes(found(needs, renamed[::-1]))

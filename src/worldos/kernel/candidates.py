@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from worldos.errors import BadRequest
+from worldos.kernel.blind import blind
 from worldos.kernel.match import Refusal
 from worldos.kernel.match_gang import choose_gang
 from worldos.kernel.question import Question, View, check_need, draw, node_key
@@ -39,12 +40,13 @@ def candidates(
     except BadRequest:
         return ()
     order: list[NodeId] = []
+    seen, seeing = blind(needs, offers, view)
     if len(needs) > 1:
-        together = choose_gang(needs, list(offers), view)
+        together = choose_gang(needs, seen, seeing)
         if not isinstance(together, Refusal):
             order.extend(choice.node for choice in together)
     for need in dict.fromkeys(needs):
-        order.extend(_best(need, offers, view))
+        order.extend(_best(need, seen, seeing))
     kinds = {need.kind for need in needs} | {Kind.MEMORY}
     by_node = {offer.node: offer for offer in offers}
     found: list[Candidate] = []

@@ -7,6 +7,8 @@ import pytest
 from tests.kernel.realms.village import Village
 
 from worldos.kernel import lending
+from worldos.kernel.decisions import Acted
+from worldos.kernel.effects import Decided
 from worldos.kernel.realms import GUEST, bidding
 from worldos.model.limits import GUEST_NS
 from worldos.model.local import UseGranted, UseRefused
@@ -68,6 +70,18 @@ def test_a_guest_with_a_lease_stays_and_one_without_leaves(village: Village) -> 
     guest = village.nodes["home0"].node
     village.run(GUEST_NS / 1e9 + 5)
     assert GUEST in host.realms.kin.reasons(guest)
+
+
+def test_whom_a_center_names_to_another_site_is_put_down(village: Village) -> None:
+    node, asker = village.nodes["office0"], village.contact("home0")
+    need = Need(kind="CPU", amount=1000)
+    ask = BidAsk(
+        bid=7, home=asker, realm=node.realms.site, needs=(need,), within="", trail=(), hops=1, wait_ns=10**9, down=True
+    )
+    effects = bidding.asked(node.realms, village.now_ns, asker.node, ask, node)
+    (named,) = [msgspec.msgpack.decode(e.entry, type=Acted) for e in effects if isinstance(e, Decided)]
+    assert (named.what, named.about, named.fields["bid"]) == ("named", asker.node, 7)
+    assert set(str(named.fields["nodes"]).split()) == {village.nodes[name].node for name in ("office0", "office1")}
 
 
 def test_a_bid_to_a_node_that_is_no_center_is_answered_so(village: Village) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from worldos.kernel.bid_route import ChildRoute, Route
 from worldos.kernel.bids import BidResult, ChildDoubted
 from worldos.kernel.candidates import candidates
+from worldos.kernel.decisions import decided
 from worldos.kernel.effects import Effect, Notice, Send
 from worldos.kernel.house import House
 from worldos.kernel.realms.table import GUEST, Table
@@ -46,6 +47,9 @@ def asked(table: Table, now_ns: int, peer: NodeId, ask: BidAsk, house: House) ->
     if ask.realm == table.site and ask.home.site != table.site:
         here = _candidates(table, now_ns, ask, reign, house)
         effects += _introduce(table, now_ns, ask.home, here, reign)
+        nodes = " ".join(candidate.contact.node for candidate in here)
+        why = "the best of this site for what another asked"
+        effects.append(decided("named", ask.home.node, why, bid=ask.bid, needs=len(ask.needs), nodes=nodes))
     results = table.bids.asked(now_ns, peer, ask, _route(table, now_ns, reign, house), here)
     return effects + came(table, now_ns, results, house)
 

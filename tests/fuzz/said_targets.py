@@ -3,6 +3,7 @@ letters, operations of sessions, guarded commands, decisions, forks of logs, ent
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from tests.fuzz.samples import samples
 from tests.fuzz.target import Target, refused
-from tests.fuzz.trust_targets import ACCOUNT, HYBRID, KEY
+from tests.fuzz.trust_targets import ACCOUNT, HYBRID, KEY, NOTE
 from worldos.agent.post_desk import read_letter_text
 from worldos.kernel import clones, quarantine, records, session_op
 from worldos.kernel.behaviour import behaviour
@@ -18,6 +19,7 @@ from worldos.kernel.guard import command, owner, roll
 from worldos.kernel.guard import said as guard_said
 from worldos.kernel.ledger import entry as ledger_entry
 from worldos.model.audit import ForkTold
+from worldos.model.ids import NodeId
 from worldos.model.rights import GRANT_BYTES_MAX
 from worldos.model.statements import Topic
 from worldos.store import letters
@@ -25,7 +27,7 @@ from worldos.trust import cards, epochs, grant_text, revocation, texts
 from worldos.trust.hybrid import seal_hybrid
 from worldos.trust.keys import DeviceKey
 from worldos.trust.statements import sign_statement
-from worldos.trust.witness import check_fork
+from worldos.trust.witness import check_fork, judge
 
 BODIES: dict[str, tuple[Callable[[bytes], Any], Any]] = {
     "post": (cards.read_post, cards.Card | cards.Letter),
@@ -76,6 +78,8 @@ def leaf(data: bytes) -> None:
         records.check_payload(found, data[:32].ljust(32, b"\0"), data)
 
     refused(read)
+    refused(lambda: records.read_offer(hashlib.sha256(data).digest(), data))
+    refused(lambda: judge(None, NodeId(KEY.node_id), data, 0, (data[:32],)))
 
 
 def _leaves() -> tuple[bytes, ...]:
@@ -144,7 +148,7 @@ TARGETS: dict[str, Target] = {
     **{f"told-{name}": Target(rewritten(read), samples(kind)) for name, (read, kind) in BODIES.items()},
     "told-guard": Target(guarded, samples(guard_said.Said)),
     "told-card": Target(card, samples(cards.Card), slow=True),
-    "told-leaf": Target(leaf, _leaves()),
+    "told-leaf": Target(leaf, (*_leaves(), NOTE)),
     "told-fork": Target(fork, samples(ForkTold)),
     "told-text": Target(text, (b"wos-card-abc", b"wos-letter-abc", grant_text.grant_text(b"x" * 80).encode())),
     "told-letter": Target(letter, (LETTER,)),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.agent.agents import RunningAgent, running, until
-from tests.trust.soft_passkey import ORIGIN, SoftPasskey, b64
+from tests.trust.soft_passkey import SoftPasskey, b64
 
 from worldos.agent.start import make_account, stored_log
 from worldos.errors import BadRequest, BadSignature, NotAllowed, WorldError
@@ -24,11 +26,13 @@ from worldos.web.passkeys import PRESENCE, STEPS, Said, bytes_of, text_of
 
 
 class Sitting:
-    """Somebody at the page: a visit, and a clock that stands until it is told to go on."""
+    """Somebody at a page of its own origin: a visit, two passkeys, and a clock that stands until it is told to go on."""
 
-    def __init__(self, agent: RunningAgent, words: str) -> None:
+    def __init__(self, agent: RunningAgent, words: str, turn: int = 0) -> None:
         self.agent, self.words = agent, words
-        self.gate = Gate(ORIGIN, b"k" * 32)
+        self.origin = f"http://localhost:{7400 + turn}"
+        self.phone, self.other = SoftPasskey(self.origin, 2 * turn), SoftPasskey(self.origin, 2 * turn + 1)
+        self.gate = Gate(self.origin, b"k" * 32)
         self.now_s, self.turn = 1000, 0
         self.visit = self.come_in()
 
@@ -59,17 +63,27 @@ class Sitting:
         self.agent.ask("learn", entries=((entry.body, entry.signature),))
         return key
 
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for row in self.agent.ask("passkeys") if row["rp"] == self.origin]
+
     def names(self) -> list[str]:
-        return [row["name"] for row in self.agent.ask("passkeys")]
+        return [row["name"] for row in self.rows()]
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[tuple[RunningAgent, str]]:
+    with tempfile.TemporaryDirectory(prefix="wos-k-") as folder:
+        words = make_account(Home(Path(folder)), "desk")
+        with running(Home(Path(folder))) as agent:
+            yield agent, words
+
+
+TURNS = itertools.count(1)
 
 
 @pytest.fixture
-def sitting(tmp_path: Path) -> Iterator[Sitting]:
-    home = Home(tmp_path / "h")
-    home.path.mkdir(mode=0o700)
-    words = make_account(home, "desk")
-    with running(home) as agent:
-        yield Sitting(agent, words)
+def sitting(own: tuple[RunningAgent, str]) -> Sitting:
+    return Sitting(*own, next(TURNS))
 
 
 def answer(passkey: SoftPasskey, said: Assertion, credential: bytes | None = None) -> dict[str, Any]:
@@ -83,18 +97,15 @@ def answer(passkey: SoftPasskey, said: Assertion, credential: bytes | None = Non
     }
 
 
-PHONE, OTHER = SoftPasskey(seed=1), SoftPasskey(seed=2)
-
-
 def test_a_passkey_is_made_and_is_known(sitting: Sitting) -> None:
     begun = sitting.step("make")
     assert begun["rp"]["id"] == "localhost"
     assert begun["authenticatorSelection"]["userVerification"] == "required"
     assert begun["attestation"] == "none"
-    made = sitting.step("made", credential=PHONE.registration(bytes_of(begun["challenge"])), name="phone")
-    assert made["key"] == passkey_id(PHONE.public, ORIGIN)
+    made = sitting.step("made", credential=sitting.phone.registration(bytes_of(begun["challenge"])), name="phone")
+    assert made["key"] == passkey_id(sitting.phone.public, sitting.origin)
     assert sitting.names() == ["phone"]
-    assert sitting.step("make")["excludeCredentials"] == [{"type": "public-key", "id": b64(PHONE.credential)}]
+    assert sitting.step("make")["excludeCredentials"] == [{"type": "public-key", "id": b64(sitting.phone.credential)}]
 
 
 ELSEWHERE: list[dict[str, Any]] = [
@@ -110,34 +121,34 @@ ELSEWHERE: list[dict[str, Any]] = [
 def test_a_passkey_that_was_made_elsewhere_or_without_its_user_is_refused(sitting: Sitting) -> None:
     for lie in ELSEWHERE:
         with pytest.raises(NotAllowed):
-            sitting.make(PHONE, **lie)
+            sitting.make(sitting.phone, **lie)
     assert sitting.names() == []
 
 
 def test_a_making_is_answered_once_in_time_and_by_who_asked(sitting: Sitting) -> None:
     challenge = bytes_of(sitting.step("make")["challenge"])
-    credential = PHONE.registration(challenge)
+    credential = sitting.phone.registration(challenge)
     with pytest.raises(NotAllowed):
         sitting.step("made", sitting.come_in(), credential=credential, name="phone")
     with pytest.raises(NotAllowed):
-        sitting.step("made", credential=PHONE.registration(b"x" * 32), name="phone")
+        sitting.step("made", credential=sitting.phone.registration(b"x" * 32), name="phone")
     sitting.now_s += CHALLENGE_LIFE_S
     with pytest.raises(NotAllowed, match="too long ago"):
         sitting.step("made", credential=credential, name="phone")
-    sitting.make(PHONE)
+    sitting.make(sitting.phone)
     with pytest.raises(NotAllowed):
         sitting.step("made", credential=credential, name="phone")
     assert sitting.names() == ["phone"]
 
 
 def test_presence_must_be_proven_again_after_a_while_and_a_passkey_proves_it(sitting: Sitting) -> None:
-    sitting.make(PHONE)
+    sitting.make(sitting.phone)
     sitting.now_s += SURE_LIFE_S
     with pytest.raises(NotAllowed, match="prove that it is you"):
         sitting.step("make")
     begun = sitting.step("prove")
-    said = PHONE.assertion(PRESENCE, bytes_of(begun["nonce"]))
-    credential = answer(PHONE, said)
+    said = sitting.phone.assertion(PRESENCE, bytes_of(begun["nonce"]))
+    credential = answer(sitting.phone, said)
     assert sitting.step("proven", nonce=begun["nonce"], credential=credential) == {"sure_s": SURE_LIFE_S}
     sitting.step("make")
     sitting.now_s += SURE_LIFE_S
@@ -148,15 +159,15 @@ def test_presence_must_be_proven_again_after_a_while_and_a_passkey_proves_it(sit
 
 
 def test_no_other_proof_is_taken(sitting: Sitting) -> None:
-    sitting.make(PHONE)
+    sitting.make(sitting.phone)
     sitting.now_s += SURE_LIFE_S
     lies: list[tuple[SoftPasskey, dict[str, Any], bytes | None]] = [
-        (PHONE, {"origin": "http://localhost:3000"}, None),
-        (PHONE, {"flags": 0x01}, None),
-        (PHONE, {"challenge": bytes(32)}, None),
-        (PHONE, {"type": "webauthn.create"}, None),
-        (OTHER, {}, None),
-        (OTHER, {}, PHONE.credential),
+        (sitting.phone, {"origin": "http://localhost:3000"}, None),
+        (sitting.phone, {"flags": 0x01}, None),
+        (sitting.phone, {"challenge": bytes(32)}, None),
+        (sitting.phone, {"type": "webauthn.create"}, None),
+        (sitting.other, {}, None),
+        (sitting.other, {}, sitting.phone.credential),
     ]
     for passkey, lie, credential in lies:
         begun = sitting.step("prove")
@@ -174,27 +185,29 @@ def test_without_a_passkey_only_a_new_link_proves_presence(sitting: Sitting) -> 
 
 
 def test_a_grown_passkey_approves_a_young_one_on_the_page(sitting: Sitting) -> None:
-    phone = sitting.grow(PHONE)
-    young = str(sitting.make(OTHER)["key"])
+    phone = sitting.grow(sitting.phone)
+    young = str(sitting.make(sitting.other)["key"])
     begun = sitting.step("say", what="approve", key=young, by=phone)
-    assert begun["allowCredentials"] == [{"type": "public-key", "id": b64(PHONE.credential)}]
-    said = PHONE.assertion("keylog", bytes_of(begun["message"]))
-    wrong = PHONE.assertion(PRESENCE, bytes_of(begun["message"]))
+    assert begun["allowCredentials"] == [{"type": "public-key", "id": b64(sitting.phone.credential)}]
+    said = sitting.phone.assertion("keylog", bytes_of(begun["message"]))
+    wrong = sitting.phone.assertion(PRESENCE, bytes_of(begun["message"]))
     with pytest.raises(BadSignature):
-        sitting.step("said", message=begun["message"], credential=answer(PHONE, wrong))
+        sitting.step("said", message=begun["message"], credential=answer(sitting.phone, wrong))
     with pytest.raises(NotAllowed):  # spent: it is drafted anew
-        sitting.step("said", message=begun["message"], credential=answer(PHONE, said))
+        sitting.step("said", message=begun["message"], credential=answer(sitting.phone, said))
     begun = sitting.step("say", what="approve", key=young, by=phone)
-    said = PHONE.assertion("keylog", bytes_of(begun["message"]))
-    sitting.step("said", message=begun["message"], credential=answer(PHONE, said))
-    assert [row["young"] for row in sitting.agent.ask("passkeys")] == [False, False]
+    said = sitting.phone.assertion("keylog", bytes_of(begun["message"]))
+    sitting.step("said", message=begun["message"], credential=answer(sitting.phone, said))
+    assert [row["young"] for row in sitting.rows()] == [False, False]
 
 
 def test_bytes_that_were_not_drafted_here_are_not_taken(sitting: Sitting) -> None:
     """A page that was made to sign something else (by a hole in it) still hands nothing in that was not asked for here."""
     with pytest.raises(NotAllowed):
         sitting.step(
-            "said", message=text_of(b"something"), credential=answer(PHONE, PHONE.assertion("keylog", b"something"))
+            "said",
+            message=text_of(b"something"),
+            credential=answer(sitting.phone, sitting.phone.assertion("keylog", b"something")),
         )
 
 

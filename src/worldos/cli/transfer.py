@@ -40,8 +40,7 @@ def transfer(
 ) -> None:
     """Hand a machine to a new owner: everything of yours on it is wiped, and it starts as theirs.
 
-    The new owner runs wos invite and confirms the code; your other machines are told that it is none of yours any more. What the
-    power cuts off goes on when the machine starts.
+    The new owner runs wos invite and confirms the code; your other machines are told that it is none of yours any more.
     """
     home = default_home()
     rows = _devices(home)

@@ -11,8 +11,8 @@ from tests.kernel.guard.fleet import BEGIN_S, a_roll
 from tests.test_node import ME, node_of
 
 from worldos.agent.guarded import Guarded, updates
-from worldos.errors import CorruptFile, DiskFull
 from worldos.home import Home
+from worldos.kernel.effects import Notice
 from worldos.kernel.events import CommandCarried, Event, GuardSet
 from worldos.kernel.guard.command import (
     Action,
@@ -46,8 +46,9 @@ class Shell:
         self.events: list[Event] = []
         self.stated: list[tuple[Topic, bytes]] = []
         self.proposed: list[RealmId] = []
+        self.notices: list[Notice] = []
         self.carried = asyncio.Event()
-        self.guarded = Guarded(self.home, self.node, self.feed, self.state, self.propose)
+        self.guarded = Guarded(self.home, self.node, self.feed, self.state, self.propose, self.notices.append)
 
     def feed(self, event: Event) -> None:
         self.events.append(event)
@@ -117,17 +118,29 @@ def test_what_did_not_change_is_not_written_again(shell: Shell) -> None:
     assert not shell.home.guard_file.exists()
 
 
-def test_on_a_full_disk_the_step_does_not_go_on(shell: Shell) -> None:
-    shell.home.guard_file.with_name("guard.new").mkdir()
-    with pytest.raises(DiskFull):
-        set_roll(shell)
+def test_where_nothing_can_be_written_nothing_is_carried_out_until_it_can_again(shell: Shell) -> None:
+    in_the_way = shell.home.guard_file.with_name("guard.new")
+    in_the_way.mkdir()
+    set_roll(shell)
+    outcome, why = shell.carry(Drain())
+    assert outcome == "refused"
+    assert "cannot be written" in why
+    assert not shell.node.leases.drained
+    in_the_way.rmdir()
+    shell.feed(GuardSet(now_ns=SECOND, change=encode_change(Unmuted(key="nobody"))))
+    assert shell.home.guard_file.exists()
+    assert shell.carry(Drain())[0] == "done"
 
 
 @pytest.mark.parametrize("damage", [b"\x00", b"guard", b"\xff" * 100])
-def test_a_damaged_memory_is_named_and_not_taken_for_none(shell: Shell, damage: bytes) -> None:
+def test_a_damaged_memory_is_laid_aside_and_said_and_nothing_is_carried_out_without_a_roll(
+    shell: Shell, damage: bytes
+) -> None:
     shell.home.guard_file.write_bytes(damage)
-    with pytest.raises(CorruptFile):
-        shell.guarded.recall()
+    shell.guarded.recall()
+    assert [notice.name for notice in shell.notices] == ["guard forgot"]
+    assert (shell.home.path / "guard.damaged").read_bytes() == damage
+    assert shell.node.guard.rolls == {}
 
 
 def test_a_choice_is_written_and_holds_from_the_next_start_on(shell: Shell) -> None:

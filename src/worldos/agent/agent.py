@@ -136,7 +136,7 @@ class Agent:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
             self.statements = StatementStore(started.home.statements_file, self.note)
             self.company = Company(started.home, started.key, self.node, self.state, self._copied, self._hand_over)
-            self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose)
+            self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose, self.note)
         self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
         self.cosigning = Cosigning.of(self)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)

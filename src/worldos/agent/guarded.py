@@ -4,7 +4,8 @@
 would have to be undone by a person is not done in haste: an update is fetched, held against its digest and laid ready, and the
 owner installs it; a rule of the whole realm changes with the last wave, when all before it did well.
 
-``save`` runs before the effects of a step leave: nothing is carried out twice, whatever ends this process.
+``save`` runs before the effects of a step leave: nothing is carried out twice, whatever ends this process. With a full disk
+nothing is carried out at all, and the agent goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final, assert_never
 
 import msgspec
@@ -21,7 +23,7 @@ import msgspec
 from worldos.agent import clock
 from worldos.config import Settings, read_settings, write_settings
 from worldos.drivers import setpoint
-from worldos.errors import BadRequest, CorruptFile, DiskFull, Refused, WorldError
+from worldos.errors import BadRequest, CorruptFile, NotAllowed, Refused, WorldError
 from worldos.home import Home, sync_folder
 from worldos.kernel.charter import PolicySet
 from worldos.kernel.charter import encode_command as encode_charter_command
@@ -68,24 +70,33 @@ class Guarded:
         feed: Callable[[Event], None],
         state: Callable[[Topic, bytes], str],
         propose: Callable[[RealmId, bytes], Awaitable[None]],
+        note: Callable[[Notice], None],
     ) -> None:
         self._home, self._node, self._feed, self._state, self._propose = home, node, feed, state, propose
+        self._note = note
         self._saved = b""
+        self._unsaved = ""  # why the last save failed: then nothing is carried out
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- what outlives a life ---------------------------------------------------------------------------------------------
 
     def recall(self) -> None:
-        """Give the guard what an earlier life left, and where the things that it may drive are."""
+        """Give the guard what an earlier life left, and where the things that it may drive are.
+
+        What is damaged is laid aside and said: without a roll nothing is carried out, until the owner sets one again.
+        """
         file = self._home.guard_file
         try:
             data = file.read_bytes()
+            read_change(data)
         except FileNotFoundError:
             data = b""
-        except OSError as cause:
-            raise CorruptFile(f"{file} cannot be read") from cause
+        except (OSError, CorruptFile) as error:
+            data = b""
+            with suppress(OSError):
+                file.replace(file.with_name(f"{file.name}.damaged"))
+            self._note(Notice(name="guard forgot", fields={"file": str(file), "why": str(error)}))
         if data:
-            read_change(data)
             self._feed(GuardSet(now_ns=clock.now_ns(), change=data))
             self._saved = data
         self.find()
@@ -108,7 +119,7 @@ class Guarded:
         if not isinstance(event, GuardSet | CommandCarried) and not any(_touches(effect) for effect in effects):
             return
         data = remembered(self._node.guard)
-        if data == self._saved:
+        if data == self._saved and not self._unsaved:
             return
         file = self._home.guard_file
         fresh = file.with_name(f"{file.name}.new")
@@ -120,9 +131,10 @@ class Guarded:
                 os.fsync(out.fileno())
             fresh.replace(file)
             sync_folder(file.parent)
-        except OSError as cause:
-            raise DiskFull(f"{file} cannot be written") from cause
-        self._saved = data
+        except OSError as error:
+            self._unsaved = os.strerror(error.errno) if error.errno else str(error)
+            return
+        self._saved, self._unsaved = data, ""
 
     def set_envelope(self) -> None:
         """Leave the owner's limits where the drivers look."""
@@ -132,7 +144,7 @@ class Guarded:
     # -- commands ---------------------------------------------------------------------------------------------------------
 
     def carry(self, body: bytes) -> None:
-        """Begin to carry a command out; the guard hears how it went."""
+        """Begin to carry a command out; the guard hears how it went. Nothing is, where that could not be written down."""
         task = asyncio.get_running_loop().create_task(self._carry(body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -145,8 +157,9 @@ class Guarded:
 
     async def _carry(self, body: bytes) -> None:
         command, known = read_command(body), command_id(body)
-        why = ""
         try:
+            if self._unsaved:
+                raise NotAllowed(f"what the guard must not forget cannot be written: {self._unsaved}")
             why = await self._do(command, known)
             outcome = Outcome.DONE
         except (Refused, BadRequest) as error:

@@ -52,7 +52,7 @@ Principal: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 class Narrow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="narrow"):
     """From ``at_s`` for ``for_s`` seconds this principal may do at most this. ``per_minute`` 0 leaves its rate alone.
 
-    ``human``: what is above the class waits for a person, who says so with a passkey or on another device.
+    ``human``: what is above the class waits for a person, who says so on another device.
     """
 
     principal: Principal
@@ -132,7 +132,7 @@ class Quarantine(msgspec.Struct, kw_only=True):
         """Count a request of this class; return why it may not be, or nothing."""
         ceiling = self.ceiling(principal) if self.table else UNBOUND
         if cls > ceiling.cls:
-            until = "until a person says otherwise with a passkey" if ceiling.human else "for now"
+            until = "until a person says otherwise on another machine" if ceiling.human else "for now"
             return f"it may do at most what is {ceiling.cls.name.lower()} {until}: {ceiling.why}"
         if not ceiling.per_minute and cls < Impact.COSTLY:
             return ""

@@ -59,6 +59,20 @@ def test_only_who_was_granted_a_lease_gets_its_receipt(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_what_was_erased_is_in_no_receipt(tmp_path: Path) -> None:
+    async def story() -> None:
+        site = Site(tmp_path, 2)
+        a, b = site.list()
+        a.log.take([grant(b.id, "l1")])
+        await a.decide(1)
+        await a.log.erase(0)
+        a.cosigning.heard(b.id, ReceiptAsk(ask=9, lease=LeaseId("l1")))
+        await site.quiet()
+        assert [message.number for message in a.said if isinstance(message, ReceiptTold)] == [-1]
+
+    asyncio.run(story())
+
+
 def test_an_answer_of_somebody_else_and_one_that_nobody_waits_for_are_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         site = Site(tmp_path, 3)
@@ -110,7 +124,7 @@ def test_a_receipt_of_another_decision_is_none(tmp_path: Path) -> None:
         a, b = site.list()
         a.log.take([grant(b.id, "l1"), grant(b.id, "l2")])
         await a.decide(1)
-        a.log.granted[b.id, LeaseId("l2")] = 0
+        a.log.granted[b.id, LeaseId("l2")] = a.log.granted[b.id, LeaseId("l1")]
         b.hold(a.id, "l1", "l2")
         found = await b.cosigning.pieces.audit(a.id, None)
         assert found["wrong"] == ["the receipt of l2 is that of another decision"]

@@ -36,7 +36,7 @@ class AuditOrders:
         await agent.decisions.flush()
         shelf = agent.decisions.whole()
         if number >= 0:
-            return [auditing.detail(auditing.one(shelf, number))]
+            return [await asyncio.to_thread(lambda: auditing.detail(auditing.one(shelf, number)))]
         first = max(0, shelf.durable - min(max(1, count), SHOWN_MAX))
         rows = await asyncio.to_thread(lambda: [auditing.row(entry) for entry in auditing.entries(shelf, first)])
         return rows[::-1]
@@ -44,7 +44,7 @@ class AuditOrders:
     async def order_audit_erase(self, agent: Agent, call: Call, number: int, why: str = "") -> dict[str, Any]:
         """Take the words of a decision out of the log; that it was made, and when, stays provable."""
         await agent.decisions.flush()
-        entry = auditing.one(agent.decisions.whole(), number)
+        entry = await asyncio.to_thread(auditing.one, agent.decisions.whole(), number)
         if len(why) > 200:
             raise BadRequest("a reason has at most 200 characters")
         await agent.decisions.erase(number)

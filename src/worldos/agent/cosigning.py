@@ -97,6 +97,7 @@ class Cosigning:
         self._tell = tell
         self._shown: dict[NodeId, deque[bytes]] = {}
         self._sent: dict[int, Note] = {}
+        self._proofs: dict[tuple[int, int], tuple[bytes, ...]] = {}
         self._best = 0
         self._unsaved = b""
         self._saving = False
@@ -355,7 +356,11 @@ class Cosigning:
             return
         note, told = check_checkpoint(data, self._log.node)
         old = old if old <= told.size else 0
-        proof = prove_consistency(hash_reader(files.read_tile, told.size), old, told.size)
+        proof = self._proofs.get((old, told.size))
+        if proof is None:  # most witnesses are told from the same size
+            proof = prove_consistency(hash_reader(files.read_tile, told.size), old, told.size)
+            self._proofs = {at: kept for at, kept in self._proofs.items() if at[1] == told.size}
+            self._proofs[old, told.size] = proof
         self._sent.setdefault(told.size, note)
         while len(self._sent) > SENT_MAX:
             del self._sent[min(self._sent)]

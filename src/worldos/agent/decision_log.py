@@ -22,7 +22,7 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from worldos.agent.decision_files import Batch, DecisionFiles, set_aside
 from worldos.agent.draws import Draws
@@ -46,7 +46,7 @@ from worldos.trust.note import sign_checkpoint
 QUEUE_MAX: Final = 100_000
 SLICE: Final = 32  # decisions that are made to bytes in one go: about a millisecond
 EVERY_S: Final = 1.0
-GRANTED_MAX: Final = 16_384  # grants of which receipts can be given
+GRANTED_MAX: Final = 4096  # grants of which receipts can be given
 HASHED_MAX: Final = 4096  # offers whose hashes are remembered
 CODE: Final = (
     "kernel/blind.py",
@@ -65,6 +65,14 @@ CODE: Final = (
 Entry = Made | Committed | Revealed
 
 
+class Receipt(NamedTuple):
+    """Where a grant is in the log, and what its leaf commits to."""
+
+    number: int
+    salt: bytes
+    payload: bytes
+
+
 class DecisionLog:
     """The log of this node. Without a folder (an embedded node) nothing is kept."""
 
@@ -74,7 +82,7 @@ class DecisionLog:
         self.key = key
         self.files: DecisionFiles | None = None
         self.damage = ""
-        self.granted: dict[tuple[NodeId, LeaseId], int] = {}  # where the newest grants are: for receipts
+        self.granted: dict[tuple[NodeId, LeaseId], Receipt] = {}  # of the newest grants
         self.grown: list[Callable[[], None]] = []  # called when a new checkpoint was signed
         self._tell = tell
         self._queue: deque[tuple[int, Entry]] = deque()
@@ -147,7 +155,8 @@ class DecisionLog:
                 self._put(committed)
 
     async def erase(self, number: int) -> None:
-        """Take the words of a decision out of the files."""
+        """Take the words of a decision out of the files, and out of what receipts are given from."""
+        self.granted = {key: receipt for key, receipt in self.granted.items() if receipt.number != number}
         async with self._writing:
             await asyncio.get_running_loop().run_in_executor(self._thread, self.whole().erase, number)
 
@@ -211,7 +220,7 @@ class DecisionLog:
         elif isinstance(entry, Answered) and entry.lease:
             if len(self.granted) >= GRANTED_MAX:
                 del self.granted[next(iter(self.granted))]
-            self.granted[entry.holder, entry.lease] = number
+            self.granted[entry.holder, entry.lease] = Receipt(number, salt, payload)
 
     def _keep(self, files: DecisionFiles, offer: Offer, fresh: dict[bytes, bytes]) -> bytes:
         """Return the hash of an offer, and see to it that this segment has it."""

@@ -183,15 +183,14 @@ class LogPieces:
     async def _receipt(self, peer: NodeId, asked: ReceiptAsk) -> None:
         """Show who holds a lease that it was granted to it, once that is written."""
         await self._log.flush()
-        number = self._log.granted.get((peer, asked.lease), -1)
-        told = ReceiptTold(ask=asked.ask, number=-1)
-        with suppress(NotThere, Damaged):
-            if number >= 0:
-                files = self._log.whole()
-                payload = files.payload(number)
-                if len(payload) <= PAYLOAD_BYTES_TOLD:
-                    told = ReceiptTold(ask=asked.ask, number=number, salt=files.salt(number), payload=payload)
-        self._send(peer, told)
+        receipt = self._log.granted.get((peer, asked.lease))
+        if receipt is None or len(receipt.payload) > PAYLOAD_BYTES_TOLD:
+            self._send(peer, ReceiptTold(ask=asked.ask, number=-1))
+            return
+        self._send(
+            peer,
+            ReceiptTold(ask=asked.ask, number=receipt.number, salt=receipt.salt, payload=receipt.payload),
+        )
 
 
 def _receipt_ask(lease: LeaseId, ask: int) -> ReceiptAsk:

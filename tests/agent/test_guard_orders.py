@@ -228,7 +228,7 @@ def test_what_was_carried_out_is_not_carried_out_again_by_the_next_life() -> Non
             peers = {status["node"]: tuple(status["listens"])}
             write_remembered(homes[1], msgspec.structs.replace(read_remembered(homes[1]), peers=peers))
             with running(homes[1]) as attic:
-                until(lambda: linked(attic), "the two are linked", 20)
+                until(lambda: linked(attic), "the two are linked", 40)
                 assert len(attic.ask("guard_policy")[0]["approvers"]) == 2
                 assert seen(attic, row)["outcome"] == "done"
                 assert seen(attic, waiting)["state"] == "waiting"

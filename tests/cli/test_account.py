@@ -12,8 +12,14 @@ from tests.agent.agents import running, running_pair, same_account, until
 from tests.cli.conftest import command, environ, fails, wos
 
 from worldos.agent import home as homes
+from worldos.agent import together
 from worldos.agent.start import make_account, stored_log
 from worldos.home import Home
+from worldos.kernel.belonging import log_entries
+from worldos.trust.approvals import Quorum, Seat
+from worldos.trust.keys import DeviceKey
+from worldos.trust.sayings import set_guardians
+from worldos.trust.words import seed_from_words
 
 
 def home_of(path: Path, name: str = "desk") -> tuple[Home, str]:
@@ -36,6 +42,18 @@ def done(run: subprocess.CompletedProcess[str]) -> str:
 def shown(home: Home) -> dict[str, dict[str, object]]:
     rows = json.loads(done(wos(home, "account", "show", "--json")))["actors"]
     return {str(row["name"]): row for row in rows}
+
+
+def offer_of(home: Home) -> str:
+    """What ``wos account guardian offer`` prints."""
+    log = stored_log(home)
+    assert log is not None
+    return together.offer_text(log.account, log.members().active[0].node, "a device")
+
+
+def vote_of(home: Home, asked: dict[str, str]) -> str:
+    """What ``wos account guardian approve`` prints."""
+    return together.vote_text(homes.open_key(home), together.read_asked(asked["text"])) + "\n"
 
 
 def test_one_list_says_who_can_act_and_how_the_account_comes_back(tmp_path: Path) -> None:
@@ -70,7 +88,7 @@ def test_a_file_that_is_no_key_log_is_refused(tmp_path: Path) -> None:
 def test_guardians_bring_an_account_back_on_a_bare_machine(tmp_path: Path) -> None:
     home, words = home_of(tmp_path / "a")
     friends = [home_of(tmp_path / name, name)[0] for name in ("ann", "ben", "cid")]
-    offers = [done(wos(friend, "account", "guardian", "offer")).strip() for friend in friends]
+    offers = [done(wos(friends[0], "account", "guardian", "offer")).strip(), *map(offer_of, friends[1:])]
     fails(typed(home, words, "account", "guardian", "add", offers[0], "--need", "2"), 2, "cannot be reached")
     own = done(wos(home, "account", "guardian", "offer")).strip()
     fails(typed(home, words, "account", "guardian", "add", own, *offers), 2, "somebody else")
@@ -89,9 +107,11 @@ def test_guardians_bring_an_account_back_on_a_bare_machine(tmp_path: Path) -> No
         "nobody is here to compare",
         asked["digits"],
     )
-    votes = [done(wos(friend, "account", "guardian", "approve", "--yes", asked["text"])) for friend in friends[:2]]
-    fails(typed(bare, votes[0], "account", "answers"), 3, "a weight of 1 of different owners; 2 are needed")
-    fails(typed(bare, votes[0] * 2, "account", "answers"), 3, "a weight of 1")
+    votes = [
+        done(wos(friends[0], "account", "guardian", "approve", "--yes", asked["text"])),
+        vote_of(friends[1], asked),
+    ]
+    fails(typed(bare, votes[0] * 2, "account", "answers"), 3, "a weight of 1 of different owners; 2 are needed")
     done(typed(bare, "".join(votes), "account", "answers"))
     assert {"desk", "new"} <= shown(bare).keys()
     fails(typed(bare, "".join(votes), "account", "answers"), 2, "nothing was asked")
@@ -99,14 +119,47 @@ def test_guardians_bring_an_account_back_on_a_bare_machine(tmp_path: Path) -> No
     assert "nobody" in done(wos(home, "account", "guardian", "list"))
 
 
+def guarded(tmp_path: Path) -> tuple[Home, list[Home]]:
+    """A home whose account any two of its two friends can bring back."""
+    home, words = home_of(tmp_path / "a")
+    friends = [home_of(tmp_path / name, name)[0] for name in ("ann", "ben")]
+    log = stored_log(home)
+    assert log is not None
+    seats = []
+    for friend in friends:
+        theirs = stored_log(friend)
+        assert theirs is not None
+        seats.append(Seat(account=theirs.account, key=theirs.members().active[0].node))
+    quorum = Quorum(threshold=2, seats=tuple(sorted(seats, key=lambda seat: seat.key)))
+    log.merge([set_guardians(log, DeviceKey.from_seed(seed_from_words(words)), quorum)])
+    homes.write_keylog(home, log_entries(log, log.entries))
+    return home, friends
+
+
+def test_guardians_give_new_words_and_put_a_device_out(tmp_path: Path) -> None:
+    home, friends = guarded(tmp_path)
+    run = wos(home, "account", "rekey", "--together", "--json")
+    asked = json.loads(done(run))
+    assert asked["asks"] == ["put new recovery words in the place of the old"]
+    assert any(len(line.split()) == 24 for line in run.stderr.splitlines())
+    votes = [vote_of(friend, asked) for friend in friends]
+    done(typed(home, "".join(votes), "account", "answers"))
+    rows = json.loads(done(wos(home, "account", "show", "--json")))["actors"]
+    assert sorted(row["weight"] for row in rows if row["kind"] == "recovery words") == [9, 10]
+    asked = json.loads(done(wos(home, "account", "remove", "desk", "--together", "-y", "--json")))
+    votes = [vote_of(friend, asked) for friend in friends]
+    done(typed(home, "".join(votes), "account", "answers"))
+    assert "desk" not in shown(home)
+
+
 def test_several_holders_make_an_account_and_move_it(tmp_path: Path) -> None:
     holders = [home_of(tmp_path / name, name)[0] for name in ("ann", "ben", "cid")]
-    offers = [done(wos(holder, "account", "guardian", "offer")).strip() for holder in holders]
+    offers = [offer_of(holder) for holder in holders]
     firm = Home(tmp_path / "firm")
     flags = [part for offer in offers for part in ("--holder", offer)]
     asked = json.loads(done(wos(firm, "account", "create", "the firm", *flags, "--threshold", "2", "--json")))
     assert asked["asks"][0] == "begin the account 'the firm', moved by 2 of 3"
-    votes = [done(wos(holder, "account", "guardian", "approve", "--yes", asked["text"])) for holder in holders[1:]]
+    votes = [vote_of(holder, asked) for holder in holders[1:]]
     done(typed(firm, "".join(votes), "account", "answers"))
     rows = shown(firm)
     assert rows["the firm"]["kind"] == "holders"

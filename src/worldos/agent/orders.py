@@ -275,8 +275,10 @@ class Orders(
             hint = "to take this machine out: wos leave"
             raise BadRequest("a device does not revoke itself", hint=hint)
         entry = remove_device(agent.node.keylog, agent.started.key, target)
+        before = {device.node: device.name for device in agent.node.keylog.members().active}
         agent.offer_entries(((entry.body, entry.signature),))
-        return {"revoked": target, "entry": hash_of(entry)}
+        gone = before.keys() - {target, *(device.node for device in agent.node.keylog.members().active)}
+        return {"revoked": target, "entry": hash_of(entry), "also": sorted(before[node] for node in gone)}
 
     async def order_learn(self, agent: Agent, call: Call, entries: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
         """Take in entries of the key log that a program found; they are checked as those of other nodes are."""

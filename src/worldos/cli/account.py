@@ -183,24 +183,32 @@ def remove(
     _done(f"put out: {', '.join(gone)}", {"removed": actor.key, "gone": gone}, as_json=as_json)
 
 
-def rekey(as_json: bool = JSON) -> None:
-    """Put new recovery words in the place of the old: those are worth nothing any more."""
+def rekey(together: bool = TOGETHER, as_json: bool = JSON) -> None:
+    """Put new recovery words in the place of the old: those are worth nothing any more (guardians only add new ones)."""
     from worldos.trust.keys import DeviceKey  # noqa: PLC0415 - as in approve
     from worldos.trust.sayings import rekey as rekeyed  # noqa: PLC0415
+    from worldos.trust.sayings import rekey_entry  # noqa: PLC0415
     from worldos.trust.words import seed_from_words, words_from_entropy  # noqa: PLC0415
 
     home = default_home()
     log = _log(home)
-    old = _key_of_words()
+    old = None if together else _key_of_words()
     words = words_from_entropy(secrets.token_bytes(32))
-    _say(home, log, rekeyed(log, old, DeviceKey.from_seed(seed_from_words(words))))
-    if as_json:
+    new = DeviceKey.from_seed(seed_from_words(words))
+    if old is not None:
+        _say(home, log, rekeyed(log, old, new))
+    if as_json and not together:
         output.say_json({"account": log.account, "words": words})
         return
-    print("Your new 24 recovery words; write them down, they are kept nowhere:\n")
-    print(f"   {words}\n")
-    print("These words do not name the account by themselves. Keep a copy of its key log with them, it is no secret:")
-    print("   wos account save FILE")
+    shown = output.err if together else output.out
+    shown.print("Your new 24 recovery words; write them down, they are kept nowhere:\n")
+    shown.print(f"   {words}\n")
+    shown.print(
+        "These words do not name the account by themselves. Keep a copy of its key log with them, it is no secret:"
+    )
+    shown.print("   wos account save FILE\n")
+    if together:
+        _ask_others(home, log, [rekey_entry(log, _quorum_key(log), new)], as_json=as_json)
 
 
 def save(file: Path = typer.Argument(metavar="FILE", help="Where to write it."), as_json: bool = JSON) -> None:

@@ -30,6 +30,8 @@ YES = typer.Option(False, "--yes", "-y", help="Do not ask: take the code as righ
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
+    from worldos.cli.account import recover  # noqa: PLC0415 - its older name stays beside wos account recover
+
     for name, command in (
         ("invite", invite),
         ("join", join),
@@ -149,6 +151,9 @@ def revoke(
         output.say_json(done)
     else:
         output.out.print(f"{device} is put out; what it knew so far it still knows")
+        if done["also"]:
+            also = ", ".join(output.text(name) for name in done["also"])
+            output.out.print(f"put out with it, since it let them in lately and nobody approved: {also}")
 
 
 def leave(yes: bool = YES, as_json: bool = JSON) -> None:
@@ -168,31 +173,6 @@ def leave(yes: bool = YES, as_json: bool = JSON) -> None:
         output.out.print(f"left; {told} other machines were told")
     else:
         output.out.print("left; no other machine could be told: run wos revoke for this one on another machine")
-
-
-def recover(
-    name: str = typer.Option("", help="What to call this machine (default: its host name)."),
-    revoke_others: bool = typer.Option(False, "--revoke-others", help="Put all other known devices out (stolen)."),
-    as_json: bool = JSON,
-) -> None:
-    """Make this machine one of your account by the 24 recovery words (asked for, or read from standard input)."""
-    from worldos.agent.start import device_name, recover_account  # noqa: PLC0415 - as in join
-
-    home = default_home()
-    homes.make_folder(home.path)
-    if homes.running_pid(home) is not None:
-        raise BadRequest("an agent runs here", hint="stop it first: wos down")
-    asked = sys.stdin.isatty()
-    words = typer.prompt("The 24 words", hide_input=True, err=True) if asked else sys.stdin.read()
-    settings = chosen_settings(home, name=name, place="", listen="", reachable=False)
-    recovered = recover_account(home, device_name(settings), words, revoke_others=revoke_others)
-    if as_json:
-        output.say_json({"account": recovered})
-    else:
-        output.out.print(f"account {recovered[:12]}... is yours again on this machine. Start it: [bold]wos up[/]")
-        output.out.print(
-            "your files come as soon as one of your devices is met; if none is left: [bold]wos storage unlock --words[/]"
-        )
 
 
 def _ask_person(code: str, name: str) -> bool:

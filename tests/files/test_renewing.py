@@ -9,8 +9,8 @@ import pytest
 from tests.files.depots import Site, site
 from tests.files.homes import Family
 
-from worldos.files.renewing import RENEW_TURN_STEPS, is_over, renewed
-from worldos.files.roots import KeyringLoop, belonging_of, find_roots, last_entries, links_of, read_held
+from worldos.files.renewing import RENEW_TURN_STEPS, ROOTS_RENEWED_MAX, is_over, renewed
+from worldos.files.roots import KeyringLoop, belonging_of, find_roots, last_entries, links_of, read_held, write_held
 from worldos.home import Home
 from worldos.store import keyring
 from worldos.store.keyring import GuardianWrap, Keyring, guarded_by, part_of, root_of_parts
@@ -98,6 +98,45 @@ def test_a_key_that_the_log_does_not_know_yet_renews_nothing(family: Family, dep
     ring = keyring.with_wraps(ring_of(first), secret, [keyring.wrap_for_key(secret, newcomer.public, b"\6" * 32)])
     assert not is_over(ring.newest, here)
     assert not is_over(None, here)
+    stores.close()
+
+
+def test_a_root_that_a_thief_planted_at_the_last_moment_is_not_written_under(family: Family, depots: Site) -> None:
+    first, stores = family.homes[0], depots.stores()
+    roots = find_roots(first, stores, wait_s=0)
+    thief = belonging_of(family.join())
+    loop = KeyringLoop(first, stores)
+    loop.step(0)
+    planted = b"t" * 32
+    wraps = [
+        keyring.wrap_for_key(planted, public, b"e" * 32)
+        for public in belonging_of(first).active
+        if public != thief.key.public
+    ]
+    ring = keyring.united(ring_of(first), keyring.with_wraps(Keyring(), planted, wraps, generation=9))
+    write_held(first, roots.account, ring, 50)  # it was believed, and not yet wrapped for all
+    family.put_out(1)
+    loop.step(0)
+    assert find_roots(first, stores, wait_s=0).secrets[0] not in {planted, roots.secrets[0]}
+    stores.close()
+
+
+def test_no_root_is_dropped_for_a_new_one(family: Family, depots: Site) -> None:
+    first, stores = family.homes[0], depots.stores()
+    (oldest,) = find_roots(first, stores, wait_s=0).secrets
+    here, ring = belonging_of(first), ring_of(first)
+    while len(ring.roots) < ROOTS_RENEWED_MAX:
+        ring = renewed(ring, here)
+    thief = belonging_of(family.join()).key.public
+    newest = keyring.open_by_key(ring, here.key)[ring.newest.id] if ring.newest is not None else b""
+    ring = keyring.with_wraps(ring, newest, [keyring.wrap_for_key(newest, thief, b"e" * 32)])
+    write_held(first, here.account, ring, 50)
+    family.put_out(1)
+    loop = KeyringLoop(first, stores)
+    for _ in range(3):
+        loop.step(0)
+    assert len(ring_of(first).roots) == ROOTS_RENEWED_MAX
+    assert oldest in find_roots(first, stores, wait_s=0).secrets
     stores.close()
 
 

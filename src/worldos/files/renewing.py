@@ -13,8 +13,9 @@ from typing import Protocol
 
 from worldos.store import keyring
 from worldos.store.keyring import GuardianWrap, Keyring, KeyWrap, Root, Wrap
-from worldos.store.limits import BEQUEST_SLOTS
+from worldos.store.limits import BEQUEST_SLOTS, ROOTS_MAX
 
+ROOTS_RENEWED_MAX = ROOTS_MAX - 8  # beyond, no root is made: to drop the oldest is to lose what was written under it
 RENEW_TURN_STEPS = 8  # looks of the keyring loop: so much later the next device makes the root that is missing
 
 

@@ -25,7 +25,7 @@ from worldos.agent.home import make_folder, open_key, read_keylog, write_durably
 from worldos.depot.link import StoreLink
 from worldos.errors import CorruptFile, DiskFull, NotAllowed, Unreachable, WorldError
 from worldos.files.limits import ANSWER_S, FIRST_ROOT_S, KEYRING_EVERY_S, KEYRING_FAR_STEPS, ROOT_LOOK_S, ROOT_WAIT_S
-from worldos.files.renewing import RENEW_TURN_STEPS, is_over, renewed
+from worldos.files.renewing import RENEW_TURN_STEPS, ROOTS_RENEWED_MAX, is_over, renewed
 from worldos.files.stores import Stores
 from worldos.home import Home
 from worldos.store import keyring
@@ -150,6 +150,8 @@ class KeyringLoop:
         self._seen: tuple[object, ...] = ()
         self._steps = 0
         self._over = 0
+        self._out: frozenset[bytes] = frozenset()
+        self._doubted = b""
 
     def step(self, now_ns: int) -> int:
         """Look once; return when to look again. Mostly in this machine's own store, which has what the others have."""
@@ -162,11 +164,7 @@ class KeyringLoop:
         with turn(self._home):
             held = read_held(self._home, here.account)
             ring = wrapped_for_all(keyring.united(held.ring, *told.values()), here)
-            self._over = self._over + 1 if is_over(ring.newest, here) else 0
-            if (
-                self._over > here.active.index(here.key.public) * RENEW_TURN_STEPS
-            ):  # one after the other, the first at once
-                ring, self._over = renewed(ring, here), 0
+            ring = self._with_next(ring, held.ring, here)
             if ring != held.ring:
                 held = Held(ring=ring, seq=held.seq)
                 write_held(self._home, here.account, held.ring, held.seq)
@@ -178,6 +176,24 @@ class KeyringLoop:
             self._seen = state
         self._tell_if_another(ring, here)
         return due_ns
+
+    def _with_next(self, ring: Keyring, before: Keyring, here: Belonging) -> Keyring:
+        """Add the next root, when it is this device's turn, to a keyring whose newest somebody outside knows.
+
+        Besides who it is wrapped for, whoever was put out just now may have made it: then it names only the others.
+        """
+        if self._out and before.newest is not None and not self._out.issuperset(here.out):
+            self._doubted = before.newest.id
+        self._out = frozenset((*here.out, b""))  # never empty again: the first look only learns
+        newest = ring.newest
+        is_known = is_over(newest, here) or (newest is not None and newest.id == self._doubted)
+        self._over = self._over + 1 if is_known and len(ring.roots) < ROOTS_RENEWED_MAX else 0
+        if (
+            self._over <= here.active.index(here.key.public) * RENEW_TURN_STEPS
+        ):  # one after the other, the first at once
+            return ring
+        self._over = 0
+        return renewed(ring, here)
 
     def _tell_if_another(self, ring: Keyring, here: Belonging) -> None:
         newest = ring.newest

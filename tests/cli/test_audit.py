@@ -52,7 +52,7 @@ def test_witnesses_are_shown_and_another_log_is_checked(folder: Path) -> None:
         until(lambda: all(w["size"] for w in desk.ask("audit_witness")["by"]), "attic cosigned", 20)
         said = wos(desk.home, "audit", "witness").stdout
         assert "COSIGNED" in said
-        assert "us" in said
+        assert "attic" in said
         said = wos(desk.home, "audit", "verify", "attic").stdout
         assert "all as it should be" in said
         assert "desk" in wos(desk.home, "audit", "show", "-n", "200").stdout

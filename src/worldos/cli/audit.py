@@ -92,19 +92,22 @@ def witness(as_json: bool = JSON) -> None:
     if as_json:
         output.say_json(found)
         return
+    names = _names()
     for each in found["forks"]:
         sizes = " and ".join(map(str, each["sizes"]))
-        output.out.print(f"[red]{each['node'][:8]} told two stories[/]: both are signed, of {sizes} decisions")
+        output.out.print(
+            f"[red]{_called(each['node'], names)} told two stories[/]: both are signed, of {sizes} decisions"
+        )
     if not found["by"]:
         output.out.print(
             "nobody cosigns the log of this machine yet: witnesses are linked machines, best of other owners"
         )
     else:
-        rows = [(each["node"][:8], each["owner"][:8], each["size"], _seen_when(each)) for each in found["by"]]
+        rows = [(_called(w["node"], names), w["owner"][:8], w["size"], _seen_when(w)) for w in found["by"]]
         output.table(("WITNESS", "OWNER", "COSIGNED", "WHEN"), rows, right=("COSIGNED",))
     if found["of"]:
         output.out.print()
-        output.table(("LOG OF", "WE COSIGNED"), [(each["node"][:8], each["size"]) for each in found["of"]])
+        output.table(("LOG OF", "WE COSIGNED"), [(_called(each["node"], names), each["size"]) for each in found["of"]])
 
 
 @group.command()
@@ -195,6 +198,11 @@ def _names() -> dict[str, str]:
     return {}
 
 
+def _called(node: str, names: dict[str, str]) -> str:
+    """Return what a node is called, or the beginning of its id."""
+    return output.text(names.get(node[:8], node[:8]))
+
+
 def _named(text: str, names: dict[str, str]) -> str:
     """Write ids of nodes as their names."""
     words = (names.get(word[:8], word[:8]) if len(word) == ID_CHARS else names.get(word, word) for word in text.split())
@@ -257,7 +265,8 @@ def _say_verified(found: dict[str, Any]) -> None:
 
 
 def _say_end(found: dict[str, Any]) -> None:
-    seen = ", ".join(each["node"][:8] for each in found["witnesses"]) or "nobody yet"
+    names = _names() if found["witnesses"] else {}
+    seen = ", ".join(_called(each["node"], names) for each in found["witnesses"]) or "nobody yet"
     output.out.print(f"  its witnesses: {seen}")
     output.out.print("  all as it should be" if not found["wrong"] else "  [red]not as it should be:[/]")
     for line in found["wrong"]:

@@ -192,14 +192,16 @@ def test_a_passkey_made_on_the_page_approves_a_command_and_one_used_elsewhere_do
     assert [approval["owner"] for approval in approved["approvals"]] == ["bert"]
 
 
-@pytest.mark.parametrize(
-    "name", ["me", "devices", "approvals", "sessions", "roles", "security", "decisions", "decisions/0"]
-)
-def test_every_view_draws_itself(tab: Page, page: RunningPage, name: str) -> None:
-    view(tab, page, name)
-    expect(tab.locator("main .card").first).to_be_visible()
+VIEWS = ("me", "devices", "approvals", "sessions", "roles", "security", "decisions", "decisions/0")
+
+
+def test_every_view_draws_itself_and_fits_a_small_phone(tab: Page, page: RunningPage) -> None:
     tab.set_viewport_size({"width": 360, "height": 740})
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in VIEWS:
+        view(tab, page, name)
+        expect(tab.locator(f"nav a[aria-current][data-view={name.split('/')[0]}]")).to_be_visible()
+        expect(tab.locator("main .card").first).to_be_visible()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360, name
     for link in tab.locator("nav a").all():
         box = link.bounding_box()
         assert box is not None

@@ -1,6 +1,8 @@
 """One entry by itself: what the door asks of it, and the device's own word in it."""
 
 import contextlib
+import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,7 +22,23 @@ from tests.trust.people import (
 )
 
 from worldos.errors import BadSignature, PeerBroke
-from worldos.trust.entries import Genesis, SignedEntry, read_entry, sign_entry
+from worldos.trust.approvals import Quorum
+from worldos.trust.entries import (
+    AddPasskey,
+    Approve,
+    Genesis,
+    Rekey,
+    RemoveDevice,
+    RemoveKey,
+    SetGuardians,
+    SharedGenesis,
+    SignedEntry,
+    Snapshot,
+    Witnessed,
+    body_of,
+    read_entry,
+    sign_entry,
+)
 from worldos.trust.keylog import (
     KeyLog,
     accept_claim,
@@ -109,3 +127,45 @@ def test_the_words_alone_name_the_account_again() -> None:
     first, again = (new_account(seed_from_words(text)) for text in (words, words.upper()))
     assert first == again
     assert KeyLog(entries={hash_of(first): first}).account == hash_of(first)
+
+
+FIXED = {
+    "Genesis": Genesis(recovery=bytes(range(32))),
+    "SharedGenesis": SharedGenesis(quorum=Quorum(threshold=1, seats=()), name="firm", salt=bytes(16)),
+    "AddPasskey": AddPasskey(
+        warrant="w", parents=("p",), credential=b"c", public=b"k", rp="http://localhost:1", name="thumb"
+    ),
+    "RemoveDevice": RemoveDevice(warrant="w", parents=("p",), device="d"),
+    "RemoveKey": RemoveKey(warrant="w", parents=("p", "q"), key="k", keep=("e",)),
+    "Rekey": Rekey(warrant="w", parents=("p",), recovery=bytes(32), acceptance=bytes(64)),
+    "SetGuardians": SetGuardians(warrant="w", parents=("p",), quorum=None),
+    "Approve": Approve(warrant="w", parents=("p",), entry="e"),
+    "Witnessed": Witnessed(warrant="w", parents=("p",), at_s=1_700_000_000),
+    "Snapshot": Snapshot(
+        warrant="w", parents=("p",), number=1, kept=b"", weights=b"", ended=b"\0", grown=b"\0", alone=b"\0", marks=b""
+    ),
+}
+BYTES = json.loads(Path("tests/golden/keylog.json").read_text())
+
+
+@pytest.mark.parametrize("kind", sorted(FIXED))
+def test_the_bytes_of_every_kind_stay_what_they_are(kind: str) -> None:
+    """Every device of an account must make the same id of the same entry, in all versions."""
+    assert body_of(FIXED[kind]).hex() == BYTES[kind]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        msgspec.structs.replace(FIXED["Witnessed"], at_s=0),
+        msgspec.structs.replace(FIXED["Witnessed"], parents=("q", "p")),
+        msgspec.structs.replace(FIXED["RemoveKey"], keep=("e", "e")),
+        msgspec.structs.replace(FIXED["SharedGenesis"], salt=b"short"),
+        FIXED["SharedGenesis"],
+        FIXED["AddPasskey"],
+        msgspec.structs.replace(FIXED["Rekey"], recovery=b"short"),
+    ],
+)
+def test_a_form_that_no_builder_makes_is_refused(wrong) -> None:
+    with pytest.raises(PeerBroke):
+        read_entry(sign_entry(LAPTOP, wrong))

@@ -11,7 +11,15 @@ import base64
 
 import msgspec
 
-from tests.fuzz import dialogue_targets, node_targets, said_targets, trust_targets, web_targets, wire_targets
+from tests.fuzz import (
+    dialogue_targets,
+    keylog_targets,
+    node_targets,
+    said_targets,
+    trust_targets,
+    web_targets,
+    wire_targets,
+)
 from tests.fuzz.target import Target, refused
 from worldos.depot import wire
 from worldos.store import (
@@ -343,6 +351,7 @@ TARGETS = {
     "snapshot": Target(snapshot, (Directory().snapshot(),)),
     "guardians": Target(guardian_parts, (b"\1\1" + DIGEST + b"\2\1" + DIGEST,)),
     **trust_targets.TARGETS,
+    **keylog_targets.TARGETS,
     **said_targets.TARGETS,
     **wire_targets.TARGETS,
     **node_targets.TARGETS,

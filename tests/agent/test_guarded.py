@@ -23,10 +23,12 @@ from worldos.kernel.guard.command import (
     SetConfig,
     SetPolicy,
     Stop,
+    command_id,
     encode_command,
 )
 from worldos.kernel.guard.levels import RULES
 from worldos.kernel.guard.owner import RollSet, Unmuted, encode_change, remembered
+from worldos.kernel.guard.pending import Pending
 from worldos.kernel.guard.roll import encode_roll, roll_id
 from worldos.kernel.quarantine import Narrow, read_said
 from worldos.model.limits import SECOND
@@ -35,6 +37,24 @@ from worldos.model.rights import Impact
 from worldos.model.statements import Topic
 
 ROLL = a_roll(Level.PERSONAL, ["a"], ["anna"])
+
+
+def command_of(action: Action) -> Command:
+    rule = RULES[ROLL.level]
+    return Command(
+        realm=ROLL.realm,
+        roll=roll_id(ROLL),
+        level=ROLL.level,
+        cls=Impact.PHYSICAL,
+        action=action,
+        waves_ppm=rule.waves_ppm,
+        soak_s=rule.soak_s,
+        beacon=bytes(32),
+        not_before_s=BEGIN_S,
+        expires_s=BEGIN_S + 60,
+        blast=1,
+        owner=RealmId("owner"),
+    )
 
 
 class Shell:
@@ -66,21 +86,7 @@ class Shell:
 
     def carry(self, action: Action) -> tuple[str, str]:
         """Carry a command out; return how it went, and why."""
-        rule = RULES[ROLL.level]
-        command = Command(
-            realm=ROLL.realm,
-            roll=roll_id(ROLL),
-            level=ROLL.level,
-            cls=Impact.PHYSICAL,
-            action=action,
-            waves_ppm=rule.waves_ppm,
-            soak_s=rule.soak_s,
-            beacon=bytes(32),
-            not_before_s=BEGIN_S,
-            expires_s=BEGIN_S + 60,
-            blast=1,
-            owner=RealmId("owner"),
-        )
+        command = command_of(action)
 
         async def go() -> None:
             self.carried = asyncio.Event()
@@ -189,6 +195,14 @@ def test_a_rule_of_the_realm_waits_for_the_last_wave(shell: Shell) -> None:
     outcome, why = shell.carry(SetPolicy(key="lend", value="own"))
     assert (outcome, why) == ("done", "it changes with the last wave")
     assert shell.proposed == []
+    command = command_of(SetPolicy(key="lend", value="own"))
+    body = encode_command(command)
+    known = command_id(body)
+    shell.node.guard.commands[known] = Pending(
+        id=known, body=body, command=command, proposer=ME, wave=0, seen_ns=0, seen_s=BEGIN_S
+    )
+    assert shell.carry(command.action) == ("done", "")
+    assert shell.proposed == [ROLL.realm]
 
 
 def test_no_update_lies_ready_where_none_was_fetched(shell: Shell) -> None:

@@ -151,11 +151,8 @@ class Node(Household, kw_only=True):
             case LaneFailed():
                 self.dirty = True
                 return self.leases.fail(event.lease, event.why)
-            case KeyLogOffered() | StatementsOffered():
+            case KeyLogOffered() | StatementsOffered() | GrantsHeld():
                 return self._offered(event)
-            case GrantsHeld():
-                self.uses.wallet = event.grants
-                return []
             case DrainAsked():
                 self.leases.drained = event.drained
                 self.dirty = True
@@ -175,9 +172,12 @@ class Node(Household, kw_only=True):
         self.realms.end_client(event.client)
         return self.uses.end_client(event.client)
 
-    def _offered(self, event: KeyLogOffered | StatementsOffered) -> list[Effect]:
+    def _offered(self, event: KeyLogOffered | StatementsOffered | GrantsHeld) -> list[Effect]:
         if isinstance(event, KeyLogOffered):
             return belonging.merge(self, event.now_ns, event.entries, None)
+        if isinstance(event, GrantsHeld):
+            self.uses.wallet = event.grants
+            return []
         take = self.statements.restore if event.stored else self.statements.offer
         return take(event.now_ns, event.statements, self)
 
@@ -215,7 +215,15 @@ class Node(Household, kw_only=True):
                 return self._peers_told(message)
             case StatementsHave() | StatementsKnown() | StatementsTold():
                 return self.statements.heard(now_ns, peer, message, self)
-            case CheckpointTold() | CheckpointSeen() | ForkTold() | PieceAsk() | PieceTold() | ReceiptAsk() | ReceiptTold():
+            case (
+                CheckpointTold()
+                | CheckpointSeen()
+                | ForkTold()
+                | PieceAsk()
+                | PieceTold()
+                | ReceiptAsk()
+                | ReceiptTold()
+            ):
                 return [Audit(node=peer, message=message)]
             case _:
                 return self.realms.heard(now_ns, peer, message, self)

@@ -29,6 +29,7 @@ from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.narrowed import refusal, why_not_narrowed
 from worldos.agent.notices import Notices
+from worldos.agent.petitions import AGENT, Petitions
 from worldos.agent.revoking import tell_revoked
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
@@ -37,7 +38,7 @@ from worldos.agent.statement_store import StatementStore
 from worldos.agent.tenancies import TENANT, Tenancies
 from worldos.agent.wallet import take_over_grants
 from worldos.agent.witnessing import witness_forever
-from worldos.errors import DiskFull, Refused, WorldError
+from worldos.errors import DiskFull, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
     Audit,
@@ -60,7 +61,6 @@ from worldos.kernel.effects import (
     Welcome,
 )
 from worldos.kernel.events import (
-    CharterAsked,
     ClientGone,
     ClockTicked,
     Event,
@@ -103,7 +103,6 @@ if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
 GOOD_BYE_S = 0.05
-OWN_CLIENT = ClientId("agent")  # who asks when the agent itself wants a charter changed
 SECOND = 1_000_000_000
 
 
@@ -128,22 +127,21 @@ class Agent:
         self.api = LocalApi(started.home.socket_file, self)
         self.scanner = Scanner([str(started.home.path)], self._driver_broken)
         self.scanner.extra = started.facts
-        self.depots: Depots | None = None  # a home that ends with its agent keeps nothing, and obeys nobody but its program
+        self.depots: Depots | None = None  # a home that ends with its agent keeps nothing
+        self.petitions = Petitions(self.feed)
         self.statements: StatementStore | None = None
         self.company: Company | None = None  # what it has in common with the account's other devices
-        self.guarded: Guarded | None = None
+        self.guarded: Guarded | None = None  # ... and such a node obeys nobody but its program
         if not started.passing:
             self.depots = Depots(started.home, started.settings, self.node, self.scanner.machine, self.note)
             self.statements = StatementStore(started.home.statements_file, self.note)
             self.company = Company(started.home, started.key, self.node, self.state, self._copied, self._hand_over)
-            self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.propose, self.note)
+            self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.petitions.propose, self.note)
         self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
         self.cosigning = Cosigning.of(self)
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
-        self._petitions: dict[int, asyncio.Future[None]] = {}
-        self._petition = 0
         self.network: Network | None = None
         self.reachable = False  # by choice of its owner; else it listens on the loopback alone
         self._journal: Journal | None = None
@@ -403,8 +401,8 @@ class Agent:
         client.tell(Answer(request=message.request, value=None))
 
     def _tell(self, effect: Tell) -> None:
-        if effect.client == OWN_CLIENT:
-            self._answered(effect.message)
+        if effect.client == AGENT:
+            self.petitions.heard(effect.message)
             return
         if effect.client == TENANT:
             self.tenancies.heard(effect.message)
@@ -419,32 +417,12 @@ class Agent:
 
     async def propose(self, realm: RealmId, command: bytes) -> None:
         """Have a command put into a realm's charter; raise Refused with the reason where it is not."""
-        self._petition += 1
-        request = self._petition
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._petitions[request] = future
-        try:
-            event = CharterAsked(
-                now_ns=clock.now_ns(), client=OWN_CLIENT, request=request, realm=realm, command=command
-            )
-            self.feed(event)
-            await future
-        finally:
-            del self._petitions[request]
+        await self.petitions.propose(realm, command)
 
     def found_realm(self, realm: RealmId, name: str, level: Level) -> None:
         """Begin an upper realm with this node as its council."""
         seed = secrets.randbits(62)
         self.feed(RealmFounded(now_ns=clock.now_ns(), realm=realm, name=name, level=level, seed=seed))
-
-    def _answered(self, message: object) -> None:
-        future = self._petitions.get(message.request) if isinstance(message, Answer | Failure) else None
-        if future is None or future.done():
-            return
-        if isinstance(message, Failure):
-            future.set_exception(Refused(message.message, hint=message.hint))
-        else:
-            future.set_result(None)
 
     def _persisted(self, realm: RealmId, number: int) -> None:
         self.feed(Persisted(now_ns=clock.now_ns(), realm=realm, number=number))

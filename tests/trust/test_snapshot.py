@@ -204,6 +204,20 @@ def test_old_words_make_no_new_beginning_for_those_who_know_the_new() -> None:
     assert log.members() == before
 
 
+def test_an_old_snapshot_from_a_stolen_disk_brings_nobody_back() -> None:
+    """It was signed on a machine that was off, and never told to anybody; since then the thief was put out."""
+    log, _, _ = with_thief()
+    stolen = copy_of(log)
+    add(stolen, RECOVERY, TABLET)
+    remove(stolen, RECOVERY, TABLET)
+    old, _ = compacted(stolen)
+    remove(log, PHONE, THIEF)
+    before = log.members()
+    with pytest.raises(PeerBroke, match="brings back"):
+        log.merge(list(old.entries.values()))
+    assert log.members() == before
+
+
 def test_a_log_with_two_ends_is_not_cut() -> None:
     log = household()
     there = copy_of(log)

@@ -185,6 +185,14 @@ class KeyLog(msgspec.Struct, dict=True):
             self.__dict__["_waiting"] = fresh
         return []
 
+    def _check_nobody_returns(self, history: History) -> None:
+        """Raise PeerBroke if a new beginning would undo a removal that counts here: an old snapshot from a stolen disk."""
+        old = self._history
+        for place in bits(view_of(history).live) if len(old.entries) > 1 else ():
+            known = old.places.get(history.hashes[place])
+            if known is not None and not self._view.live >> known & 1:
+                raise PeerBroke("a snapshot brings back a key that was put out")
+
     def _begin_at(self, base: str, entries: dict[str, SignedEntry]) -> list[str]:
         """Begin anew at a snapshot, with what it keeps and all that comes after it; return what is new here."""
         history = _history_from(base, entries, trusted=self.keys if self.entries else None)
@@ -196,6 +204,7 @@ class KeyLog(msgspec.Struct, dict=True):
             history.append(entry_id, entry)
             if entry_id not in self.entries:
                 check_signatures(entry, entries[entry_id], history.account, history.entries[history.warrants[-1]])
+        self._check_nobody_returns(history)
         taken = [entry_id for entry_id in history.hashes if entry_id not in self.entries]
         self.entries = {entry_id: entries[entry_id] for entry_id in (base, *history.hashes)}
         self.__dict__.pop("_view", None)

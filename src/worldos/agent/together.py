@@ -31,6 +31,7 @@ from worldos.trust.entries import (
     SetGuardians,
     SharedGenesis,
     SignedEntry,
+    Snapshot,
     Witnessed,
     approve_body,
     check_name,
@@ -209,6 +210,8 @@ def _said(entry: Entry) -> str:
             return "choose other guardians" if entry.quorum is not None else "have no guardians any more"
         case Approve():
             return "say that an admission is right"
+        case Snapshot():
+            return "let the key log begin anew at what it has come to"
         case Genesis() | Witnessed():
             raise BadRequest("nobody else signs that")
 

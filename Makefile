@@ -37,7 +37,7 @@ test: .venv/ready packages
 	$(RUN) python -m worldos.sim --seeds $(HARSH_SEEDS_CI) --harsh
 	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI) --seconds 8
 	$(RUN) pytest -n 2 -m "$(if $(CI),slow and not e2e,not e2e)"
-	$(RUN) pytest -m e2e $(if $(CI),--must-run e2e)
+	$(RUN) pytest -n 2 --dist loadfile -m e2e $(if $(CI),--must-run e2e)
 
 sim: .venv/ready
 	$(RUN) python -m worldos.sim --seeds $(SEEDS) --start $(SEED_START)

@@ -26,7 +26,7 @@ NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: 
 # What `make check` leaves to `make test`: files whose tests start agents or whole programs, and those that search thousands of
 # cases. One file of the first kind, sdk/test_use.py, stays, so that a broken whole is seen at once.
 SLOW = (
-    *("agent/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
+    *("agent/", "attacks/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
     *("lanes/test_command.py", "lanes/test_host.py", "lanes/test_shm.py"),
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
     *("sim/", "store/test_every_share_set.py", "trust/test_standing.py"),
@@ -37,7 +37,7 @@ QUICK_ALL_THE_SAME = "sdk/test_use.py"
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=60)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 from worldos.agent import __main__ as honest
-from worldos.agent.order_rights import RIGHTS
-from worldos.agent.orders import Orders
+from worldos.agent.orders.orders import Orders
+from worldos.agent.orders.rights import RIGHTS
 from worldos.kernel.guard.guard import Guard
 from worldos.kernel.quarantine import Quarantine
 from worldos.kernel.statements import Verdict

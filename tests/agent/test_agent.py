@@ -16,7 +16,7 @@ from tests.agent.agents import RunningAgent, framed, new_home, raw, until
 
 from worldos.agent.agent import Agent
 from worldos.agent.journal import newest, replay
-from worldos.agent.orders import Orders
+from worldos.agent.orders.orders import Orders
 from worldos.agent.start import embedded, open_home
 from worldos.home import Home
 from worldos.model.local import (

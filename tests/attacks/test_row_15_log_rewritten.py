@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from tests.agent.agents import RunningAgent, new_home, running, until
 from tests.agent.log_site import Member, Site
-from tests.agent.test_realm_orders import Invitation, join, tree
+from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.agent.decision_files import DecisionFiles
 from worldos.home import Home

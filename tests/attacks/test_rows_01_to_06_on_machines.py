@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.agent.agents import RunningAgent, new_home, until
+from tests.agent.orders.test_realm import Invitation, join, tree
 from tests.agent.sites import node_of, notices, running_hostile, running_site
-from tests.agent.test_realm_orders import Invitation, join, tree
 
 from worldos.drivers.setpoint import read_about, where
 from worldos.errors import WorldError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.agent.agents import RunningAgent, running, same_account, until
-from tests.agent.test_realm_orders import Invitation, join, tree
+from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account, recover_account

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.test_realm_orders import Invitation, join, tree
+from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.errors import NotThere, Unreachable
 from worldos.files.files import Files

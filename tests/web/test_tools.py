@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worldos.agent.order_rights import RIGHTS
+from worldos.agent.orders.rights import RIGHTS
 from worldos.errors import BadRequest, NotAllowed, Unreachable
 from worldos.model.rights import Impact
 from worldos.web.limits import TOOL_OUTPUT_CHARS_MAX

@@ -6,7 +6,7 @@ nothing along that would be worth anything elsewhere. It is looked at again with
 
 from __future__ import annotations
 
-from worldos.agent.order_rights import RIGHTS
+from worldos.agent.orders.rights import RIGHTS
 from worldos.errors import BadSignature, NotAllowed, PeerBroke
 from worldos.kernel.authority import Asked
 from worldos.node import Node

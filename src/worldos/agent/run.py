@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from worldos.agent import home as homes
 from worldos.agent.agent import Agent
-from worldos.agent.orders import Orders
+from worldos.agent.orders.orders import Orders
 from worldos.agent.start import embedded, open_home, temporary_home
 from worldos.agent.transfer import become_theirs
 from worldos.config import Home, parse_listen

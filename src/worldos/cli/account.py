@@ -135,7 +135,7 @@ def approve(
     name: str = typer.Argument(metavar="NAME", help="As wos account show calls it."), as_json: bool = JSON
 ) -> None:
     """Say by the 24 words that a device or a passkey was rightly let in: it is grown then, and weighs in full."""
-    from worldos.agent.account_orders import actor_called  # noqa: PLC0415 - cryptography, only where it is needed
+    from worldos.agent.orders.account import actor_called  # noqa: PLC0415 - cryptography, only where it is needed
     from worldos.trust.sayings import approve as approved  # noqa: PLC0415
 
     home = default_home()
@@ -160,7 +160,7 @@ def remove(
     as_json: bool = JSON,
 ) -> None:
     """Put a key out: gone at once wherever your machines hear of it. What it let in lately goes with it."""
-    from worldos.agent.account_orders import actor_called  # noqa: PLC0415 - as in approve
+    from worldos.agent.orders.account import actor_called  # noqa: PLC0415 - as in approve
     from worldos.trust.actors import who_can_act  # noqa: PLC0415
     from worldos.trust.sayings import removal_entry, remove_key  # noqa: PLC0415
 
@@ -397,7 +397,7 @@ def _shown(home: Home) -> dict[str, Any]:
         with Asking(home) as agent:
             found: dict[str, Any] = agent.ask("account_show")
             return found
-    from worldos.agent.account_orders import account_rows  # noqa: PLC0415 - as in approve
+    from worldos.agent.orders.account import account_rows  # noqa: PLC0415 - as in approve
 
     return account_rows(_log(home), homes.open_key(home).node_id)
 

@@ -55,7 +55,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, tag="pause"):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="q"):
-    """A question or an order with a name (see agent/orders.py), answered by ``Answer`` or ``Failure``."""
+    """A question or an order with a name (see agent/orders/orders.py), answered by ``Answer`` or ``Failure``."""
 
     request: int
     name: str

@@ -1,6 +1,6 @@
 """The tools of ``wos mcp``: orders of the agent that a program with a language model may use, and running a command.
 
-Without a grant there are only those that read (class 0 of ``agent/order_rights``): who starts such a program must not have to
+Without a grant there are only those that read (class 0 of ``agent/orders/rights``): who starts such a program must not have to
 trust what it was told by a web page. With one (``wos --grant FILE mcp``) all are offered, and the agent holds each against the
 grant, as it does for every program that came with one: this list is no lock, it spares refusals.
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from worldos.agent.order_rights import RIGHTS
-from worldos.agent.orders import Orders, arguments_of
+from worldos.agent.orders.orders import Orders, arguments_of
+from worldos.agent.orders.rights import RIGHTS
 from worldos.errors import BadRequest, NotAllowed, Unreachable
 from worldos.home import Home
 from worldos.model.rights import Impact

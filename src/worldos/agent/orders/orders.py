@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from worldos.agent import clock
-from worldos.agent.account_orders import AccountOrders
 from worldos.agent.agent import Agent
-from worldos.agent.audit_orders import AuditOrders
 from worldos.agent.call import Call
 from worldos.agent.depots import KEEPER_PROGRAM
-from worldos.agent.guard_orders import GuardOrders
 from worldos.agent.journal import newest
 from worldos.agent.local_api import Client
 from worldos.agent.narrowed import refusal
-from worldos.agent.passkey_orders import PasskeyOrders
-from worldos.agent.post_orders import PostOrders
-from worldos.agent.realm_orders import RealmOrders, center_line
-from worldos.agent.role_orders import RoleOrders
-from worldos.agent.security_orders import SecurityOrders
-from worldos.agent.session_orders import SessionOrders
-from worldos.agent.store_orders import StoreOrders
-from worldos.agent.transfer_orders import TransferOrders
+from worldos.agent.orders.account import AccountOrders
+from worldos.agent.orders.audit import AuditOrders
+from worldos.agent.orders.guard import GuardOrders
+from worldos.agent.orders.passkey import PasskeyOrders
+from worldos.agent.orders.post import PostOrders
+from worldos.agent.orders.realm import RealmOrders, center_line
+from worldos.agent.orders.role import RoleOrders
+from worldos.agent.orders.security import SecurityOrders
+from worldos.agent.orders.session import SessionOrders
+from worldos.agent.orders.store import StoreOrders
+from worldos.agent.orders.transfer import TransferOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find

@@ -12,7 +12,7 @@ from typing import Any
 from worldos.agent import auditing
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.agent.named import named_node
+from worldos.agent.orders.named import named_node
 from worldos.errors import BadRequest
 from worldos.kernel.decisions import Acted
 from worldos.model.audit import ForkTold

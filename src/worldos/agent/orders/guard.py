@@ -14,10 +14,10 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.agent.guard_rows import Row, command_row, limit_row, roll_row
 from worldos.agent.guarded import updates
-from worldos.agent.named import named_node
-from worldos.agent.realm_orders import realm_called
+from worldos.agent.orders.guard_rows import Row, command_row, limit_row, roll_row
+from worldos.agent.orders.named import named_node
+from worldos.agent.orders.realm import realm_called
 from worldos.errors import BadRequest, NotAllowed, PeerBroke
 from worldos.kernel.events import GuardSet
 from worldos.kernel.guard.command import Action, Command, Revoke, class_of, command_id, encode_command

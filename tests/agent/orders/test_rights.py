@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worldos.agent.order_rights import ME, RIGHTS, Right
-from worldos.agent.orders import Orders
+from worldos.agent.orders.orders import Orders
+from worldos.agent.orders.rights import ME, RIGHTS, Right
 from worldos.model.ids import NodeId
 from worldos.model.rights import Impact, Op
 

@@ -6,7 +6,7 @@ import pytest
 from tests.kernel.guard.fleet import BEGIN_S, REALM, a_command, a_roll, id_of, key
 from tests.test_node import node_of
 
-from worldos.agent.guard_rows import command_row, limit_row, roll_row, what
+from worldos.agent.orders.guard_rows import command_row, limit_row, roll_row, what
 from worldos.kernel.events import GuardSet, StatementsOffered
 from worldos.kernel.guard.command import (
     Action,

@@ -23,7 +23,7 @@ class TransferOrders:
 
     async def order_transfer(self, agent: Agent, call: Call, device: str, ticket: str) -> dict[str, Any]:
         """Tell a machine, sealed, whose it is from now on; wait until it has signed itself out."""
-        from worldos.agent.orders import device_called  # noqa: PLC0415 - which has this order among its own
+        from worldos.agent.orders.orders import device_called  # noqa: PLC0415 - which has this order among its own
         from worldos.trust.pairing import Ticket  # noqa: PLC0415 - pairing, which an agent does without until then
 
         node = agent.node

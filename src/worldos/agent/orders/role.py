@@ -9,8 +9,8 @@ from typing import Any
 from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.agent.realm_orders import realm_called
-from worldos.agent.right_names import Holder, holders_called, path_called, path_shown
+from worldos.agent.orders.realm import realm_called
+from worldos.agent.orders.right_names import Holder, holders_called, path_called, path_shown
 from worldos.agent.wallet import Wallet, take_over_grants
 from worldos.errors import BadRequest, BadSignature, NotAllowed, PeerBroke
 from worldos.kernel.authority import Asked, level_of

@@ -3,7 +3,7 @@
 import pytest
 from tests.test_node import node_of
 
-from worldos.agent.named import name_of, named_node
+from worldos.agent.orders.named import name_of, named_node
 from worldos.errors import BadRequest
 from worldos.sim.machine import device_key
 

@@ -6,7 +6,7 @@ import pytest
 from tests.agent.agents import RunningAgent
 from tests.trust.people import DESK, LAPTOP, PHONE, RECOVERY, household
 
-from worldos.agent.account_orders import account_rows, actor_called
+from worldos.agent.orders.account import account_rows, actor_called
 from worldos.errors import BadRequest
 
 

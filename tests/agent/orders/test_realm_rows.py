@@ -8,7 +8,7 @@ from tests.agent.solo import Solo
 from tests.agent.test_charters import put_below
 
 from worldos.agent.charters import Charters
-from worldos.agent.realm_rows import detail, rows
+from worldos.agent.orders.realm_rows import detail, rows
 from worldos.model.realm import Level
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.agent.solo import Solo
 
-from worldos.agent.right_names import holders_called, path_called, path_shown
+from worldos.agent.orders.right_names import holders_called, path_called, path_shown
 from worldos.errors import BadRequest
 from worldos.kernel.kin import Kinsman
 from worldos.model.limits import NEVER_NS

@@ -10,7 +10,7 @@ from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.agent.charters import Charters, next_level
-from worldos.agent.realm_rows import Row, detail, rows
+from worldos.agent.orders.realm_rows import Row, detail, rows
 from worldos.errors import BadRequest, NotAllowed, Refused
 from worldos.kernel.charter import name_refusal
 from worldos.model.realm import Level, RealmId

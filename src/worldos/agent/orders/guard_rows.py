@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from worldos.agent.named import name_of
+from worldos.agent.orders.named import name_of
 from worldos.kernel.guard.command import (
     Action,
     Drain,

@@ -97,7 +97,7 @@ async def _follow(desk: SessionDesk, call: Call, name: str, since: int) -> int:
 
 
 def _device(agent: Agent, text: str) -> NodeId:
-    from worldos.agent.orders import device_called  # noqa: PLC0415 - which has these orders among its own
+    from worldos.agent.orders.orders import device_called  # noqa: PLC0415 - which has these orders among its own
 
     return device_called(agent, text)
 

@@ -7,7 +7,7 @@ from typing import Any
 from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.agent.named import name_of
+from worldos.agent.orders.named import name_of
 from worldos.errors import BadRequest, NotAllowed
 from worldos.kernel.behaviour import behaviour
 from worldos.kernel.behaviour.limits import WINDOWS_LEARNT

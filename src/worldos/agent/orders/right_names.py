@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import msgspec
 
 from worldos.agent.agent import Agent
-from worldos.agent.realm_orders import realm_called
+from worldos.agent.orders.realm import realm_called
 from worldos.errors import BadRequest, PeerBroke, WorldError
 from worldos.model.ids import NodeId
 from worldos.model.realm import Contact

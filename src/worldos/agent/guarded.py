@@ -55,9 +55,8 @@ GUARD_TOPICS: Final = frozenset({Topic.COMMAND, Topic.APPROVAL, Topic.HEALTH, To
 UPDATE_BYTES_MAX: Final = 512 * 1024 * 1024
 FETCH_S_MAX: Final = 3600.0
 SECOND: Final = 1_000_000_000
-NOT_HERE: Final = frozenset(
-    {"name", "realm", "prices_uwos"}
-)  # settings that only the owner gives, each machine its own
+MAY_SET: Final = frozenset({"place", "discover", "relay", "not_on_battery"})
+"""Choices that a command may make. Where this machine listens, whom it lends to and at what price, its owner says here."""
 
 
 class Guarded:
@@ -191,8 +190,11 @@ class Guarded:
 
     def _set_config(self, action: SetConfig) -> str:
         settings = read_settings(self._home)
-        if action.key not in settings.__struct_fields__ or action.key in NOT_HERE:
-            raise BadRequest(f"{action.key!r} is no choice that a command may set")
+        if action.key not in MAY_SET:
+            raise BadRequest(
+                f"{action.key[:40]!r} is no choice that a command may set",
+                hint=f"it may set: {', '.join(sorted(MAY_SET))}",
+            )
         try:
             value = msgspec.to_builtins(settings)[action.key]
             given = action.value if isinstance(value, str) else msgspec.json.decode(action.value.encode())
@@ -255,7 +257,7 @@ class Guarded:
         return f"{target.name} is ready: wos guard apply"
 
     async def _fetch(self, cap: str, target: os.PathLike[str]) -> None:
-        wos = [sys.executable, "-m", "worldos.cli.main", "open", cap, str(target)]
+        wos = [sys.executable, "-m", "worldos.cli.main", "open", "--", cap, str(target)]
         child = await asyncio.create_subprocess_exec(
             *wos,
             env={**os.environ, "WORLDOS_HOME": str(self._home.path)},

@@ -59,6 +59,13 @@ def test_a_command_is_read_as_it_was_written(action: Action) -> None:
     assert read_command(encode_command(command)) == command
 
 
+@pytest.mark.parametrize("version", ["", "../../x", "-r", "1\n2", "1/2", "x" * 65])
+def test_a_version_is_nothing_but_a_part_of_a_files_name(version: str) -> None:
+    body = encode_command(a_command(HOME, Update(version=version, digest=bytes(32), cap=""), cls=Impact.IRREVERSIBLE))
+    with pytest.raises(PeerBroke):
+        read_command(body)
+
+
 def test_any_other_byte_is_another_command() -> None:
     ids = {command_id(encode_command(a_command(HOME, note=str(number)))) for number in range(50)}
     assert len(ids) == 50

@@ -57,7 +57,9 @@ class SetPolicy(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=
 class Update(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="update"):
     """Fetch this version of World OS by its cap, see that it has this SHA-256, and have it ready for the owner."""
 
-    version: Label
+    version: Annotated[
+        str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}\Z")
+    ]  # it is a part of a file's name
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     cap: Annotated[str, msgspec.Meta(max_length=256)]
 

@@ -61,9 +61,9 @@ def test_a_command_is_read_as_it_was_written(action: Action) -> None:
 
 @pytest.mark.parametrize("version", ["", "../../x", "-r", "1\n2", "1/2", "x" * 65])
 def test_a_version_is_nothing_but_a_part_of_a_files_name(version: str) -> None:
-    body = encode_command(a_command(HOME, Update(version=version, digest=bytes(32), cap=""), cls=Impact.IRREVERSIBLE))
+    action = Update(version=version, digest=bytes(32), cap="")
     with pytest.raises(PeerBroke):
-        read_command(body)
+        encode_command(a_command(HOME, action, cls=Impact.IRREVERSIBLE))
 
 
 def test_any_other_byte_is_another_command() -> None:

@@ -35,6 +35,9 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=52, max_length=52)]
 Label: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Version: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}\Z")
+]  # part of a file's name
 Path: TypeAlias = Annotated[tuple[Label, ...], msgspec.Meta(min_length=1, max_length=LABELS_MAX)]
 Milli: TypeAlias = Annotated[int, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
 Ppm: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
@@ -57,9 +60,7 @@ class SetPolicy(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=
 class Update(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="update"):
     """Fetch this version of World OS by its cap, see that it has this SHA-256, and have it ready for the owner."""
 
-    version: Annotated[
-        str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}\Z")
-    ]  # it is a part of a file's name
+    version: Version
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     cap: Annotated[str, msgspec.Meta(max_length=256)]
 

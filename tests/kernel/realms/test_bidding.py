@@ -43,6 +43,22 @@ def test_a_guest_comes_by_the_word_of_the_center_only(village: Village) -> None:
     assert GUEST in node.realms.kin.reasons(stranger)
 
 
+def test_to_who_stands_in_for_a_realm_its_council_and_nobody_else_sends_guests(village: Village) -> None:
+    node, other = village.nodes["home0"], village.contact("office1")
+    reign = node.realms.reigns[ACME]
+    epoch, center = reign.epoch, reign.center
+    reign.epoch = Epoch(9, provisional=True)
+    reign.center = msgspec.structs.replace(center, epoch=reign.epoch, council=(village.contact("office0"),))
+    told = GuestTold(guest=other, realm=ACME, epoch=reign.epoch, ttl_ns=GUEST_NS)
+    try:
+        assert bidding.guest_told(node.realms, village.now_ns, other.node, told, node) == [], "not for itself"
+        assert GUEST not in node.realms.kin.reasons(other.node)
+        bidding.guest_told(node.realms, village.now_ns, village.nodes["office0"].node, told, node)
+        assert GUEST in node.realms.kin.reasons(other.node)
+    finally:
+        reign.epoch, reign.center = epoch, center
+
+
 def test_who_was_not_sent_gets_no_lease(village: Village) -> None:
     node, stranger = village.nodes["office1"], village.nodes["home0"].node
     need = Need(kind="CPU", amount=1000)

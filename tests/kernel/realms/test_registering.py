@@ -82,3 +82,24 @@ def test_a_node_that_is_no_center_says_so(village: Village) -> None:
     register = form(village)
     (refused,) = registering.register(node.realms, village.now_ns, village.nodes["home0"].node, register, node)
     assert "not its center" in refused.message.why
+
+
+def test_who_stands_in_for_a_realm_hears_from_its_council_of_a_child_that_comes(village: Village) -> None:
+    """Found by the simulator: two islands of one realm, whose heirs knew nothing of each other's, never became one tree."""
+    node, child = village.nodes["home0"], village.nodes["office0"].node
+    table = node.realms
+    reign, known = table.reigns.pop(ACME), table.centers.known.get(ACME)
+    heir = village.contact("other0")
+    table.centers.known[ACME] = msgspec.structs.replace(reign.center, primary=heir, epoch=Epoch(9, provisional=True))
+    try:
+        told, refused = registering.register(table, village.now_ns, child, form(village), node)
+        nobody = registering.register(table, village.now_ns, village.nodes["other0"].node, form(village), node)
+    finally:
+        table.reigns[ACME] = reign
+        if known is not None:
+            table.centers.known[ACME] = known
+        else:
+            del table.centers.known[ACME]
+    assert (told.node, told.message.guest.node, told.message.epoch.number) == (heir.node, child, 9)
+    assert isinstance(refused.message, RegisterRefused)
+    assert [type(effect.message) for effect in nobody] == [RegisterRefused], "it does not speak for that child"

@@ -85,7 +85,15 @@ def _introduce(table: Table, now_ns: int, guest: Contact, found: tuple[Candidate
 
 
 def guest_told(table: Table, now_ns: int, peer: NodeId, message: GuestTold, house: House) -> list[Effect]:
-    """The center of this site sends a guest; an older center's word counts for nothing."""
+    """The center of this site sends a guest; an older center's word counts for nothing.
+
+    To who stands in for a realm, its council may send a guest as well: one that wants to register there.
+    """
+    reign = table.reigns.get(message.realm)
+    if reign is not None and reign.epoch == message.epoch and reign.epoch.provisional:
+        may_vouch = any(contact.node == peer for contact in reign.center.council)
+        until_ns = now_ns + min(message.ttl_ns, limits.GUEST_NS)
+        return table.kin.welcome(now_ns, message.guest, GUEST, until_ns) if may_vouch else []
     known = table.centers.known.get(table.site)
     if message.realm != table.site or known is None or known.primary.node != peer or not house.is_member(peer):
         return []

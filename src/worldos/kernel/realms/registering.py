@@ -8,8 +8,11 @@ from worldos.kernel.house import House
 from worldos.kernel.realms import links, reigns, seating, told
 from worldos.kernel.realms.table import Table
 from worldos.kernel.reign import Reign
+from worldos.model import limits
 from worldos.model.ids import NodeId
 from worldos.model.realm import (
+    Center,
+    GuestTold,
     Register,
     Registered,
     RegisterRefused,
@@ -26,7 +29,7 @@ def register(table: Table, now_ns: int, peer: NodeId, message: Register, house: 
         center = known if known is not None and known.primary.node not in (table.me, peer) else None
         why = "this node is not its center"
         refused = RegisterRefused(parent=message.parent, child=message.child, why=why, center=center)
-        return [Send(node=peer, message=refused)]
+        return [*_introduce(table, peer, message, center), Send(node=peer, message=refused)]
     known_before = message.child in reign.children.children
     effects = reign.children.registered(
         now_ns, peer, message, reign.center, refusal=_objection(table, reign, peer, message)
@@ -44,6 +47,20 @@ def register(table: Table, now_ns: int, peer: NodeId, message: Register, house: 
         effects += seating.sat(table, now_ns, seat, seat.propose(now_ns, 0, encode_command(command)), house)
     table.due_ns = min(table.due_ns, reign.children.due_ns)
     return effects
+
+
+def _introduce(table: Table, peer: NodeId, message: Register, center: Center | None) -> list[Effect]:
+    """Tell who stands in for a realm that one comes who may speak for a child of it: an heir knows no children but its own."""
+    seat = table.seats.get(message.parent)
+    record = seat.charter.children.get(message.child) if seat is not None else None
+    if center is None or not center.epoch.provisional or record is None:
+        return []
+    told = [
+        GuestTold(guest=speaker, realm=center.realm, epoch=center.epoch, ttl_ns=limits.GUEST_NS)
+        for speaker in record.council
+        if speaker.node == peer
+    ]
+    return [Send(node=center.primary.node, message=each) for each in told]
 
 
 def _objection(table: Table, reign: Reign, peer: NodeId, message: Register) -> str:

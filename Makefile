@@ -10,7 +10,7 @@ SEEDS ?= 1000
 SEED_START ?= 0
 SEEDS_CI ?= 200
 HARSH_SEEDS_CI ?= 50
-REALM_SEEDS_CI ?= 40
+REALM_SEEDS_CI ?= 30
 FUZZ_INPUTS ?= 10000000
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.

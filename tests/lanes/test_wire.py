@@ -77,7 +77,7 @@ def test_large_data_is_read_straight_into_its_place() -> None:
     assert frames[0].data == data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=3000), st.integers(0, 3000))
 def test_garbage_is_peer_broke_or_nothing(garbage: bytes, at: int) -> None:
     stream = bytearray(

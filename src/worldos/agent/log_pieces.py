@@ -93,7 +93,10 @@ class LogPieces:
 
     async def audit(self, node: NodeId, known: tuple[int, bytes] | None) -> dict[str, Any]:
         """Fetch every leaf of another node's log and check it; ``known`` is size and root of what we cosigned of it last."""
-        note, checkpoint = check_checkpoint(await self.piece(node, Piece.COSIGNED), node)
+        signed = await self.piece(node, Piece.COSIGNED)
+        if not signed:
+            raise NotThere(f"{node[:8]} has no log to show yet", hint="try again in a moment")
+        note, checkpoint = check_checkpoint(signed, node)
         if checkpoint.size > AUDITED_MAX:
             raise BadRequest(f"a log of {checkpoint.size} decisions is too long to fetch", hint="copy its files")
         tree = Tree()
@@ -168,6 +171,9 @@ class LogPieces:
         data = b""
         with suppress(NotThere, Damaged, PeerBroke, BadSignature):
             data = await asyncio.to_thread(self._read, asked)
+            if not data and asked.piece is Piece.COSIGNED:
+                await self._log.flush()  # it began a moment ago, and has signed nothing yet
+                data = await asyncio.to_thread(self._read, asked)
         self._send(peer, PieceTold(ask=asked.ask, data=data))
 
     def _read(self, asked: PieceAsk) -> bytes:

@@ -43,7 +43,7 @@ def test_one_seed_is_one_story_whatever_the_order_of_sets() -> None:
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_seeds(levels: int) -> None:
     settings = RealmSettings(nodes=14, levels=levels, seconds=15)
-    failed = [each for each in (run_realm_seed(seed, settings) for seed in range(4)) if each.failure]
+    failed = [each for each in (run_realm_seed(seed, settings) for seed in range(2)) if each.failure]
     assert not failed, "\n".join([f"seed {failed[0].seed}: {failed[0].failure}", *failed[0].trace])
 
 

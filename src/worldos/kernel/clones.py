@@ -19,6 +19,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.effects import Effect, Forget, Notice, Send
 from worldos.kernel.statements import Verdict
+from worldos.model.exact import read_exactly
 from worldos.model.ids import NodeId
 from worldos.model.limits import SECOND
 from worldos.model.statements import Statement, StatementsTold, Topic
@@ -198,12 +199,7 @@ def tell_hand_over(device: bytes, box: bytes) -> bytes:
 
 
 def _read(body: bytes) -> DeviceTold | HandOver:
-    try:
-        told: DeviceTold | HandOver = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("what is said of a device cannot be read") from cause
-    if _encode(told) != body:
-        raise PeerBroke("what is said of a device is not in the one right form")
+    told: DeviceTold | HandOver = read_exactly(_decode, _encode, body, "what is said of a device")
     if isinstance(told, DeviceTold):
         check_public(told.public)
     return told

@@ -23,6 +23,7 @@ from worldos.errors import PeerBroke
 from worldos.kernel.decisions import decided
 from worldos.kernel.effects import Effect, Notice, State
 from worldos.kernel.statements import Verdict
+from worldos.model.exact import read_exactly
 from worldos.model.ids import NodeId
 from worldos.model.limits import MINUTE, NEVER_NS, SECOND
 from worldos.model.rights import Impact
@@ -273,12 +274,7 @@ def encode_said(said: Said) -> bytes:
 
 def read_said(body: bytes) -> Said:
     """Read what was stated; PeerBroke for anything but its one encoding."""
-    try:
-        said: Said = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a statement about a quarantine cannot be read") from cause
-    if _encode(said) != body:
-        raise PeerBroke("a statement about a quarantine is not in the one right encoding")
+    said: Said = read_exactly(_decode, _encode, body, "a statement about a quarantine")
     return said
 
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from worldos.errors import PeerBroke
+from worldos.model.exact import read_exactly
 from worldos.trust.epochs import NONCE_BYTES, SEALED_BYTES_MAX
 from worldos.trust.keys import bytes_of
 
@@ -54,12 +55,7 @@ def encode_op(op: SessionOp) -> bytes:
 
 def read_op(body: bytes) -> SessionOp:
     """Read an op; raise PeerBroke unless it is in the one right form."""
-    try:
-        op = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("an op of a session cannot be read") from cause
-    if _encode(op) != body:
-        raise PeerBroke("an op of a session is not in the one right form")
+    op: SessionOp = read_exactly(_decode, _encode, body, "an op of a session")
     if (op.seq == 1) != (op.prev == NOTHING) or (op.seq == 1 and (op.fence != 1 or op.move != NOTHING)):
         raise PeerBroke("a session begins with its first op, and no other is its first")
     return op

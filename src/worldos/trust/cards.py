@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 
 from worldos.errors import BadRequest, BadSignature, OverQuota, PeerBroke
+from worldos.model.exact import read_exactly
 from worldos.model.ids import AccountId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.model.statements import STATEMENT_BYTES_MAX, Statement, Topic
@@ -72,12 +73,7 @@ def encode_post(post: Card | Letter) -> bytes:
 
 def read_post(body: bytes) -> Card | Letter:
     """Read the body of a card or a letter, in the one right form; raise PeerBroke. What a card says is still to be checked."""
-    try:
-        post: Card | Letter = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("neither a card nor a letter") from cause
-    if _encode(post) != body:
-        raise PeerBroke("a card or a letter is not in the one right form")
+    post: Card | Letter = read_exactly(_decode, _encode, body, "a card or a letter")
     return post
 
 

@@ -23,6 +23,7 @@ from typing import assert_never
 import msgspec
 
 from worldos.errors import PeerBroke
+from worldos.model.exact import read_exactly
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.limits import NAME_CHARS_MAX
 from worldos.trust.approvals import Quorum, check_approvals, check_quorum
@@ -228,12 +229,7 @@ def read_entry(signed: SignedEntry, *, vouched: bool = False) -> Entry:
     size_max = SNAPSHOT_BYTES_MAX if is_snapshot(signed) else ENTRY_BYTES_MAX
     if len(signed.body) > size_max or not SIGNATURE_BYTES <= len(signed.signature) <= SIGNED_BYTES_MAX:
         raise PeerBroke("an entry of a key log has another size")
-    try:
-        entry: Entry = _decode(signed.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("an entry of a key log cannot be read") from cause
-    if _encode(entry) != signed.body:
-        raise PeerBroke("an entry of a key log is not in the one right encoding")
+    entry: Entry = read_exactly(_decode, _encode, signed.body, "an entry of a key log")
     if not isinstance(entry, Beginning) and (
         not 1 <= len(entry.parents) <= PARENTS_MAX or list(entry.parents) != sorted(set(entry.parents))
     ):

@@ -26,6 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from worldos.errors import Damaged, PeerBroke
+from worldos.model.exact import read_exactly
 from worldos.trust.hybrid import BOX_OVERHEAD_BYTES, HybridKey, seal_hybrid
 from worldos.trust.keys import PUBLIC_BYTES, public_of
 
@@ -80,13 +81,10 @@ def read_epoch(body: bytes) -> EpochTold:
     """Read what a device tells of an epoch; raise PeerBroke unless it is in the one right form."""
     if len(body) > BODY_BYTES_MAX:
         raise PeerBroke("what is told of an epoch is too long")
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("what is told of an epoch cannot be read") from cause
+    told: EpochTold = read_exactly(_decode, _encode, body, "what is told of an epoch")
     names = [wrap.to for wrap in told.wraps]
-    if names != sorted(set(names)) or _encode(told) != body:
-        raise PeerBroke("what is told of an epoch is not in the one right form")
+    if names != sorted(set(names)):
+        raise PeerBroke("what is told of an epoch names its devices out of order")
     return told
 
 

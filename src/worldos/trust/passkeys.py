@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from worldos.errors import BadSignature, PeerBroke
+from worldos.model.exact import read_exactly
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -84,12 +85,7 @@ def write_assertion(assertion: Assertion) -> bytes:
 
 def read_assertion(data: bytes) -> Assertion:
     """Read what ``write_assertion`` wrote; PeerBroke for anything else."""
-    try:
-        assertion = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a passkey's signature cannot be read") from cause
-    if _encode(assertion) != data:
-        raise PeerBroke("a passkey's signature is not in the one right encoding")
+    assertion: Assertion = read_exactly(_decode, _encode, data, "a passkey's signature")
     return assertion
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from worldos.errors import BadSignature, PeerBroke
+from worldos.model.exact import read_exactly
 from worldos.model.ids import AccountId, NodeId
 from worldos.model.realm import NodeName, Number
 from worldos.model.statements import STATEMENT_BYTES_MAX
@@ -63,12 +64,7 @@ def write_revocation(said: Revocation) -> bytes:
 
 def read_revocation(body: bytes) -> Revocation:
     """Check and read the body of a statement; PeerBroke unless it is one, in the one encoding."""
-    try:
-        said: Revocation = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a revocation that is not one of ours") from cause
-    if _encode(said) != body:
-        raise PeerBroke("a revocation is not in the one right encoding")
+    said: Revocation = read_exactly(_decode, _encode, body, "a revocation")
     return said
 
 

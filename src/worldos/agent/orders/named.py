@@ -24,6 +24,18 @@ def named_node(node: Node, text: str) -> NodeId:
     raise BadRequest(f"no machine is called {text[:60]!r} here", hint="wos nodes and wos devices list them")
 
 
+def device_called(node: Node, text: str) -> NodeId:
+    """Find an active device of the account by id, by the beginning of its id, or by name."""
+    active = node.keylog.members().active
+    exact = [d.node for d in active if text in {d.node, d.name}]
+    found = exact or [d.node for d in active if len(text) >= 4 and d.node.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadRequest(f"{len(found)} devices are called {text!r}", hint="name it by its id: wos devices")
+    raise BadRequest(f"no device is called {text[:60]!r}", hint="wos devices lists them")
+
+
 def name_of(node: Node, known: str) -> str:
     """Return what a node is called, or the beginning of its id."""
     device = node.keylog.members().get(known)

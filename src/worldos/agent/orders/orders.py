@@ -24,6 +24,7 @@ from worldos.agent.narrowed import refusal
 from worldos.agent.orders.account import AccountOrders
 from worldos.agent.orders.audit import AuditOrders
 from worldos.agent.orders.guard import GuardOrders
+from worldos.agent.orders.named import device_called
 from worldos.agent.orders.passkey import PasskeyOrders
 from worldos.agent.orders.post import PostOrders
 from worldos.agent.orders.realm import RealmOrders, center_line
@@ -270,7 +271,7 @@ class Orders(
 
     async def order_revoke(self, agent: Agent, call: Call, device: str) -> dict[str, Any]:
         """Put a device out of the account, now and for every node that hears of it."""
-        target = device_called(agent, device)
+        target = device_called(agent.node, device)
         if target == agent.node.node:
             hint = "to take this machine out: wos leave"
             raise BadRequest("a device does not revoke itself", hint=hint)
@@ -314,18 +315,6 @@ def _held_back(agent: Agent, device: NodeId) -> str:
     if cloned is not None:
         return f"its key lives twice ({cloned}): put it out, and claim it anew"
     return agent.node.quarantine.ceiling(device).why
-
-
-def device_called(agent: Agent, text: str) -> NodeId:
-    """Find an active device by id, by the beginning of its id, or by name."""
-    active = agent.node.keylog.members().active
-    exact = [d.node for d in active if text in {d.node, d.name}]
-    found = exact or [d.node for d in active if len(text) >= 4 and d.node.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise BadRequest(f"{len(found)} devices are called {text!r}", hint="name it by its id: wos devices")
-    raise BadRequest(f"no device is called {text[:60]!r}", hint="wos devices lists them")
 
 
 def _whole(item: msgspec.Struct) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
+from worldos.agent.orders.named import device_called
 from worldos.agent.session_desk import OpRow, SessionDesk
 from worldos.errors import BadRequest
 from worldos.model.ids import NodeId
@@ -97,9 +98,7 @@ async def _follow(desk: SessionDesk, call: Call, name: str, since: int) -> int:
 
 
 def _device(agent: Agent, text: str) -> NodeId:
-    from worldos.agent.orders.orders import device_called  # noqa: PLC0415 - which has these orders among its own
-
-    return device_called(agent, text)
+    return device_called(agent.node, text)
 
 
 def _plain(row: msgspec.Struct) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.agent.handing_over import about
+from worldos.agent.orders.named import device_called
 from worldos.errors import BadRequest, NotAllowed, Unreachable
 from worldos.kernel.clones import tell_hand_over
 from worldos.model.statements import Topic
@@ -23,11 +24,10 @@ class TransferOrders:
 
     async def order_transfer(self, agent: Agent, call: Call, device: str, ticket: str) -> dict[str, Any]:
         """Tell a machine, sealed, whose it is from now on; wait until it has signed itself out."""
-        from worldos.agent.orders.orders import device_called  # noqa: PLC0415 - which has this order among its own
         from worldos.trust.pairing import Ticket  # noqa: PLC0415 - pairing, which an agent does without until then
 
         node = agent.node
-        target, me = device_called(agent, device), node.keylog.members().get(node.node)
+        target, me = device_called(agent.node, device), node.keylog.members().get(node.node)
         if target == node.node:
             raise BadRequest("this is the machine itself", hint="there: wos transfer here TICKET")
         if me is None or me.young:

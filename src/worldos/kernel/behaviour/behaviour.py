@@ -32,6 +32,7 @@ from worldos.kernel.behaviour.window import Feature, Window
 from worldos.kernel.effects import Effect, Notice, State
 from worldos.kernel.quarantine import FREE, UNBOUND, Narrow, Principal, Seconds
 from worldos.kernel.statements import Verdict
+from worldos.model.exact import read_exactly
 from worldos.model.ids import NodeId
 from worldos.model.rights import Impact
 from worldos.model.statements import Statement, Topic
@@ -182,12 +183,7 @@ def encode_said(said: Said) -> bytes:
 
 def read_said(body: bytes) -> Said:
     """Read what was stated; PeerBroke for anything but its one encoding."""
-    try:
-        said: Said = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a statement about a baseline cannot be read") from cause
-    if _encode(said) != body:
-        raise PeerBroke("a statement about a baseline is not in the one right encoding")
+    said: Said = read_exactly(_decode, _encode, body, "a statement about a baseline")
     return said
 
 

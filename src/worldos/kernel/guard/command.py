@@ -26,6 +26,7 @@ from worldos.kernel.guard.limits import (
     TARGETS_MAX,
     WAVES_MAX,
 )
+from worldos.model.exact import read_exactly
 from worldos.model.realm import NUMBER_MAX, Level, NodeName, Number, Realm
 from worldos.model.rights import Impact
 from worldos.trust.keys import id_of
@@ -145,12 +146,7 @@ def read_command(body: bytes) -> Command:
     """Read a command and check what it says by itself; PeerBroke unless it is whole, in order, in the one encoding."""
     if len(body) > COMMAND_BODY_BYTES_MAX:
         raise PeerBroke(f"a command has {COMMAND_BODY_BYTES_MAX} bytes at most")
-    try:
-        command: Command = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a command cannot be read") from cause
-    if _encode(command) != body:
-        raise PeerBroke("a command is not in the one right encoding")
+    command: Command = read_exactly(_decode, _encode, body, "a command")
     why = _disorder(command)
     if why:
         raise PeerBroke(f"a command is not in order: {why}")

@@ -23,6 +23,7 @@ from worldos.kernel.guard.limits import (
     SHARES_MAX,
     WITNESSES_MAX,
 )
+from worldos.model.exact import read_exactly
 from worldos.model.realm import NUMBER_MAX, Level, NodeName, Number, Realm, Text
 from worldos.trust.keys import id_of
 from worldos.trust.passkeys import ORIGIN_CHARS_MAX, PUBLIC_BYTES, check_passkey
@@ -97,12 +98,7 @@ def read_roll(data: bytes) -> Roll:
     """Read a roll and check what it says by itself; PeerBroke unless it is whole, in order, in the one encoding."""
     if len(data) > ROLL_BYTES_MAX:
         raise PeerBroke(f"a roll has {ROLL_BYTES_MAX} bytes at most")
-    try:
-        roll: Roll = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a roll cannot be read") from cause
-    if _encode(roll) != data:
-        raise PeerBroke("a roll is not in the one right encoding")
+    roll: Roll = read_exactly(_decode, _encode, data, "a roll")
     why = _disorder(roll)
     if why:
         raise PeerBroke(f"a roll is not in order: {why}")

@@ -14,6 +14,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.guard.command import Id
 from worldos.kernel.guard.limits import ASSERTION_BYTES_MAX, STATEMENT_BYTES_MAX, VOUCHED_MAX, WAVES_MAX
+from worldos.model.exact import read_exactly
 from worldos.model.realm import NUMBER_MAX, NodeName, Number, Realm
 from worldos.model.statements import Topic
 
@@ -100,12 +101,7 @@ def read_said(topic: Topic, body: bytes) -> Said:
     """Read what was stated under a topic of the guard; PeerBroke for anything else."""
     if len(body) > STATEMENT_BYTES_MAX:
         raise PeerBroke("a statement about a command is too long")
-    try:
-        said: Said = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("a statement about a command cannot be read") from cause
-    if _encode(said) != body:
-        raise PeerBroke("a statement about a command is not in the one right encoding")
+    said: Said = read_exactly(_decode, _encode, body, "a statement about a command")
     if topic_of(said) is not topic:
         raise PeerBroke("a statement about a command is stated under another topic")
     if isinstance(said, Health) and any(list(part) != sorted(set(part)) for part in (said.well, said.sick)):

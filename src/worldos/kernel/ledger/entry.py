@@ -16,6 +16,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.ledger.limits import AMOUNT_MAX, ENTRY_BYTES_MAX
 from worldos.kernel.ledger.voucher import Chain, Hash, Seq, Voucher, check_voucher
+from worldos.model.exact import read_exactly
 from worldos.trust.keys import SIGNATURE_BYTES, DeviceKey, public_of, verify
 
 _DOMAIN = "ledger"
@@ -129,12 +130,7 @@ def read(signed: SignedEntry) -> Entry:
     """Read an entry and check all that it says by itself; raise PeerBroke or BadSignature."""
     if len(signed.body) > ENTRY_BYTES_MAX:
         raise PeerBroke("an entry of a ledger is too long")
-    try:
-        entry = _decode(signed.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerBroke("an entry of a ledger cannot be read") from cause
-    if _encode(entry) != signed.body:
-        raise PeerBroke("an entry of a ledger is not in the one right encoding")
+    entry: Entry = read_exactly(_decode, _encode, signed.body, "an entry of a ledger")
     if len(entry.before) != (32 if entry.seq else 0):
         raise PeerBroke("an entry of a ledger names the one before it, unless it is the first")
     verify(public_of(entry.chain), _DOMAIN, signed.body, signed.signature)

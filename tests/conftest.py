@@ -87,7 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if where.startswith("e2e/"):
             item.add_marker("e2e")
-        if where.startswith((*SLOW, "contract/", "lanes/")):
+        if where.startswith((*SLOW, "contract/", "files/", "lanes/")):
             item.add_marker(pytest.mark.flaky(reruns=1))
     real = [item for item in items if item.get_closest_marker("e2e")]
     why_not = why_no_namespaces() if real else ""

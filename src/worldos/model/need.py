@@ -78,6 +78,11 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     apart: bool = False  # as part of a gang: on a node of its own
     realm: str = ""  # only in realms of this path: "acme/berlin"; empty: the nearest that can
     data: tuple[DataAt, ...] = ()  # what the work reads, where it lies: work goes to the data
+    isolation: str = (
+        ""  # at least this kept apart from the machine (model/isolation.py); empty: what the node asks of us
+    )
+    yields: bool = False  # may be taken back when somebody needs it more
+    priority: int = 0  # among what yields: the lower goes first
 
 
 class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,6 +94,7 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     need: Need
     resources: tuple[ResourceId, ...]
     ttl_ns: int
+    isolation: str = ""  # how what runs behind it is kept apart from the machine; empty: as a process with limits
 
 
 def workers_of(need: Need) -> int:

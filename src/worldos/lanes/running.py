@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from worldos.errors import BadRequest, PeerBroke, WorldError
-from worldos.lanes import parcel, wire
+from worldos.lanes import parcel, wasm, wire
 from worldos.lanes.overuse import stopped_for_memory
 from worldos.lanes.wire import Frame, FrameKind
 
@@ -32,15 +32,17 @@ SIGNALS: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
 )
 
+Process = subprocess.Popen[bytes] | wasm.WasmProcess
+
 
 class HungUp(Exception):
     """The holder is gone."""
 
 
 class Running:
-    """One command. ``sock`` is non-blocking from here on."""
+    """One command. ``sock`` is non-blocking from here on. ``wasm_bytes``: only WebAssembly runs here, with so much memory."""
 
-    def __init__(self, inbox: wire.Inbox, outbox: wire.Outbox, sock_fd: int) -> None:
+    def __init__(self, inbox: wire.Inbox, outbox: wire.Outbox, sock_fd: int, wasm_bytes: int | None = None) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._sock_fd = sock_fd
@@ -48,7 +50,8 @@ class Running:
         self._selector = selectors.DefaultSelector()
         self._interest = selectors.EVENT_READ
         self._selector.register(sock_fd, self._interest)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._wasm_bytes = wasm_bytes
+        self._process: Process | None = None
         self._stdin = bytearray()
         self._stdin_ended = False
         self._open: dict[int, FrameKind] = {}
@@ -86,6 +89,9 @@ class Running:
         if not order.argv:
             raise BadRequest("an empty command")
         stopped = stopped_for_memory()
+        if self._wasm_bytes is not None:
+            self._process = wasm.start(order.argv, folder, order.env, self._wasm_bytes)
+            return self._followed(self._process, stopped)
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
                 order.argv,
@@ -100,6 +106,10 @@ class Running:
             return NOT_FOUND, f"{order.argv[0]}: there is no such command on that node"
         except (OSError, ValueError) as error:
             return NOT_EXECUTABLE, f"{order.argv[0]}: {error}"
+        return self._followed(process, stopped)
+
+    def _followed(self, process: Process, stopped: int) -> tuple[int, str]:
+        """Carry its bytes until it ends; return its exit code, and why if the node ended it."""
         try:
             self._relay(process)
         except (HungUp, ConnectionError, EOFError, PeerBroke):
@@ -111,7 +121,7 @@ class Running:
         why = OVERUSED if code and stopped_for_memory() > stopped else ""
         return (128 - code, why) if code < 0 else (code, why)
 
-    def _relay(self, process: subprocess.Popen[bytes]) -> None:
+    def _relay(self, process: Process) -> None:
         """Carry bytes both ways until the command has ended and its pipes are empty."""
         assert process.stdin is not None
         assert process.stdout is not None
@@ -154,7 +164,7 @@ class Running:
             self._selector.unregister(fd)
             del self._open[fd]
 
-    def _take_all(self, process: subprocess.Popen[bytes]) -> None:
+    def _take_all(self, process: Process) -> None:
         """Act on what the holder has said since."""
         assert process.stdin is not None
         frames, self._frames = self._frames, []
@@ -183,7 +193,7 @@ class Running:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: Process) -> None:
         _kill_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_SECONDS)

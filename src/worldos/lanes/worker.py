@@ -27,10 +27,12 @@ from typing import Any, Final
 
 import msgspec
 
-from worldos.errors import PeerBroke
-from worldos.lanes import driving, pack, running, shm, wire
+from worldos.errors import NotAllowed, PeerBroke
+from worldos.lanes import driving, pack, running, shm, wasm, wire
 from worldos.lanes.wire import Frame, FrameKind, Status
+from worldos.model.isolation import Isolation
 
+ISOLATION_NAME: Final = "WORLDOS_ISOLATION"  # in a worker's environment: how what it runs is kept apart
 GREETING_SECONDS: Final = 5.0
 GREETERS_MAX: Final = 16
 FLUSH_NS: Final = 1_000_000
@@ -130,7 +132,8 @@ class Worker:
                 self._initialize(meta, data)
             elif kind in {FrameKind.EXEC, FrameKind.INPUT}:
                 self.sock.setblocking(False)  # noqa: FBT003
-                running.Running(self.inbox, wire.Outbox(self.sock), self.sock.fileno()).run(frames[position:])
+                outbox, wasm_bytes = wire.Outbox(self.sock), self.terms.memory_bytes if only_wasm() else None
+                running.Running(self.inbox, outbox, self.sock.fileno(), wasm_bytes).run(frames[position:])
                 raise Stop
             else:
                 self._take_memory(kind, meta)
@@ -310,8 +313,16 @@ class _Printed(io.TextIOBase):
         return len(text)
 
 
+def only_wasm() -> bool:
+    """Tell whether nothing but WebAssembly may run in this process."""
+    return os.environ.get(ISOLATION_NAME) == Isolation.WASM
+
+
 def _loaded(blob: bytearray) -> Callable[..., Any] | Exception:
     """Return the function, or why it cannot be loaded: its calls will say."""
+    if only_wasm():
+        hint = "send a program: wos run --isolation wasm --with prog.wasm -- prog.wasm; or ask an owner for more trust"
+        return NotAllowed("that node runs only WebAssembly for you, not Python", hint=hint)
     try:
         function: Callable[..., Any] = pickle.loads(blob)  # noqa: S301 - the holder runs what it likes here: that is the lease
     except Exception as error:  # noqa: BLE001 - loading runs the user's code
@@ -321,6 +332,8 @@ def _loaded(blob: bytearray) -> Callable[..., Any] | Exception:
 
 def serve(listener: socket.socket, terms: Terms) -> None:
     """Wait for the holder at this door and serve it until it hangs up."""
+    if only_wasm():
+        wasm.warm()
     sock, inbox = _greeted(listener, terms)
     listener.close()
     sock.setblocking(True)  # noqa: FBT003

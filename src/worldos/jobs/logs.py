@@ -1,8 +1,8 @@
 """The log of an attempt: all that it puts out, in a room of fixed size.
 
 The first ``LOG_HEAD_BYTES`` are kept, and of the rest the last ``LOG_END_BYTES``; what lies between is cut out, and whoever
-reads is told how much that was. So a command that writes 100 GB costs 8 MB of disk. Positions count what was written, cut out or not: a
-follower asks for what comes after the position that it has reached. The file is a beginning and a ring; up to
+reads is told how much that was. So a command that writes 100 GB costs 8 MB of disk. Positions count what was written, cut out
+or not: a follower asks for what comes after the position that it has reached. The file is a beginning and a ring; up to
 ``LOG_MEMORY_BYTES`` there is no file at all. One writer, any number of readers in other threads. Sizes and positions in bytes.
 """
 

@@ -1,8 +1,6 @@
-"""What a node's agent says to its runner: the process that brings attempts of jobs to leases (jobs/runner.py).
+"""How a log is read while its attempt runs: from any member of the site, at the runner that has the attempt.
 
-The runner listens with the order ``runner_hear`` of the local socket: each word is msgpack of one of these. What it has to say in
-turn are commands of the work (``model/work``), which attempts it holds (``Holding``), and answers to ``LogAsk``.
-Units: seconds, bytes.
+Units: bytes; ``offset`` counts what the attempt has put out since its beginning.
 """
 
 from __future__ import annotations
@@ -11,33 +9,11 @@ from typing import Annotated, Final
 
 import msgspec
 
-from worldos.model.work import BATCH_MAX, Attempt, JobSpec
+from worldos.model.work import Attempt
 
 LOG_PIECE_BYTES_MAX: Final = 256 * 1024
-HELD_MAX: Final = 100_000
-
-CANCELLED: Final = "cancel"
-PREEMPTED: Final = "preempt"
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_Why = Annotated[str, msgspec.Meta(max_length=1024)]
-
-
-class TaskGiven(msgspec.Struct, frozen=True, kw_only=True, tag="given", omit_defaults=True):
-    """Run these attempts of one job. ``checkpoints``: where the attempt before left off, for those that have such a file."""
-
-    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
-    spec: JobSpec
-    checkpoints: dict[int, Annotated[str, msgspec.Meta(max_length=128)]] = {}
-
-
-class TaskStop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
-    """Stop this attempt: its job was cancelled, or it makes way for what is more urgent (``why`` says for what)."""
-
-    attempt: Attempt
-    reason: Annotated[str, msgspec.Meta(pattern="^(cancel|preempt)$")]
-    why: _Why = ""
-    grace_s: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 30
 
 
 class LogAsk(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
@@ -47,9 +23,6 @@ class LogAsk(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     attempt: Attempt
     offset: _Count
     size: Annotated[int, msgspec.Meta(ge=1, le=LOG_PIECE_BYTES_MAX)] = LOG_PIECE_BYTES_MAX
-
-
-RunnerOrder = TaskGiven | TaskStop | LogAsk
 
 
 class LogPiece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
@@ -63,9 +36,3 @@ class LogPiece(msgspec.Struct, frozen=True, kw_only=True, tag="piece"):
     written: _Count = 0
     ended: bool = False
     gone: bool = False
-
-
-class Holding(msgspec.Struct, frozen=True, kw_only=True, tag="holding"):
-    """All attempts that this runner has and has not ended: what is not among them, it does not run."""
-
-    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=HELD_MAX)] = ()

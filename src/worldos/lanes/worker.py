@@ -29,6 +29,7 @@ import msgspec
 
 from worldos.errors import NotAllowed, PeerBroke
 from worldos.lanes import driving, pack, running, shm, wasm, wire
+from worldos.lanes.herald import Herald
 from worldos.lanes.wire import Frame, FrameKind, Status
 from worldos.model.isolation import Isolation
 
@@ -77,6 +78,8 @@ class Worker:
         self._pool = shm.Pool(min(shm.POOL_IDLE_BYTES, terms.memory_bytes // 4 or shm.POOL_IDLE_BYTES))
         self._told: set[int] = set()  # segments of the pool that the holder has
         self._sending = threading.Lock()  # a driver's threads send events beside the results
+        self._keeping = threading.Lock()  # results are kept by one thread and may be sent by another
+        self._herald = Herald(self._send_results)
 
     def run(self) -> None:
         """Serve until the holder hangs up."""
@@ -86,6 +89,8 @@ class Worker:
             while True:
                 self.take(self.inbox.receive())
                 while self._jobs:
+                    if self._results:
+                        self._herald.watch()
                     self._do(self._jobs.popleft())
                     now_ns = time.perf_counter_ns()
                     if now_ns - self._last_look_ns > LOOK_NS:
@@ -102,6 +107,7 @@ class Worker:
         """Be no worker in a process that a call has forked: it must not answer in our name, nor hold our socket open."""
         os.close(self.sock.detach())
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        self._sending, self._keeping = threading.Lock(), threading.Lock()  # another thread may have had them
 
     def _look(self, now_ns: int) -> None:
         """Send what is ready and take in what has come, without waiting."""
@@ -182,12 +188,15 @@ class Worker:
         started_ns = time.perf_counter_ns()
         status, data, out = self._outcome(function, args, buffers)
         del job, args, buffers, function
-        self._busy_ns += time.perf_counter_ns() - started_ns
+        busy_ns = time.perf_counter_ns() - started_ns
         if out or len(data) >= wire.SMALL_BYTES:
+            self._busy_ns += busy_ns
             self._send_large(call, status, data, out)
             return
-        self._results.append((call, status, data))
-        self._result_bytes += len(data)
+        with self._keeping:
+            self._busy_ns += busy_ns
+            self._results.append((call, status, data))
+            self._result_bytes += len(data)
         if self._result_bytes > FLUSH_BYTES:
             self.flush()
 
@@ -261,8 +270,13 @@ class Worker:
             self.send(wire.frame(FrameKind.DROP, self._pool.retired))
             self._pool.retired = []
         if self._results:
+            self._send_results()
+
+    def _send_results(self) -> None:
+        with self._keeping:
             results, busy_ns = self._results, self._busy_ns
             self._results, self._result_bytes, self._busy_ns = [], 0, 0
+        if results:
             with self._sending:
                 self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
 

@@ -94,6 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_us: _Money = 0
     wall_us: _Money = 0
     memory_bytes: _Money = 0
+    paid_uwos: _Money = 0  # for its lease; what the job's budget is for
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -102,6 +103,16 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     job: _Id
     index: _Index
     number: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+
+
+def result_path(attempt: Attempt) -> str:
+    """Return where in the realm's files the result of an attempt lies; the line keeps this name in one bit."""
+    return f"/.jobs/{attempt.job}/{attempt.index}.{attempt.number}"
+
+
+def log_path(attempt: Attempt) -> str:
+    """Return where in the realm's files the whole log of an attempt lies."""
+    return f"{result_path(attempt)}.log"
 
 
 # -- what changes the line --------------------------------------------------------------------------------------------------
@@ -161,6 +172,7 @@ class Yielded(msgspec.Struct, frozen=True, kw_only=True, tag="yielded"):
     attempt: Attempt
     checkpoint: _Name = ""
     why: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    paid_uwos: _Money = 0
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True, tag="lost"):
@@ -264,10 +276,14 @@ class WorkCommand(msgspec.Struct, frozen=True, kw_only=True, tag="work"):
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True, tag="ok"):
-    """It was done. ``attempts``: what an Assign made; ``messages``: what a Take handed out, each with how often it was by now."""
+    """It was done. ``attempts``: what an Assign made; ``messages``: what a Take handed out, each with how often it was by now.
+
+    ``missed``: of an Ack, Nack or Extend, the messages that others hold by now; all else was done.
+    """
 
     attempts: tuple[Attempt, ...] = ()
     messages: tuple[tuple[Message, int], ...] = ()
+    missed: tuple[bytes, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="no"):

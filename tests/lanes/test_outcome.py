@@ -31,12 +31,12 @@ def future(retries: int = 3) -> LaneFuture:
 
 
 def test_a_value_is_a_value() -> None:
-    assert outcome.load("work", Status.RETURNED, pickle.dumps([1]), []) == ([1], None)
+    assert outcome.load("work", Status.RETURNED, pickle.dumps([1]), [], is_own=True) == ([1], None)
 
 
 def test_an_exception_carries_the_workers_traceback() -> None:
     status, data, buffers = pack.pack_exception(KeyError("x"))
-    value, error = outcome.load("work", status, data, buffers)
+    value, error = outcome.load("work", status, data, buffers, is_own=True)
     assert value is None
     assert isinstance(error, KeyError)
     assert isinstance(error.__cause__, RemoteTraceback)
@@ -51,7 +51,7 @@ def test_an_exception_carries_the_workers_traceback() -> None:
     ],
 )
 def test_what_cannot_be_sent_or_loaded_is_a_bad_request(status: Status, data: bytes, says: str) -> None:
-    _value, error = outcome.load("work", status, data, [])
+    _value, error = outcome.load("work", status, data, [], is_own=True)
     assert isinstance(error, BadRequest)
     assert says in str(error)
 

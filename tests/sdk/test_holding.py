@@ -120,7 +120,7 @@ def test_doors_that_never_opened_are_said_and_fail_the_calls() -> None:
     (part,) = holding.parts
     holding.heard(UseGranted(use=USE, leases=(terms("a", "n", part.need),)))
     call = part.lane.submit(pow, 2, 3)
-    holding.heard(Doors(lease=LeaseId("a"), paths=(), local=True, node=NodeId("n"), error="no room for a worker"))
+    holding.heard(Doors(lease=LeaseId("a"), paths=(), local=True, is_own=True, node=NodeId("n"), error="no room for a worker"))
     with pytest.raises(NodeGone):
         call.result(5)
     assert str(part.ended) == "no room for a worker"
@@ -132,7 +132,7 @@ def test_what_is_said_about_a_lease_that_is_gone_changes_nothing() -> None:
     for message in (
         lost("x", replacing=True),
         LeaseDoubted(use=USE, lease=LeaseId("x"), doubted=True),
-        Doors(lease=LeaseId("x"), paths=("/nowhere",), local=True, node=NodeId("n")),
+        Doors(lease=LeaseId("x"), paths=("/nowhere",), local=True, is_own=True, node=NodeId("n")),
     ):
         holding.heard(message)
     assert (part.leases, part.sought, topics(part)) == ({}, set(), [])

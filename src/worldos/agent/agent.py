@@ -377,19 +377,21 @@ class Agent:
     async def _open_doors(self, client: Client, lease: LeaseId) -> None:
         held = self.node.uses.held.of(client.id, lease)
         if held is None:
-            client.tell(Doors(lease=lease, paths=(), local=False, node=self.node.node, error="you hold no such lease"))
+            why = "you hold no such lease"
+            client.tell(Doors(lease=lease, paths=(), local=False, is_own=True, node=self.node.node, error=why))
             return
         terms = held.terms
         local = terms.node == self.node.node
+        is_own = local or self.node.is_member(terms.node)
         try:
             if local or self.network is None:
                 paths = await self.lanes.paths_of(lease)
             else:
                 paths = await self.network.open_doors(lease, terms.node, workers_of(terms.need))
         except (WorldError, OSError) as error:
-            client.tell(Doors(lease=lease, paths=(), local=local, node=terms.node, error=str(error)))
+            client.tell(Doors(lease=lease, paths=(), local=local, is_own=is_own, node=terms.node, error=str(error)))
             return
-        client.tell(Doors(lease=lease, paths=paths, local=local, node=terms.node))
+        client.tell(Doors(lease=lease, paths=paths, local=local, is_own=is_own, node=terms.node))
 
     async def _pause(self, client: Client, message: Pause) -> None:
         held = self.node.uses.held.of(client.id, message.lease)

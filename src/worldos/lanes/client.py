@@ -470,7 +470,7 @@ class Lane(Executor):
             with contextlib.suppress(ValueError):  # the program has closed it
                 stream.write(meta[1])
         elif kind == FrameKind.EVENT:
-            value, error = outcome.load("an event", Status.RETURNED, meta[1], [])
+            value, error = outcome.load("an event", Status.RETURNED, meta[1], [], is_own=link.door.is_own)
             if error is None and self._on_event is not None:
                 self._events.append((meta[0], *value))
         else:
@@ -485,7 +485,7 @@ class Lane(Executor):
         elif kind == FrameKind.INITIALIZED:
             if meta != Status.RETURNED:
                 broken = BadRequest("the initializer failed on a worker")
-                broken.__cause__ = outcome.load("the initializer", meta, data, [])[1]
+                broken.__cause__ = outcome.load("the initializer", meta, data, [], is_own=link.door.is_own)[1]
                 self._break(broken)
         else:
             self._doors.hung_up(link)

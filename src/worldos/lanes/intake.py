@@ -23,16 +23,18 @@ class Intake:
         outcomes: list[Outcome] = []
         busy_ns = 0
         others: list[Frame] = []
+        is_own = link.door.is_own
         for frame in frames:
             meta = frame.meta
             if frame.kind == FrameKind.RESULTS:
                 busy_ns += meta[0]
                 for call, status, data in meta[1]:
-                    outcomes.append((call, *outcome.load(self._name(call), status, data, [])))
+                    outcomes.append((call, *outcome.load(self._name(call), status, data, [], is_own=is_own)))
             elif frame.kind == FrameKind.RESULT:
                 busy_ns += meta.busy_ns
                 data, *buffers = self._located(link, frame)
-                outcomes.append((meta.call, *outcome.load(self._name(meta.call), meta.status, data, buffers)))
+                loaded = outcome.load(self._name(meta.call), meta.status, data, buffers, is_own=is_own)
+                outcomes.append((meta.call, *loaded))
             elif frame.kind == FrameKind.SEGMENT:
                 if not link.inbox.fds:
                     raise PeerBroke("a shared segment came without its descriptor")

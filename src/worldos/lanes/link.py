@@ -19,11 +19,15 @@ DATA_BYTES_MAX: Final = 1 << 48
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a worker is reached. ``local``: on this machine, so memory can be shared; else behind a pump of bytes."""
+    """Where a worker is reached. ``local``: on this machine, so memory can be shared; else behind a pump of bytes.
+
+    ``is_own``: on a machine of our account, so what it sends back may be any Python object (else: lanes/plain.py).
+    """
 
     path: str
     node: str = ""
     local: bool = True
+    is_own: bool = True
 
 
 class Link:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from worldos.errors import BadRequest, NodeGone, OverQuota, WorkerLost, WorldError
+from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.kernel.calls import DeliverError, Failure
-from worldos.lanes import pack
+from worldos.lanes import pack, plain
 from worldos.lanes.future import LaneFuture, RemoteTraceback
 from worldos.lanes.wire import Status
 
 Outcome = tuple[int, Any, BaseException | None]
 
 
-def load(call: str, status: int, data: Any, buffers: list[memoryview]) -> tuple[Any, BaseException | None]:
-    """Load what a worker sent about a call: a value, or an exception."""
+def load(
+    call: str, status: int, data: Any, buffers: list[memoryview], *, is_own: bool
+) -> tuple[Any, BaseException | None]:
+    """Load what a worker sent about a call: a value, or an exception. Not ``is_own``: only plain data (lanes/plain.py)."""
     try:
-        value = pack.unpack(data, buffers)
+        value = pack.unpack(data, buffers) if is_own else plain.load(data, buffers)
+        if status != Status.RETURNED and not is_own:
+            _check_said(status, value)
     except Exception as error:  # noqa: BLE001 - loading runs the user's code
-        failed = BadRequest(f"the result of {call} cannot be loaded here: {error}")
+        hint = error.hint if isinstance(error, WorldError) else ""
+        failed = BadRequest(f"the result of {call} cannot be loaded here: {error}", hint=hint)
         failed.__cause__ = error
         return None, failed
     if status == Status.RETURNED:
@@ -34,6 +39,15 @@ def load(call: str, status: int, data: Any, buffers: list[memoryview]) -> tuple[
         )
     raised.__cause__ = RemoteTraceback(text)
     return None, raised
+
+
+def _check_said(status: int, value: Any) -> None:
+    """See that a stranger's word about a failure has the right shape."""
+    if status == Status.UNSENDABLE and isinstance(value, str):
+        return
+    if isinstance(value, tuple) and [*map(isinstance, value, (Exception, str))] == [True, True]:
+        return
+    raise PeerBroke("its failure has not the shape of one")
 
 
 def failure(effect: DeliverError, future: LaneFuture, why: str) -> WorldError:

@@ -109,11 +109,15 @@ class LeaseDoubted(msgspec.Struct, frozen=True, kw_only=True, tag="doubt"):
 
 
 class Doors(msgspec.Struct, frozen=True, kw_only=True, tag="doors"):
-    """Unix socket paths of a lease's workers, or why there are none. ``local``: shared memory works."""
+    """Unix socket paths of a lease's workers, or why there are none.
+
+    ``local``: shared memory works. ``is_own``: the machine is of our account.
+    """
 
     lease: LeaseId
     paths: tuple[str, ...]
     local: bool
+    is_own: bool
     node: NodeId
     error: str = ""
 

@@ -78,7 +78,7 @@ class Part:
         for path in (
             doors.paths if self.need.kind != Kind.STORE else ()
         ):  # no workers: what is behind it speaks otherwise
-            self.lane.add_door(Door(path=path, node=doors.node, local=doors.local))
+            self.lane.add_door(Door(path=path, node=doors.node, local=doors.local, is_own=doors.is_own))
         if self.ready:
             self.events.tell("ready", workers=sum(len(paths) for paths in self._paths.values()))
 

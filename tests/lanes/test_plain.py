@@ -1,0 +1,154 @@
+"""What a stranger's machine sends back: plain data come as they were, and nothing of the stranger's is run."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import io
+import os
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Here
+from hypothesis import given
+from hypothesis import strategies as some
+
+from worldos.errors import BadRequest, NotAllowed, OverQuota
+from worldos.lanes import outcome, pack, plain
+from worldos.lanes.client import Lane
+from worldos.lanes.link import Door
+from worldos.lanes.wire import Status
+
+
+def loaded(value: Any) -> Any:
+    _status, data, buffers = pack.pack_result(value)
+    return plain.load(data, buffers)
+
+
+PLAIN = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text() | some.binary(),
+    lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner) | some.tuples(inner, inner),
+)
+
+
+@given(PLAIN)
+def test_plain_data_come_as_they_were(value: Any) -> None:
+    assert loaded(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2},
+        frozenset("ab"),
+        range(3),
+        1j,
+        bytes(2_000_000),
+        bytearray(2_000_000),
+        collections.OrderedDict(a=1),
+        collections.Counter("aab"),
+        collections.deque([1], maxlen=2),
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        decimal.Decimal("1.5"),
+    ],
+)
+def test_types_that_do_no_harm_come_too(value: Any) -> None:
+    assert loaded(value) == value
+
+
+def test_arrays_of_numbers_come_large_and_small() -> None:
+    for size in (3, 1_000_000):
+        assert np.array_equal(loaded(np.arange(size)), np.arange(size))
+    assert loaded(np.float64(1.5)) == 1.5
+
+
+class Evil:
+    """Reduces to a call of the stranger's choice."""
+
+    def __init__(self, call: Any, *args: Any) -> None:
+        self.reduced = call, args
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        os.system,
+        eval,
+        exec,
+        open,
+        getattr,
+        __import__,
+        compile,
+        type,
+        object,
+        pickle.loads,
+        io.FileIO,
+        threading.Thread,
+    ],
+)
+def test_no_call_of_the_strangers_choice_is_made(call: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with pytest.raises(NotAllowed, match="another account"):
+        plain.load(pickle.dumps(Evil(call, f"touch {mark}")), [])
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",  # protocol 0
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
+        b"cbuiltins\nException.__init__.__globals__\n.",
+        b"\x80\x04\x8c\x08builtins\x8c\x12Exception.__base__\x93.",
+        b"cworldos.errors\nos\n.",
+        b"cworldos.errors\nannotations\n.",
+        b"(S'x'\nibuiltins\neval\n.",
+        b"Pid\n.",
+        b"\x82\x01.",  # an extension
+    ],
+)
+def test_hand_made_pickles_fail_too(code: bytes) -> None:
+    with pytest.raises((NotAllowed, pickle.UnpicklingError, ValueError, AttributeError)):
+        plain.load(code, [])
+
+
+def test_a_number_does_not_become_as_many_bytes() -> None:
+    with pytest.raises(TypeError):
+        plain.load(pickle.dumps(Evil(bytearray, 1 << 40)), [])
+
+
+def test_an_exception_comes_with_its_kind_and_one_that_ends_the_program_does_not() -> None:
+    for error in (KeyError("k"), OverQuota("too much")):
+        status, data, buffers = pack.pack_exception(error)
+        assert type(outcome.load("work", status, data, buffers, is_own=False)[1]) is type(error)
+    status, data, buffers = pack.pack_exception(SystemExit(0))
+    assert type(outcome.load("work", status, data, buffers, is_own=False)[1]) is BadRequest
+    for shape in (b"", 3, ("x",), (ValueError(), 3)):
+        failed = outcome.load("work", Status.RAISED, pickle.dumps(shape), [], is_own=False)[1]
+        assert isinstance(failed, BadRequest)
+
+
+class Own:
+    """A type of the program's own."""
+
+
+def test_a_lane_takes_objects_from_its_own_machines_only(here: Here) -> None:
+    _lease, doors = here.open(workers=1)
+    for is_own in (True, False):
+        lane = Lane([Door(path=doors[0].path, is_own=is_own)])
+        made = lane.submit(Own)
+        if is_own:
+            assert type(made.result(20)).__name__ == "Own"
+        else:
+            with pytest.raises(BadRequest, match="another account"):
+                made.result(20)
+            assert lane.submit(sum, [1, 2]).result(20) == 3
+        lane.shutdown()

@@ -2,7 +2,8 @@
 
 The files that come along are unpacked into the working folder, the command runs in a process group of its own, and at its
 end the files that are new or changed go back. When it has ended its whole process group is killed. If the holder hangs
-up the group gets SIGTERM, and SIGKILL ``GRACE_SECONDS`` later.
+up the group gets SIGTERM, and SIGKILL ``GRACE_SECONDS`` later. A command that is given a room (lanes/room.py) may be followed
+by another. ``{python}`` as the first word of a command is the interpreter that this worker runs in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -19,12 +21,15 @@ from typing import Final
 from worldos.errors import BadRequest, PeerBroke, WorldError
 from worldos.lanes import parcel, wasm, wire
 from worldos.lanes.overuse import stopped_for_memory
+from worldos.lanes.room import Room
 from worldos.lanes.wire import Frame, FrameKind
 
 GRACE_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 0.3  # what the command left in its pipes, if something else holds them open
 CHUNK_BYTES: Final = 64 * 1024
 AHEAD_BYTES: Final = 1024 * 1024
+PYTHON: Final = "{python}"
+KILOBYTE: Final = 1024  # the unit of ru_maxrss
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 OVERUSED: Final = "the command took more memory than was leased, and was stopped for it; ask for more: --memory 4GB"
@@ -55,48 +60,70 @@ class Running:
         self._stdin = bytearray()
         self._stdin_ended = False
         self._open: dict[int, FrameKind] = {}
+        self._signalled = False
+        self._took = wire.Took(0, 0, 0)
 
     def run(self, frames: list[Frame]) -> None:
         """Do what the holder asks, from its first frames on, to the end. Returns when it hangs up."""
         self._frames = frames
         with contextlib.suppress(HungUp, ConnectionError, BrokenPipeError, EOFError):
             try:
-                self._whole()
+                self._succession()
             except WorldError as error:
                 self._put(FrameKind.EXITED, (NOT_EXECUTABLE, str(error)))
                 self._flush_all()
             self._until_hung_up()
 
-    def _whole(self) -> None:
-        folder = Path.cwd()
+    def _succession(self) -> None:
+        """Run one command here, or one after another in rooms."""
+        while self._peek().kind == FrameKind.ROOM:
+            with Room(Path.cwd(), self._next().meta) as room:
+                self._whole(room.work, room)
+            while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN}:
+                self._next()  # meant for the command that has ended meanwhile
+        self._whole(Path.cwd())
+
+    def _whole(self, folder: Path, room: Room | None = None) -> None:
         if self._peek().kind == FrameKind.INPUT:
             parcel.unpack(folder, self._next_input)
+        if room is not None and self._peek().kind == FrameKind.INPUT:
+            parcel.unpack(room.checkpoint, self._next_input)
         first = self._next()
         if first.kind != FrameKind.EXEC:
             raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")
         order: wire.Exec = first.meta
         before = parcel.seen(folder)
-        code, why = self._execute(order, folder)
+        self._signalled = False
+        self._took = wire.Took(0, 0, 0)
+        code, why = self._execute(order, folder, {} if room is None else room.env)
         if order.results:
-            parcel.pack(parcel.changed(folder, before), self._send_output)
+            made = parcel.changed(folder, before)
+            if made or room is None:
+                parcel.pack(made, self._send_output)
             self._send_output(b"")
+        if room is not None:
+            left = parcel.changed(room.checkpoint, {}) if self._signalled else []
+            if left:
+                parcel.pack(left, self._send_output)
+            self._send_output(b"")
+            self._put(FrameKind.TOOK, self._took)
         self._put(FrameKind.EXITED, (code, why))
         self._flush_all()
 
     # -- the command ----------------------------------------------------------------------------------------------
 
-    def _execute(self, order: wire.Exec, folder: Path) -> tuple[int, str]:
+    def _execute(self, order: wire.Exec, folder: Path, told: dict[str, str]) -> tuple[int, str]:
         if not order.argv:
             raise BadRequest("an empty command")
         stopped = stopped_for_memory()
         if self._wasm_bytes is not None:
-            self._process = wasm.start(order.argv, folder, order.env, self._wasm_bytes)
+            self._process = wasm.start(order.argv, folder, {**told, **order.env}, self._wasm_bytes)
             return self._followed(self._process, stopped)
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
-                order.argv,
+                [sys.executable if order.argv[0] == PYTHON else order.argv[0], *order.argv[1:]],
                 cwd=folder,
-                env={**os.environ, **order.env},
+                env={**os.environ, **told, **order.env},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -110,6 +137,7 @@ class Running:
 
     def _followed(self, process: Process, stopped: int) -> tuple[int, str]:
         """Carry its bytes until it ends; return its exit code, and why if the node ended it."""
+        begun_ns = time.monotonic_ns()
         try:
             self._relay(process)
         except (HungUp, ConnectionError, EOFError, PeerBroke):
@@ -117,9 +145,26 @@ class Running:
             raise
         finally:
             _kill_group(process.pid, signal.SIGKILL)
-        code = process.wait()
+        code = self._reap(process, begun_ns)
         why = OVERUSED if code and stopped_for_memory() > stopped else ""
         return (128 - code, why) if code < 0 else (code, why)
+
+    def _reap(self, process: Process, begun_ns: int) -> int:
+        """Return the status of what has ended, and keep what it took."""
+        if isinstance(process, subprocess.Popen) and process.returncode is None:
+            _pid, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            cpu_us = round((used.ru_utime + used.ru_stime) * 1_000_000)
+            wall_us = (time.monotonic_ns() - begun_ns) // 1000
+            self._took = wire.Took(cpu_us, wall_us, used.ru_maxrss * KILOBYTE)
+        code = process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # what it did not read of its input
+                    pipe.close()
+        self._stdin.clear()
+        self._stdin_ended = False
+        return code
 
     def _relay(self, process: Process) -> None:
         """Carry bytes both ways until the command has ended and its pipes are empty."""
@@ -175,6 +220,7 @@ class Running:
             elif frame.kind == FrameKind.SIGNAL:
                 if frame.meta not in SIGNALS:
                     raise PeerBroke(f"signal {frame.meta} is not forwarded")
+                self._signalled = True
                 _kill_group(process.pid, frame.meta)
             else:
                 raise PeerBroke(f"a frame of kind {frame.kind} while a command runs")

@@ -68,6 +68,8 @@ class FrameKind(IntEnum):
     STDERR = 25  # worker to holder
     EXITED = 26  # worker to holder
     OUTPUT = 27  # worker to holder
+    ROOM = 28
+    TOOK = 29  # worker to holder
 
 
 class Status(IntEnum):
@@ -125,6 +127,24 @@ class Exec(msgspec.Struct, frozen=True, kw_only=True):
     results: bool = True
 
 
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The command that follows gets folders of its own (lanes/room.py), and another may follow when it has ended.
+
+    Files that come then are for its folder, those of a second parcel for its checkpoint. Before ``EXITED`` come ``OUTPUT`` with
+    its checkpoint, empty unless it was sent a signal, and ``TOOK``.
+    """
+
+    name: str
+
+
+class Took(msgspec.Struct, frozen=True, array_like=True):
+    """What a command in a room took."""
+
+    cpu_us: int
+    wall_us: int
+    memory_bytes: int
+
+
 META: Final[dict[FrameKind, Any]] = {
     FrameKind.HELLO: Hello,
     FrameKind.WELCOME: Welcome,
@@ -153,6 +173,8 @@ META: Final[dict[FrameKind, Any]] = {
     FrameKind.STDERR: None,
     FrameKind.EXITED: tuple[int, str],
     FrameKind.OUTPUT: None,
+    FrameKind.ROOM: Room,
+    FrameKind.TOOK: Took,
 }
 _DECODERS: Final = [
     msgspec.msgpack.Decoder(META[FrameKind(k)]) if k else msgspec.msgpack.Decoder() for k in range(len(META) + 1)

@@ -136,7 +136,7 @@ class Worker:
                 self._revoke(set(meta))
             elif kind == FrameKind.INITIALIZE:
                 self._initialize(meta, data)
-            elif kind in {FrameKind.EXEC, FrameKind.INPUT}:
+            elif kind in {FrameKind.EXEC, FrameKind.INPUT, FrameKind.ROOM}:
                 self.sock.setblocking(False)  # noqa: FBT003
                 outbox, wasm_bytes = wire.Outbox(self.sock), self.terms.memory_bytes if only_wasm() else None
                 running.Running(self.inbox, outbox, self.sock.fileno(), wasm_bytes).run(frames[position:])

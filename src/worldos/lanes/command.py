@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
-from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost
+from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.lanes import parcel, wire
 from worldos.lanes.link import Door, Link, Place
 from worldos.lanes.wire import Frame, FrameKind
@@ -89,21 +89,8 @@ class _Session:
         self._interest = selectors.EVENT_READ
         self._relays = False
         self._reads_stdin = False
-        self.link = self._knock()
+        self.link = knocked(door)
         self._selector.register(self.link.fd, self._interest)
-
-    def _knock(self) -> Link:
-        deadline_s = time.monotonic() + ANSWER_SECONDS
-        while True:
-            try:
-                link = Place(self._door).knock()
-            except OSError as error:
-                raise NodeGone(f"the worker for this command cannot be reached ({error.strerror})") from None
-            if link is not None:
-                return link
-            if time.monotonic() > deadline_s:
-                raise NodeGone("the worker for this command does not answer")
-            time.sleep(KNOCK_SECONDS)
 
     def greet(self) -> None:
         """Wait for the worker's answer."""
@@ -201,23 +188,7 @@ class _Session:
 
     def _lost(self) -> NoReturn:
         """The worker is gone: its successor at the door knows why."""
-        with contextlib.suppress(OSError, EOFError, PeerBroke):
-            link = Place(self._door).knock()
-            if link is not None:
-                try:
-                    link.flush()
-                    link.sock.settimeout(2.0)
-                    frames = link.inbox.receive()
-                    welcome: wire.Welcome | None = frames[0].meta if frames else None
-                finally:
-                    link.close()
-                if welcome is not None and welcome.over_quota:
-                    raise OverQuota(f"the command {welcome.why}")
-                if welcome is not None and welcome.why:
-                    raise WorkerLost(f"the worker of the command {welcome.why}")
-        if not self._door.local:
-            raise NodeGone("the node that ran the command is lost: nothing answers there", hint="run it again")
-        raise WorkerLost("the connection to the command's worker is lost")
+        raise why_lost(self._door)
 
     # -- input and signals ----------------------------------------------------------------------------------------
 
@@ -289,3 +260,39 @@ class _Session:
         self.link.close()
         os.close(self._wake_r)
         os.close(self._wake_w)
+
+
+def knocked(door: Door) -> Link:
+    """Return a connection to the worker at a door; NodeGone where none answers."""
+    deadline_s = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            link = Place(door).knock()
+        except OSError as error:
+            raise NodeGone(f"the worker for this command cannot be reached ({error.strerror})") from None
+        if link is not None:
+            return link
+        if time.monotonic() > deadline_s:
+            raise NodeGone("the worker for this command does not answer")
+        time.sleep(KNOCK_SECONDS)
+
+
+def why_lost(door: Door) -> WorldError:
+    """Return what became of a worker that hung up: its successor at the door knows."""
+    with contextlib.suppress(OSError, EOFError, PeerBroke):
+        link = Place(door).knock()
+        if link is not None:
+            try:
+                link.flush()
+                link.sock.settimeout(2.0)
+                frames = link.inbox.receive()
+                welcome: wire.Welcome | None = frames[0].meta if frames else None
+            finally:
+                link.close()
+            if welcome is not None and welcome.over_quota:
+                return OverQuota(f"the command {welcome.why}")
+            if welcome is not None and welcome.why:
+                return WorkerLost(f"the worker of the command {welcome.why}")
+    if not door.local:
+        return NodeGone("the node that ran the command is lost: nothing answers there", hint="run it again")
+    return WorkerLost("the connection to the command's worker is lost")

@@ -1,0 +1,224 @@
+"""The book of the line: its jobs, who waits for whom, who is ready, and what they take up; the life of a job as a whole.
+
+Invariant: what is not in a snapshot (sums, who waits for whom, who is ready, what is due) is a function of the jobs, and is made
+again from them. A job waits only for jobs that were there before it, so no circle can close. Ended jobs are forgotten, oldest
+first, beyond a bound and after a week.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Final
+
+from worldos.kernel.line import spans
+from worldos.kernel.line.job import Job, Past, array_of, outcome_bytes
+from worldos.kernel.work.limits import ENDED_BYTES_MAX, ENDED_MAX, ENDED_MS, FORGOTTEN_MAX
+from worldos.model.work import JobId
+
+_DUE_SPARE: Final = 1024
+
+
+class Book:
+    """All jobs, in the order in which they came. ``orders`` counts what happened once: a job came, a job ended."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[JobId, Job] = {}
+        self.orders = 0
+        self.forgotten: dict[JobId, None] = {}
+        self.ended: dict[JobId, None] = {}
+        self.wall_ms = 0
+        self.running = 0
+        self.tasks = 0
+        self.spec_bytes = 0
+        self.outcome_bytes = 0
+        self.ended_bytes = 0
+        self._after: dict[JobId, dict[JobId, None]] = {}
+        self._due: list[tuple[int, int, JobId]] = []
+        self._ready: dict[tuple[int, int], dict[JobId, Job]] = {}
+        self._keys: list[tuple[int, int]] = []
+
+    def tick(self, wall_ms: int) -> None:
+        """Let time pass: what was not begun by its deadline is dropped, what ended long ago is forgotten."""
+        self.wall_ms = wall_ms
+        while self._due and self._due[0][0] <= wall_ms:
+            due_ms, _, name = heappop(self._due)
+            job = self.jobs.get(name)
+            if job is not None and not job.ended and job.deadline_ms == due_ms:
+                job.late = True
+                self._drop_waiting(job, "its deadline passed before it could begin")
+                self.settle(job)
+        self._forget_old()
+
+    def ready(self) -> Iterator[Job]:
+        """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
+        for key in self._keys:
+            yield from (job for job in self._ready[key].values() if job.waiting)
+
+    # -- one job -------------------------------------------------------------------------------------------------------------
+
+    def take_in(self, job: Job) -> None:
+        """Take a job into all that is not in a snapshot."""
+        self.spec_bytes += job.spec_bytes
+        self.outcome_bytes += job.outcome_bytes
+        for name in job.blocked:
+            self._after.setdefault(name, {})[job.id] = None
+        if job.ended:
+            self.ended_bytes += job.spec_bytes + job.outcome_bytes
+        else:
+            self._open(job)
+
+    def _open(self, job: Job) -> None:
+        self.tasks += _tasks(job)
+        self.running += len(job.running)
+        if job.deadline_ms and not job.late:
+            heappush(self._due, (job.deadline_ms, job.order, job.id))
+        if len(self._due) > 2 * len(self.jobs) + _DUE_SPARE:
+            awaited = [job for job in self.jobs.values() if job.deadline_ms and not job.late and not job.ended]
+            self._due = sorted((job.deadline_ms, job.order, job.id) for job in awaited)
+        if not job.blocked:
+            self._enter(job)
+
+    def _enter(self, job: Job) -> None:
+        bucket = self._ready.get(job.key)
+        if bucket is None:
+            bucket = self._ready[job.key] = {}
+            insort(self._keys, job.key)
+        bucket[job.id] = job
+
+    def _leave(self, job: Job) -> None:
+        bucket = self._ready.get(job.key)
+        if bucket is not None and bucket.pop(job.id, None) is not None and not bucket:
+            del self._ready[job.key]
+            self._keys.remove(job.key)
+
+    def is_well(self, name: JobId) -> bool:
+        """Tell whether a job has ended, and every task of it well."""
+        job = self.jobs.get(name)
+        return job is not None and bool(job.ended) and not job.failed and not job.dropped
+
+    def broken(self, job: Job) -> Job | None:
+        """Return one that it waits for and that has ended, but not well."""
+        found = (self.jobs[name] for name in job.blocked)
+        return next((other for other in found if other.ended), None)
+
+    def _drop_waiting(self, job: Job, why: str) -> None:
+        job.why = job.why or why
+        spans.merge(job.dropped, job.waiting)
+        job.waiting.clear()
+
+    def drop_all(self, job: Job, why: str) -> None:
+        """Drop every task of a job that has not ended; say ``settle`` afterwards."""
+        self._drop_waiting(job, why)
+        for index, run in sorted(job.running.items()):
+            spans.add(job.dropped, index)
+            past = job.past.setdefault(index, Past(run.number))
+            past.number, past.heard = run.number, True
+        self.running -= len(job.running)
+        job.running.clear()
+
+    def drop_for(self, job: Job, broken: Job) -> None:
+        """Drop a job because one that it waits for did not end well."""
+        job.cause = broken.id
+        how = "failed" if broken.failed else "was dropped"
+        self.drop_all(job, f"job {broken.id}, which it waits for, {how}")
+
+    def settle(self, first: Job) -> None:
+        """Let a job end that has nothing more to do, and with it all that waits for it, in vain or no more."""
+        over = [first]
+        while over:
+            job = over.pop()
+            if job.ended or job.waiting or job.running:
+                continue
+            self._end(job)
+            for name in self._after.get(job.id, ()):
+                other = self.jobs[name]
+                if other.ended:
+                    continue
+                if job.failed or job.dropped:
+                    self.drop_for(other, job)
+                    over.append(other)
+                else:
+                    other.blocked.remove(job.id)
+                    if not other.blocked:
+                        self._enter(other)
+            if not job.failed and not job.dropped:
+                self._after.pop(job.id, None)
+
+    def _end(self, job: Job) -> None:
+        self._leave(job)
+        self.orders += 1
+        job.ended, job.ended_ms = self.orders, self.wall_ms
+        self.tasks -= _tasks(job)
+        self.ended[job.id] = None
+        self.ended_bytes += job.spec_bytes + job.outcome_bytes
+
+    def reopen(self, first: Job) -> None:
+        """Let what failed or was dropped wait again, also in the jobs that were dropped because of it."""
+        again = [first]
+        while again:
+            job = again.pop()
+            self._leave(job)
+            if job.ended:
+                del self.ended[job.id]
+                self.ended_bytes -= job.spec_bytes + job.outcome_bytes
+            else:
+                self.tasks -= _tasks(job)
+                self.running -= len(job.running)
+            self._wipe(job)
+            job.ended = job.ended_ms = 0
+            job.blocked = [name for name in job.blocked if not self.is_well(name)]
+            self._open(job)
+            waiting = (self.jobs[name] for name in self._after.get(job.id, ()))
+            again += (other for other in waiting if other.ended and other.cause == job.id and self._is_whole(other))
+
+    def _is_whole(self, job: Job) -> bool:
+        return all(name in self.jobs for name in job.blocked)
+
+    def _wipe(self, job: Job) -> None:
+        """Forget how the tasks ended that did not end well, and let them wait."""
+        for edges in (*job.failed.values(), job.dropped):
+            for index in [index for index in job.outcomes if spans.has(edges, index)]:
+                size = outcome_bytes(job.outcomes.pop(index))
+                job.outcome_bytes -= size
+                self.outcome_bytes -= size
+            for index in [index for index in job.past if spans.has(edges, index)]:
+                past = job.past[index]
+                past.failures = past.losses = 0
+            spans.subtract(job.filed, edges)
+            spans.subtract(job.logged, edges)
+            spans.merge(job.waiting, edges)
+        job.failed, job.dropped = {}, []
+        job.why, job.cause = "", JobId("")
+        job.strikes = job.rest_ms = 0
+        job.late = False
+        if job.deadline_ms <= self.wall_ms:
+            job.deadline_ms = 0
+
+    # -- forgetting ----------------------------------------------------------------------------------------------------------
+
+    def _forget_old(self) -> None:
+        while self.ended:
+            job = self.jobs[next(iter(self.ended))]
+            many = len(self.ended) > ENDED_MAX or self.ended_bytes > ENDED_BYTES_MAX
+            if not many and job.ended_ms + ENDED_MS > self.wall_ms:
+                return
+            self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Drop all that is known of a job that has ended, but its id."""
+        del self.jobs[job.id], self.ended[job.id]
+        self.spec_bytes -= job.spec_bytes
+        self.outcome_bytes -= job.outcome_bytes
+        self.ended_bytes -= job.spec_bytes + job.outcome_bytes
+        self._after.pop(job.id, None)
+        for name in job.blocked:
+            self._after.get(name, {}).pop(job.id, None)
+        self.forgotten[job.id] = None
+        if len(self.forgotten) > FORGOTTEN_MAX:
+            del self.forgotten[next(iter(self.forgotten))]
+
+
+def _tasks(job: Job) -> int:
+    return spans.count(array_of(job.spec) or [])

@@ -1,0 +1,147 @@
+"""A job as the line keeps it: in which of five sets each of its tasks is, and no more than that for tasks without a story.
+
+A task is waiting, running, done, failed or dropped, in exactly one of these at any time. Sets are spans, so an array of 10^6
+that waits is two numbers. A task that was begun before and is not plainly done has a ``Past``; one that ended with more to say
+than its code has an ``Outcome``. The number of a task's newest attempt is that in ``running``, else that in ``past``, else 1 if
+it is done, else 0. Times in ms of the work's own clock. Structs are arrays in snapshots: their fields are only added at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from worldos.kernel.line import spans
+from worldos.kernel.line.spans import Edges
+from worldos.kernel.work.limits import OUTCOME_BYTES
+from worldos.model.ids import NodeId
+from worldos.model.work import Attempt, JobId, JobSpec, Outcome, log_path, result_path
+
+FOREVER_MS: Final = 2**60
+
+
+class Running(msgspec.Struct, array_like=True, gc=False):
+    """The attempt that a runner was given. ``begun_ms``: 0 until it has its lease, at ``at``. ``asked``: why it shall stop."""
+
+    number: int
+    node: NodeId
+    given_ms: int
+    begun_ms: int = 0
+    at: NodeId = NodeId("")
+    asked: str = ""
+
+
+class Past(msgspec.Struct, array_like=True, gc=False):
+    """What was before: the newest attempt's ``number``, and whether it has said its last (``heard``)."""
+
+    number: int
+    failures: int = 0
+    losses: int = 0
+    heard: bool = False
+    checkpoint: str = ""
+
+
+class Job(msgspec.Struct, array_like=True, gc=False):
+    """``order`` is its place in line. ``blocked``: the jobs it waits for. ``ended``: its place among all ends; 0: open."""
+
+    id: JobId
+    spec: JobSpec
+    spec_bytes: int
+    by: NodeId
+    order: int
+    since_ms: int
+    deadline_ms: int
+    waiting: Edges
+    blocked: list[JobId]
+    done: Edges
+    failed: dict[int, Edges]  # by exit code
+    dropped: Edges  # cancelled, too late, or no money left
+    filed: Edges  # ended tasks whose result lies at result_path, and ...
+    logged: Edges  # ... whose log lies at log_path
+    running: dict[int, Running]
+    past: dict[int, Past]
+    outcomes: dict[int, Outcome]
+    outcome_bytes: int = 0
+    ended: int = 0
+    ended_ms: int = 0
+    why: str = ""  # it was dropped
+    cause: JobId = JobId("")  # ... because this one did not end well
+    late: bool = False
+    strikes: int = 0  # losses, one after another
+    rest_ms: int = 0  # nothing of it is begun before
+    spent_uwos: int = 0
+    cpu_us: int = 0
+    wall_us: int = 0
+    memory_bytes: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Return what it is ordered by before its place in line: priority, then the moment at which it should have begun."""
+        due_ms = self.deadline_ms - self.spec.runtime_s * 1000 if self.deadline_ms else FOREVER_MS
+        return (-self.spec.priority, due_ms)
+
+    @property
+    def room(self) -> int:
+        """Return how many more tasks may run at once."""
+        return self.spec.together - len(self.running) if self.spec.together else FOREVER_MS
+
+    def number(self, index: int) -> int:
+        """Return the number of a task's newest attempt; 0: it was never given to anybody."""
+        if run := self.running.get(index):
+            return run.number
+        if past := self.past.get(index):
+            return past.number
+        return 1 if spans.has(self.done, index) else 0
+
+    def code(self, index: int) -> int | None:
+        """Return the exit code of a task that has ended by itself."""
+        if spans.has(self.done, index):
+            return 0
+        return next((code for code, edges in self.failed.items() if spans.has(edges, index)), None)
+
+    def outcome(self, index: int) -> Outcome | None:
+        """Return how a task ended by itself, as far as it is kept."""
+        code = self.code(index)
+        if code is None:
+            return None
+        kept = self.outcomes.get(index) or Outcome(code=code)
+        attempt = Attempt(self.id, index, self.number(index))
+        files = {}
+        if spans.has(self.filed, index):
+            files["result_file"] = result_path(attempt)
+        if spans.has(self.logged, index):
+            files["log_file"] = log_path(attempt)
+        return msgspec.structs.replace(kept, **files) if files else kept
+
+    def tasks(self) -> Iterator[Edges]:
+        """Give all sets of tasks but the running ones."""
+        yield from (self.waiting, self.done, self.dropped, *self.failed.values())
+
+    def is_sound(self) -> bool:
+        """Tell whether a job from a snapshot can be one: its sets are sets, and each task of its array is in one of them."""
+        sets = [*self.tasks(), *([index, index + 1] for index in self.running)]
+        if not all(map(spans.are_sound, (*sets, self.filed, self.logged))):
+            return False
+        runs = sorted(run for edges in sets for run in zip(edges[::2], edges[1::2], strict=True))
+        joined: Edges = []
+        for first, end in runs:
+            if joined and first < joined[-1]:
+                return False
+            if joined and first == joined[-1]:
+                joined[-1] = end
+            else:
+                joined += (first, end)
+        return joined == array_of(self.spec)
+
+
+def array_of(spec: JobSpec) -> Edges | None:
+    """Return the indices of a job's tasks, or None if they do not rise."""
+    return spans.edges_of(spec.array) if spec.array else [0, 1]
+
+
+def outcome_bytes(outcome: Outcome) -> int:
+    """Return how much of a snapshot an outcome takes up."""
+    texts = len(outcome.why) + len(outcome.result_file) + len(outcome.log_file)
+    return OUTCOME_BYTES + len(outcome.tail) + len(outcome.result) + texts

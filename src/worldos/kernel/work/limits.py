@@ -1,0 +1,50 @@
+"""Bounds of a site's work. All of it must fit into one snapshot of the council's log, so each part has its share of that."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worldos.model.limits import MS, RAFT_COMMAND_BYTES_MAX, RAFT_SNAPSHOT_BYTES_MAX, SECOND
+
+JOBS_MAX: Final = 100_000  # in line, ended ones not counted
+TASKS_MAX: Final = 2_000_000  # of all jobs that have not ended
+RUNNING_MAX: Final = 20_000  # attempts at once
+SPEC_BYTES_MAX: Final = 12 << 20  # what all jobs say of themselves, as bytes of a snapshot
+OUTCOME_BYTES_MAX: Final = 8 << 20  # tails, results and words of how tasks ended, of all jobs
+TAIL_BYTES_EASY: Final = OUTCOME_BYTES_MAX // 2  # up to here the tails of tasks that ended well are kept, too
+JOB_BYTES: Final = 192  # of a job beside its spec
+OUTCOME_BYTES: Final = 48  # of an outcome beside its texts
+
+ENDED_MAX: Final = 10_000  # jobs that have ended and are remembered; the oldest go first
+ENDED_BYTES_MAX: Final = 8 << 20
+ENDED_MS: Final = 7 * 86_400_000  # so long at most
+FORGOTTEN_MAX: Final = 10_000  # ids of forgotten jobs: a late second Submit must not run them again
+
+LOSSES_MAX: Final = 20  # a task that was lost so often is what loses its nodes: it has failed
+REST_MS_MIN: Final = 125  # a job whose attempt was lost waits so long, twice as long at each further loss,
+REST_MS_MAX: Final = 30_000  # ... and at most so long
+
+QUEUES_MAX: Final = 1_024
+QUEUE_NAME_CHARS_MAX: Final = 120  # with room for ".dead"
+QUEUE_BYTES_MAX: Final = 20 << 20  # messages in all queues
+QUEUE_MESSAGE_BYTES: Final = 48  # of a message beside its body and id
+TAKE_BYTES_MAX: Final = 256 << 10  # bodies handed out at once; one message always is
+CONSUMERS_MAX: Final = 1_024  # of one queue, whose last taking is remembered
+REMEMBERED_MAX: Final = 1 << 17  # ids of messages that are done with, of all queues: put again, they are not put
+REMEMBERED_MS: Final = 600_000  # ... and for so long
+
+assert SPEC_BYTES_MAX + OUTCOME_BYTES_MAX + QUEUE_BYTES_MAX + REMEMBERED_MAX * 48 < RAFT_SNAPSHOT_BYTES_MAX
+
+# -- the replicas, and who asks them --------------------------------------------------------------------------------------
+PIECE_BYTES: Final = 60 << 10  # a longer command goes into several entries of the log
+COMPACT_BYTES_MIN: Final = 8 << 20  # the log is longer than this, and than the work, when the work takes its place
+ROUND_BYTES: Final = 512 << 10  # what is asked in one round goes into the log together, up to this
+ASKS_MAX: Final = 16_384  # that wait at one node
+ASK_NS: Final = 15 * SECOND  # so long is an answer waited for, over all changes of leader
+ASK_AGAIN_NS: Final = 250 * MS  # ... and while nobody is known to lead, it is asked again this often
+ASK_SILENT_NS: Final = 2 * SECOND  # a leader that does not answer in this time is asked again
+ANSWER_BYTES_MAX: Final = 8 << 20  # as much as the local socket carries
+TEND_NS: Final = 1 * SECOND  # a leader looks after its voters this often
+
+assert PIECE_BYTES < RAFT_COMMAND_BYTES_MAX
+assert TAKE_BYTES_MAX * 2 < ANSWER_BYTES_MAX

@@ -52,9 +52,23 @@ from worldos.model.realm import (
     SummaryTold,
 )
 from worldos.model.resource import Resource, ResourceState
+from worldos.model.runner import LogAsk, LogPiece
 from worldos.model.statements import Digest, Statement, StatementsHave, StatementsKnown, StatementsTold, Topic
 from worldos.model.summary import Line, Summary
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, Rumor, Status
+from worldos.model.work import Attempt, JobId, JobSpec
+from worldos.model.work_wire import (
+    LogAsked,
+    LogTold,
+    Task,
+    TasksGiven,
+    TasksHeld,
+    TasksStop,
+    WorkAsk,
+    WorkDropped,
+    WorkRaft,
+    WorkTold,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "wire.txt"
 A, B = NodeId("a" * 52), NodeId("b" * 52)
@@ -104,6 +118,8 @@ OFFER = Offer(
 )
 SITE, ABOVE = RealmId("c" * 52), RealmId("e" * 52)
 CONTACT = Contact(node=A, name="desk", site=SITE, root_cert=b"root", addresses=("10.0.0.1:4711",))
+JOB = JobId("job-1")
+ATTEMPT = Attempt(JOB, 7, 2)
 EPOCH = Epoch(7, provisional=True)
 CENTER = Center(
     realm=ABOVE,
@@ -120,7 +136,7 @@ CENTER = Center(
     lend="kin",
 )
 SUMMARY = Summary(lines=(Line(kind="CPU", speed=12, free=8000, largest=4000, nodes=2, lent=True),), nodes=2)
-EXAMPLES: tuple[wire.PeerMessage, ...] = (
+EXAMPLES: tuple[wire.Message, ...] = (
     Ping(number=7, target=B, rumors=(RUMOR,)),
     Ack(number=7, target=B),
     PingRequest(number=8, target=B),
@@ -177,6 +193,15 @@ EXAMPLES: tuple[wire.PeerMessage, ...] = (
     PieceTold(ask=5, data=b"hashes"),
     ReceiptAsk(ask=6, lease=LEASE),
     ReceiptTold(ask=6, number=9, salt=b"salt", payload=b"words"),
+    WorkRaft(message=VoteAnswer(term=3, granted=True)),
+    WorkAsk(number=4, command=b"command", wait_ms=500),
+    WorkDropped(number=4),
+    WorkTold(number=4, part=1, data=b"answers", more=True),
+    TasksGiven(job=JOB, spec=JobSpec(argv=("true",), need=NEED), tasks=(Task(7, 2, "left.off"),)),
+    TasksStop(attempts=(ATTEMPT,), why="a more urgent job", preempt=True),
+    TasksHeld(attempts=(ATTEMPT,)),
+    LogAsked(ask=LogAsk(request=5, attempt=ATTEMPT, offset=10)),
+    LogTold(request=5, piece=LogPiece(offset=10, data=b"line", written=14)),
 )
 
 
@@ -189,19 +214,19 @@ def frozen() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
-def test_the_bytes_of_a_message_are_those_of_the_day_they_were_frozen(message: wire.PeerMessage) -> None:
+def test_the_bytes_of_a_message_are_those_of_the_day_they_were_frozen(message: wire.Message) -> None:
     data = frozen()[type(message).__name__]
     assert wire.encode(message) == data
     assert wire.decode(data) == message
 
 
 def test_every_message_has_its_golden_bytes() -> None:
-    union = {kind.__name__ for kind in get_args(wire.PeerMessage)}
+    union = {kind.__name__ for kind in get_args(wire.Message)}
     assert {type(message).__name__ for message in EXAMPLES} == union == set(frozen())
 
 
 def test_every_message_has_a_tag_of_its_own() -> None:
-    tags = [kind.__struct_config__.tag for kind in get_args(wire.PeerMessage)]
+    tags = [kind.__struct_config__.tag for kind in get_args(wire.Message)]
     assert len(set(tags)) == len(tags)
 
 

@@ -26,6 +26,7 @@ from worldos.model.limits import CHARTER_ALLOTMENTS_MAX, CHARTER_CHILDREN_MAX, C
 from worldos.model.raft import NOBODY
 from worldos.model.realm import (
     COMMAND_BYTES_MAX,
+    COUNCIL_MAX,
     DEPTH_MAX,
     NUMBER_MAX,
     PARENTS_MAX,
@@ -138,6 +139,14 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, tag="spent"):
     total: Number
 
 
+class WorkBegan(msgspec.Struct, frozen=True, kw_only=True, tag="work+"):
+    """The site keeps work from now on: those who sit now found its replicas (kernel/work), once for all."""
+
+
+class WorkStands(msgspec.Struct, frozen=True, kw_only=True, tag="work"):
+    """A leader of the work was elected: from now on its own log says who keeps it, and nobody founds it again."""
+
+
 Command = (
     EpochBegan
     | Named
@@ -150,6 +159,8 @@ Command = (
     | PolicySet
     | Allotted
     | Spent
+    | WorkBegan
+    | WorkStands
 )
 
 
@@ -190,7 +201,8 @@ class Charter(msgspec.Struct, kw_only=True):
     """One realm's charter. ``lineages`` has for each parent the realms from the topmost to it, as far as was told.
 
     ``owner`` is the site on which the realm was begun: whoever leads it, its people call it theirs.
-    ``allotments`` are by spender, then by thing.
+    ``allotments`` are by spender, then by thing. ``works``: the site keeps work (kernel/work), whose ``founders`` are told here
+    until it stands.
     """
 
     realm: Realm
@@ -208,6 +220,8 @@ class Charter(msgspec.Struct, kw_only=True):
         dict[Realm, Annotated[dict[Text, Allotment], msgspec.Meta(max_length=CHARTER_ALLOTMENTS_MAX)]],
         msgspec.Meta(max_length=CHARTER_ALLOTMENTS_MAX),
     ] = {}
+    founders: Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=COUNCIL_MAX)] = ()
+    works: bool = False
 
     def apply(self, command: bytes) -> str:
         """Take in a committed command; return why it is refused, or nothing."""
@@ -238,6 +252,8 @@ class Charter(msgspec.Struct, kw_only=True):
                 return self._allot(said)
             case Spent():
                 return self._spend(said)
+            case WorkBegan() | WorkStands():
+                return self._work(said)
             case _:
                 assert_never(said)
 
@@ -396,6 +412,14 @@ class Charter(msgspec.Struct, kw_only=True):
         if said.total > known.amount:
             return f"over-allotted: {known.amount} may be spent"
         self.allotments[said.child] = {**mine, said.what: merge(known, Allotment(spent=said.total))}
+        return ""
+
+    def _work(self, said: WorkBegan | WorkStands) -> str:
+        if isinstance(said, WorkStands):
+            self.founders = ()
+            return "" if self.works else "nobody has begun it"
+        if not self.works:
+            self.works, self.founders = True, tuple(sorted(contact.node for contact in self.seats))
         return ""
 
 

@@ -21,6 +21,7 @@ FILES: Final = "files"
 DEVICES: Final = "devices"
 SESSIONS: Final = "sessions"
 POST: Final = "post"
+WORK: Final = "work"
 
 
 class Op(StrEnum):

@@ -21,6 +21,7 @@ from worldos.model.realm import BidAsk, Epoch, RealmMessage
 from worldos.model.rights import GRANT_BYTES_MAX
 from worldos.model.statements import StatementMessage
 from worldos.model.swim import SwimMessage
+from worldos.model.work_wire import TasksGiven, WorkMessage
 
 LogEntry = tuple[bytes, bytes]
 """The body and the signature of an entry of a key log, as trust/entries.py reads them."""
@@ -141,16 +142,19 @@ PeerMessage = (
     | AuditMessage
 )
 
-_decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
+Message = PeerMessage | WorkMessage
+"""All that comes over a link; the node hears the first, the work beside it the second."""
+
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(message: PeerMessage) -> bytes:
+def encode(message: Message) -> bytes:
     """Return the message's bytes."""
     return _encoder.encode(message)
 
 
-def decode(data: bytes | bytearray | memoryview) -> PeerMessage:
+def decode(data: bytes | bytearray | memoryview) -> Message:
     """Check and read a message from another node: the one door for peers' bytes."""
     if len(data) > MESSAGE_BYTES_MAX:
         raise PeerBroke(f"a message of {len(data)} bytes, at most {MESSAGE_BYTES_MAX} are allowed")
@@ -162,6 +166,8 @@ def decode(data: bytes | bytearray | memoryview) -> PeerMessage:
         _check_condition(message.need)
     elif isinstance(message, LeaseGranted):
         _check_condition(message.terms.need)
+    elif isinstance(message, TasksGiven):
+        _check_condition(message.spec.need)
     elif isinstance(message, BidAsk):
         for need in message.needs:
             _check_condition(need)

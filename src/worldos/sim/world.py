@@ -55,6 +55,7 @@ from worldos.model.local import ToClient
 from worldos.model.realm import Level, RealmId
 from worldos.model.resource import Kind, Scanned
 from worldos.model.wire import PeerMessage
+from worldos.model.work_wire import WorkMessage
 from worldos.node import NEVER_NS, new_node
 from worldos.sim import machine as machines
 from worldos.sim.clock import Clock, rate_by_chance
@@ -185,7 +186,9 @@ class World:
     def said(self, source: Machine, target: Machine, message: PeerMessage) -> None:
         """Bring a message to a node."""
         if self.in_bytes:
-            message = wire.decode(wire.encode(message))
+            said = wire.decode(wire.encode(message))
+            assert not isinstance(said, WorkMessage)  # nodes of this world keep no work
+            message = said
         now_ns = target.clock.read(self.now_ns)
         self.feed(target, PeerSaid(now_ns=now_ns, node=source.id, message=message))
 

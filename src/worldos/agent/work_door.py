@@ -1,0 +1,237 @@
+"""The door to the site's work on this node: it drives the table (kernel/work/table.py), with the real clock, disk and links.
+
+Programs ask here by ``work`` and ``look``; what comes back was on the disks of a majority. What they ask in one turn of the event
+loop goes into the log together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from worldos.agent import clock
+from worldos.agent.seats import Seats
+from worldos.errors import BadRequest, OverQuota, PeerBroke, Refused, Unreachable, WorldError
+from worldos.kernel import effects as shell
+from worldos.kernel.charter import WorkBegan, WorkStands, encode_command
+from worldos.kernel.stored import Recovered
+from worldos.kernel.work.table import Begin, Drop, Mended, Out, Reply, Say, Store, WorkTable
+from worldos.kernel.work.words import decode_answers
+from worldos.kernel.work.words import encode_command as encode_work
+from worldos.model.ids import NodeId
+from worldos.model.limits import MS, NEVER_NS, SECOND
+from worldos.model.realm import RealmId
+from worldos.model.work import WorkAnswer, WorkCommand
+from worldos.model.work_wire import WORK_BYTES_MAX, WorkAsk, WorkMessage
+
+if TYPE_CHECKING:
+    from worldos.node import Node
+
+KINDS: Final[dict[str, type[WorldError]]] = {kind.__name__: kind for kind in (BadRequest, OverQuota, Unreachable)}
+WORK: Final = "/work"  # the log of the work lies beside that of the site's council, under this name
+
+
+class NodeSite:
+    """The site as its work sees it (kernel/work/table.Site): what the node knows."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def is_member(self, node: NodeId) -> bool:
+        """Tell whether this device is of our account."""
+        return self._node.is_member(node)
+
+    def is_linked(self, node: NodeId) -> bool:
+        """Tell whether there is a way to this node now."""
+        return self._node.is_linked(node)
+
+    def wall_ms(self, now_ns: int) -> int:
+        """Return what people's clocks show, or 0 while that is not known."""
+        ahead_ns = self._node.wall_ahead_ns
+        return (now_ns + ahead_ns) // MS if ahead_ns else 0
+
+    def works(self) -> bool | None:
+        """Tell whether the charter says that this site keeps work; None where this node cannot know."""
+        seat = self._node.realms.seats.get(self._node.realms.site)
+        return seat.charter.works if seat is not None and seat.charter.seats else None
+
+    def founders(self) -> tuple[NodeId, ...]:
+        """Return who founds the work, while that is not done."""
+        seat = self._node.realms.seats.get(self._node.realms.site)
+        return seat.charter.founders if seat is not None else ()
+
+    def council(self) -> tuple[NodeId, ...]:
+        """Return who sits in the site's council: voters where this node sits itself, else as its primary said."""
+        realms = self._node.realms
+        seat = realms.seats.get(realms.site)
+        if seat is not None and seat.raft.log.config.voters:
+            return seat.raft.log.config.voters
+        center = realms.centers.known.get(realms.site)
+        return tuple(contact.node for contact in center.council) if center is not None else ()
+
+    def alive(self) -> list[NodeId]:
+        """Return the members that are linked and not in doubt, this node too."""
+        return self._node.alive()
+
+
+class WorkDoor:
+    """The work at this node. ``send`` brings a message to a member, ``propose`` a command into the site's charter."""
+
+    def __init__(
+        self,
+        node: Node,
+        seats: Seats,
+        send: Callable[[NodeId, WorkMessage], None],
+        propose: Callable[[RealmId, bytes], Awaitable[None]],
+        note: Callable[[shell.Notice], None],
+    ) -> None:
+        self.node = node
+        self.realm = RealmId(node.realms.site + WORK)
+        self.site = NodeSite(node)
+        self.table = WorkTable(me=node.node, seed=secrets.randbits(62))
+        self._seats = seats
+        self._send = send
+        self._propose = propose
+        self._note = note
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = NEVER_NS
+        self._flushing = False
+        self._begins: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # -- what is asked -----------------------------------------------------------------------------------------------------
+
+    async def work(self, command: WorkCommand) -> tuple[WorkAnswer, ...]:
+        """Have commands carried out; return their answers."""
+        return decode_answers(await self.ask(WorkAsk(number=0, command=encode_work(command))))
+
+    async def ask(self, words: WorkAsk) -> bytes:
+        """Return the answer to an ask; raise what stood in its way."""
+        if self.node.realms.off:
+            raise BadRequest("an embedded node keeps no work", hint="start an agent: wos up")
+        if len(words.command) > WORK_BYTES_MAX:
+            why = f"a command of {len(words.command)} bytes, at most {WORK_BYTES_MAX} go at once"
+            raise BadRequest(why, hint="say it in several; large files go into the realm's files: wos put")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        number, out = self.table.ask(clock.now_ns(), self.site, words)
+        self._waiting[number] = answer
+        self._carry_out(out)
+        if not self._flushing and self.table.gathered:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+        try:
+            return await answer
+        finally:
+            del self._waiting[number]
+            if answer.cancelled():
+                self._carry_out(self.table.drop(number))
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._carry_out(self.table.flush(clock.now_ns(), self.site))
+
+    # -- what happens ------------------------------------------------------------------------------------------------------
+
+    def recover(self, recovered: Recovered) -> None:
+        """Take up what the disk has, at the beginning."""
+        self.table.recover(clock.now_ns(), recovered)
+        self._set_timer()
+
+    def heard(self, peer: NodeId, message: WorkMessage) -> None:
+        """A member said something."""
+        self._carry_out(self.table.heard(clock.now_ns(), self.site, peer, message))
+
+    def persisted(self, number: int) -> None:
+        """What was to be stored is on disk."""
+        self._carry_out(self.table.persisted(clock.now_ns(), self.site, number))
+
+    def unlinked(self, peer: NodeId) -> None:
+        """No link to a node is left."""
+        self._carry_out(self.table.unlinked(clock.now_ns(), self.site, peer))
+
+    def close(self) -> None:
+        """Ask nothing and answer nothing any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._begins:
+            task.cancel()
+
+    # -- what the table wants done -----------------------------------------------------------------------------------------
+
+    def _carry_out(self, out: list[Out]) -> None:
+        for each in out:
+            match each:
+                case Say():
+                    self._send(each.node, each.message)
+                case Store():
+                    self._store(each)
+                case Reply():
+                    self._reply(each)
+                case Begin():
+                    self._begin(stands=each.stands)
+                case Mended():
+                    self._seats.mend(self.realm)
+                case Drop():
+                    self._seats.drop(self.realm)
+        self._set_timer()
+
+    def _store(self, effect: Store) -> None:
+        write = effect.write
+        self._seats.append(
+            shell.Persist(
+                realm=self.realm, number=write.number, vote=write.vote, entries=write.entries, snapshot=write.snapshot
+            )
+        )
+
+    def _reply(self, reply: Reply) -> None:
+        answer = self._waiting.get(reply.number)
+        if answer is None:
+            asyncio.get_running_loop().call_soon(self._reply_late, reply)  # answered before ``ask`` could wait for it
+        elif not answer.done():
+            if reply.error:
+                kind = KINDS.get(reply.error, PeerBroke)
+                answer.set_exception(kind(reply.why, hint=reply.hint))
+            else:
+                answer.set_result(reply.data)
+
+    def _reply_late(self, reply: Reply) -> None:
+        if reply.number in self._waiting:
+            self._reply(reply)
+
+    def _begin(self, *, stands: bool) -> None:
+        if self._closed or self._begins:
+            return
+        task = asyncio.get_running_loop().create_task(self._put_into_charter(WorkStands() if stands else WorkBegan()))
+        self._begins.add(task)
+        task.add_done_callback(self._begins.discard)
+
+    async def _put_into_charter(self, command: WorkBegan | WorkStands) -> None:
+        try:
+            await self._propose(self.node.realms.site, encode_command(command))
+        except Refused as error:
+            self._note(shell.Notice(name="work not begun", fields={"why": str(error)}))
+            return
+        self._tick()
+
+    def _set_timer(self) -> None:
+        due_ns = self.table.due_ns
+        if due_ns == self._timer_ns or self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        if due_ns == NEVER_NS:
+            self._timer = None
+            return
+        delay_s = max(0.0, (due_ns - clock.now_ns()) / SECOND)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer_ns = NEVER_NS
+        self._timer = None
+        if not self._closed:
+            self._carry_out(self.table.tick(clock.now_ns(), self.site))

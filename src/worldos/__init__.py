@@ -25,6 +25,7 @@ from worldos.sdk import joblib_name
 
 if TYPE_CHECKING:
     from worldos import aio
+    from worldos.sdk.checked import checked
     from worldos.sdk.gang import Gang
     from worldos.sdk.use import need, use
 
@@ -35,6 +36,7 @@ joblib_name.announce()
 __all__ = [
     "use",
     "need",
+    "checked",
     "Gang",
     "aio",
     "WorldError",
@@ -61,8 +63,17 @@ def __getattr__(name: str) -> object:
 
     if name in {"use", "need"}:
         return getattr(importlib.import_module("worldos.sdk.use"), name)
+    if name == "checked":
+        return importlib.import_module("worldos.sdk.checked").checked
     if name == "Gang":
         return importlib.import_module("worldos.sdk.gang").Gang
     if name == "aio":
         return importlib.import_module("worldos.aio")
     raise AttributeError(f"module 'worldos' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Add ``%%wos`` to a notebook: ``%load_ext worldos``."""
+    from worldos.sdk import notebook  # noqa: PLC0415 - late by purpose
+
+    notebook.load(shell)

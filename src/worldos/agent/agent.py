@@ -30,6 +30,7 @@ from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.narrowed import refusal, why_not_narrowed
 from worldos.agent.notices import Notices
 from worldos.agent.petitions import AGENT, Petitions
+from worldos.agent.providers import Providers
 from worldos.agent.revoking import tell_revoked
 from worldos.agent.scanner import Scanner
 from worldos.agent.seats import Seats
@@ -139,6 +140,7 @@ class Agent:
             self.guarded = Guarded(started.home, self.node, self.feed, self.state, self.petitions.propose, self.note)
         self.decisions = DecisionLog(None if started.passing else started.home.decisions_folder, started.key, self.note)
         self.cosigning = Cosigning.of(self)
+        self.providers = Providers(started.home.path / "providers")
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
         self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)

@@ -184,6 +184,30 @@ def moment(at_s: int) -> str:
     return datetime.datetime.fromtimestamp(at_s, tz=datetime.UTC).astimezone().strftime("%m-%d %H:%M:%S")
 
 
+@group.command()
+def providers(as_json: bool = JSON) -> None:
+    """Show the machines of others that worked for this home: how often they were checked, and who lied."""
+    with Asking(default_home()) as agent:
+        rows = agent.ask("providers")
+    if as_json:
+        output.say_json(rows)
+        return
+    if not rows:
+        output.out.print("no machine of another account has worked for this home under checks (worldos.checked)")
+        return
+    cells = [
+        (
+            row["node"][:8],
+            row["jobs"],
+            row["checks"],
+            "every job" if row["probation"] else f"{row['checked_ppm'] / 10_000:.0f} % of jobs",
+            f"out: {row['out']}" if row["out"] else "in",
+        )
+        for row in rows
+    ]
+    output.table(("NODE", "JOBS", "CHECKS", "CHECKED", "STANDING"), cells, right=("JOBS", "CHECKS"))
+
+
 def _shelf(home: Home) -> DecisionShelf:
     """Open the log of a home, with all that its agent decided up to now if one runs."""
     with suppress(NoAgent), Asking(home) as agent:

@@ -27,6 +27,7 @@ from worldos.agent.orders.guard import GuardOrders
 from worldos.agent.orders.named import device_called
 from worldos.agent.orders.passkey import PasskeyOrders
 from worldos.agent.orders.post import PostOrders
+from worldos.agent.orders.provider import ProviderOrders
 from worldos.agent.orders.realm import RealmOrders, center_line
 from worldos.agent.orders.role import RoleOrders
 from worldos.agent.orders.security import SecurityOrders
@@ -59,6 +60,7 @@ class Orders(
     GuardOrders,
     PasskeyOrders,
     PostOrders,
+    ProviderOrders,
     RealmOrders,
     RoleOrders,
     SecurityOrders,

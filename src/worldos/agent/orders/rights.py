@@ -100,6 +100,11 @@ RIGHTS: Final[dict[str, Right]] = {
     # stores: whoever reaches one may read and write files
     "stores": Right(Op.WRITE, Impact.REVERSIBLE, (FILES,)),
     "lend": Right(Op.POLICY, Impact.COSTLY, HERE),
+    # those who work for us
+    "provider_owner": Right(Op.READ, Impact.READ, (NODE,)),
+    "provider_did": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
+    "provider_checked": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
+    "providers": Right(Op.AUDIT, Impact.READ, HERE),
     # sessions
     "session_list": Right(Op.READ, Impact.READ, (SESSIONS,)),
     "session_show": Right(Op.READ, Impact.READ, (SESSIONS,)),

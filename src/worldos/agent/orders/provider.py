@@ -1,0 +1,34 @@
+"""Orders about providers: whether what a machine of another account did is to be checked, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worldos.agent.agent import Agent
+from worldos.agent.call import Call
+from worldos.model.ids import NodeId
+
+
+class ProviderOrders:
+    """The orders about those who work for us, by name."""
+
+    async def order_provider_owner(self, agent: Agent, call: Call, node: str) -> dict[str, Any]:
+        """Whose machine this is (empty: nobody we know), whether ours, and why it gets no more jobs."""
+        id_ = NodeId(node)
+        if id_ == agent.node.node or agent.node.is_member(id_):
+            return {"own": True, "owner": agent.node.registry.owner, "out": ""}
+        contact = agent.node.realms.kin.contact(id_)
+        return {"own": False, "owner": contact.site if contact else "", "out": agent.providers.why_out(id_)}
+
+    async def order_provider_did(self, agent: Agent, call: Call, node: str) -> bool:
+        """It has done a job; tell whether that is to be done again elsewhere and compared."""
+        return agent.providers.wants_check(NodeId(node))
+
+    async def order_provider_checked(self, agent: Agent, call: Call, node: str, right: bool) -> str:  # noqa: FBT001 - by name
+        """What came of the check; returns why it gets no more jobs."""
+        agent.providers.checked(NodeId(node), is_right=right)
+        return agent.providers.why_out(NodeId(node))
+
+    async def order_providers(self, agent: Agent, call: Call) -> list[dict[str, Any]]:
+        """All who have worked for this home, with what checks found."""
+        return agent.providers.rows()

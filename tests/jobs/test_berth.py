@@ -31,7 +31,7 @@ class Trial:
         self.checkpoint = Spool(folder / "checkpoint")
 
     def run(self, berth: Berth, script: str, parcels: tuple[Iterator[bytes], ...] = (), **words: Any) -> Ran:
-        errand = Errand(room=f"r{next(ROOMS)}", argv=("sh", "-c", script), **words)
+        errand = Errand(argv=("sh", "-c", script), **words)
         berth.clear()
         return berth.run(errand, parcels, self.log, self.result, self.checkpoint)
 
@@ -116,7 +116,7 @@ def test_a_stop_that_comes_before_the_command_counts(berth: Berth, tmp_path: Pat
     trial = Trial(tmp_path)
     berth.clear()
     berth.stop("cancelled", 0.5)
-    errand = Errand(room="early", argv=("sleep", "30"))
+    errand = Errand(argv=("sleep", "30"))
     ran = berth.run(errand, (), trial.log, trial.result, trial.checkpoint)
     assert ran.stopped == "cancelled"
     assert ran.code == 143
@@ -142,7 +142,7 @@ def test_what_a_command_leaves_running_ends_with_it(berth: Berth, tmp_path: Path
 def test_the_interpreter_of_the_worker_has_a_name(berth: Berth, tmp_path: Path) -> None:
     trial = Trial(tmp_path)
     berth.clear()
-    errand = Errand(room="py", argv=("{python}", "-c", "import worldos; print(worldos.__name__)"))
+    errand = Errand(argv=("{python}", "-c", "import worldos; print(worldos.__name__)"))
     assert berth.run(errand, (), trial.log, trial.result, trial.checkpoint).code == 0
     assert trial.log.tail() == b"worldos\n"
 
@@ -150,7 +150,7 @@ def test_the_interpreter_of_the_worker_has_a_name(berth: Berth, tmp_path: Path) 
 def test_an_unknown_command_is_said_and_the_berth_stays(berth: Berth, tmp_path: Path) -> None:
     trial = Trial(tmp_path)
     berth.clear()
-    ran = berth.run(Errand(room="x", argv=("no-such-command",)), (), trial.log, trial.result, trial.checkpoint)
+    ran = berth.run(Errand(argv=("no-such-command",)), (), trial.log, trial.result, trial.checkpoint)
     assert ran.code == 127
     assert "no such command" in ran.why
     assert Trial(tmp_path).run(berth, "true").code == 0

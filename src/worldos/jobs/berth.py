@@ -36,9 +36,8 @@ RUNTIME_OVER: Final = "it ran longer than it may"
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be run at a berth. ``room``: a name for its folders, of its own. ``runtime_s``: 0 is without end."""
+    """What is to be run at a berth. ``runtime_s``: 0 is without end."""
 
-    room: str
     argv: tuple[str, ...]
     env: dict[str, str] = {}
     keep: bool = True
@@ -76,7 +75,7 @@ class Berth:
         self, errand: Errand, parcels: tuple[Iterator[bytes], ...], log: Log, result: Spool, checkpoint: Spool
     ) -> Ran:
         """Run one errand to its end. ``parcels``: its files, and those of its checkpoint, as tar streams."""
-        self.link.put(FrameKind.ROOM, wire.Room(name=errand.room))
+        self.link.put(FrameKind.ROOM, None)
         for pieces in parcels:
             for piece in pieces:
                 self._send(FrameKind.INPUT, piece)

@@ -76,9 +76,12 @@ class Running:
 
     def _succession(self) -> None:
         """Run one command here, or one after another in rooms."""
+        room: Room | None = None
         while self._peek().kind == FrameKind.ROOM:
-            with Room(Path.cwd(), self._next().meta) as room:
-                self._whole(room.work, room)
+            self._next()
+            room = room or Room(Path.cwd())
+            self._whole(room.work, room)
+            room.clear()
             while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN}:
                 self._next()  # meant for the command that has ended meanwhile
         self._whole(Path.cwd())

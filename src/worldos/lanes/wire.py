@@ -68,7 +68,7 @@ class FrameKind(IntEnum):
     STDERR = 25  # worker to holder
     EXITED = 26  # worker to holder
     OUTPUT = 27  # worker to holder
-    ROOM = 28
+    ROOM = 28  # the command that follows gets folders of its own (lanes/room.py), and others may follow it
     TOOK = 29  # worker to holder
 
 
@@ -127,18 +127,8 @@ class Exec(msgspec.Struct, frozen=True, kw_only=True):
     results: bool = True
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """The command that follows gets folders of its own (lanes/room.py), and another may follow when it has ended.
-
-    Files that come then are for its folder, those of a second parcel for its checkpoint. Before ``EXITED`` come ``OUTPUT`` with
-    its checkpoint, empty unless it was sent a signal, and ``TOOK``.
-    """
-
-    name: str
-
-
 class Took(msgspec.Struct, frozen=True, array_like=True):
-    """What a command in a room took."""
+    """What a command in a room took. Before it comes ``OUTPUT`` with its checkpoint, empty unless it was sent a signal."""
 
     cpu_us: int
     wall_us: int
@@ -173,7 +163,7 @@ META: Final[dict[FrameKind, Any]] = {
     FrameKind.STDERR: None,
     FrameKind.EXITED: tuple[int, str],
     FrameKind.OUTPUT: None,
-    FrameKind.ROOM: Room,
+    FrameKind.ROOM: None,
     FrameKind.TOOK: Took,
 }
 _DECODERS: Final = [

@@ -428,3 +428,20 @@ def test_all_workers_finish_together_whatever_calls_take(times_ns: list[int]) ->
                     more.extend(calls.handle(CallsRevoked(worker=effect.worker, calls=back)))
             effects = more
     assert calls.open_calls == 0
+
+
+def test_what_is_called_back_and_not_begun_ends_as_cancelled_once() -> None:
+    calls = Calls()
+    calls.handle(WorkerJoined(worker=1))
+    calls.submit(1, 3)
+    calls.learn(1, 100, 1000)  # quick calls: many ahead
+    calls.arrived(1, 1)
+    sent = [call for call in range(2, 8) if calls.submit(call, 0) == 1]
+    assert sent == [2, 3, 4, 5, 6, 7]
+    assert calls.call_back() == [RevokeCalls(worker=1, calls=(3, 4, 5, 6, 7))]
+    assert calls.call_back() == [], "they are asked back already"
+    back = calls.handle(CallsRevoked(worker=1, calls=(5, 6, 7)))
+    assert back == [DeliverCancelled(call=call) for call in (5, 6, 7)]
+    assert calls.arrived(1, 3), "it was begun after all"
+    assert calls.handle(CallsRevoked(worker=1, calls=(5, 6, 7))) == []
+    assert calls.open_calls == 2

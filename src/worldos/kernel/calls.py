@@ -11,7 +11,7 @@ results come late or twice. The rules:
 - A doubted worker (its node is suspected) keeps its calls, but those that may run twice are sent once more elsewhere; the
   first result wins.
 - Calls a worker has not begun are called back (``RevokeCalls``) when another worker has nothing to do. Only what the worker
-  confirms (``CallsRevoked``) moves, so this is safe for ``retries=0`` too.
+  confirms (``CallsRevoked``) moves, so this is safe for ``retries=0`` too. After ``call_back`` it is cancelled instead.
 
 Invariant: for each submitted call exactly one of DeliverResult, DeliverError, DeliverCancelled comes out, whatever goes in.
 Calls are numbered upwards by the holder. Times in ns. ``handle`` is the whole machine; ``submit``, ``arrived``, ``refill`` are
@@ -126,6 +126,7 @@ class Calls:
         self.patience_ns = patience_ns
         self.ended = False
         self.speculated = False  # some call may be at two workers
+        self.withdrawing = False  # what workers give back is cancelled
         self.reruns = 0  # calls sent again because their worker was lost or doubted
         self._calls: dict[int, _Call] = {}
         self._workers: dict[int, _Worker] = {}
@@ -208,6 +209,17 @@ class Calls:
             return False
         del self._calls[call]
         return True
+
+    def call_back(self) -> list[Effect]:
+        """Ask for all that no worker has begun; what they give back from now on is cancelled."""
+        self.withdrawing = True
+        effects: list[Effect] = []
+        for worker in self._workers.values():
+            ahead = tuple(call for call in list(worker.out)[1:] if call not in worker.revoking)
+            worker.revoking.update(ahead)
+            if ahead:
+                effects.append(RevokeCalls(worker=worker.id, calls=ahead))
+        return effects
 
     def attempts(self, call: int) -> int:
         """Return how often this call was sent."""
@@ -340,6 +352,7 @@ class Calls:
         source = self._workers.get(event.worker)
         if source is None:
             return []
+        effects: list[Effect] = []
         for call in event.calls:
             source.revoking.discard(call)
             if call not in source.out:
@@ -349,9 +362,14 @@ class Calls:
             entry = self._calls.get(call)
             if entry is not None:
                 entry.at.remove(source.id)
-                if not entry.at:
+                if entry.at:
+                    continue
+                if self.withdrawing:
+                    del self._calls[call]
+                    effects.append(DeliverCancelled(call=call))
+                else:
                     self._requeue(call, entry)
-        return self._spread_all()
+        return [*effects, *self._spread_all()]
 
     def _joined(self, number: int) -> list[Effect]:
         if number in self._workers or self.ended:

@@ -21,14 +21,11 @@ fail), so Ctrl-C always leaves a lane that works.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import select
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, assert_never
@@ -38,8 +35,9 @@ import msgspec
 from worldos.errors import BadRequest, LeaseEnded, PeerBroke, WorkerLost, WorldError
 from worldos.kernel import calls as kernel
 from worldos.kernel.calls import Calls, Loss
-from worldos.lanes import driving, outcome, pack, wire
+from worldos.lanes import driving, family, outcome, pack, wire
 from worldos.lanes.doors import Doors
+from worldos.lanes.failing import InitializerFailed
 from worldos.lanes.future import NO_PARTS, LaneFuture, RemoteTraceback
 from worldos.lanes.intake import Intake
 from worldos.lanes.link import Door, Link
@@ -108,7 +106,7 @@ class Lane(Executor):
         self._intake = Intake(self._stowage, self._calls)
         self._wheel = Wheel(self.condition, self._turn, self._busy)
         self._tender = Tender(self._wheel, lambda: self._broken is not None)
-        _lanes.add(self)
+        family.join(self)
         for door in doors or []:
             self.add_door(door)
 
@@ -177,28 +175,38 @@ class Lane(Executor):
         with self._lock:
             if future.ended or not self._machine.cancel(future.call):
                 return False
-            self._calls.pop(future.call, None)
-            self._stowage.release(future.parts)
-            future.finish_cancelled()
+            self._cancelled(future.call)
             self.condition.notify_all()
-        future.run_callbacks()
+        self._run_callbacks()
         return True
+
+    def withdraw(self) -> None:
+        """Cancel every call that no worker has begun. Those that workers have ahead are called back, and cancelled then."""
+        for future in self.futures():
+            future.cancel()
+        with self._lock:
+            self._begin()
+            self._act(self._machine.call_back())
+            self._doors.flush_all()
+            self._torn = False
+
+    def futures(self) -> list[LaneFuture]:
+        """Return the futures of all open calls."""
+        with self._lock:
+            return list(self._calls.values())
 
     def drain(self, timeout_s: float | None = None) -> None:
         """Wait until no call is open. Raises TimeoutError."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while self._calls:
-            with self._lock:
-                futures = list(self._calls.values())
-            for future in futures:
+            for future in self.futures():
                 if not future.ended:
                     self.drive(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
         """Take no more calls; cancel those not begun if asked to; wait for the others if asked to; hang up."""
         if cancel_futures:
-            for future in list(self._calls.values()):
-                future.cancel()
+            self.withdraw()
         if wait and self._broken is None:
             self.drain()
         self.close(LeaseEnded("the lane was shut down"))
@@ -345,9 +353,9 @@ class Lane(Executor):
         """Do all that is due before waiting; return how long to wait."""
         doors = self._doors
         if self._stowage.untidy:
-            self._tell_all(FrameKind.DROP, self._stowage.tidy())
+            doors.tell_all(FrameKind.DROP, self._stowage.tidy())
         if self._functions.forgotten:
-            self._tell_all(FrameKind.FORGET, self._functions.forgotten)
+            doors.tell_all(FrameKind.FORGET, self._functions.forgotten)
             self._functions.forgotten = []
         doors.flush_all()
         if now_s >= self._tick_s:
@@ -356,16 +364,6 @@ class Lane(Executor):
             doors.flush_releases()
             doors.flush_all()
         return min(timeout_s, TIMED_TURN_SECONDS) if doors.attend(now_s) else timeout_s
-
-    def _tell_all(self, kind: FrameKind, numbers: list[int]) -> None:
-        """Let workers forget segments or functions that they have."""
-        for link in self._doors.links:
-            has = link.told if kind == FrameKind.DROP else link.functions
-            known = [number for number in numbers if number in has]
-            has.difference_update(known)
-            if known:
-                link.put(kind, known)
-                self._doors.later(link)
 
     def _read(self, link: Link) -> None:
         """Take in what a worker sent."""
@@ -424,6 +422,12 @@ class Lane(Executor):
         if future.finish(value, error):
             self._callbacks.append(future)
 
+    def _cancelled(self, call: int) -> None:
+        future = self._calls.pop(call)
+        self._stowage.release(future.parts)
+        future.finish_cancelled()
+        self._callbacks.append(future)
+
     def _run_callbacks(self) -> None:
         """Run what is the caller's; the lock is free."""
         while self._callbacks:
@@ -450,8 +454,11 @@ class Lane(Executor):
                     future = self._calls[effect.call]
                     self._finish(future, None, outcome.failure(effect, future, why))
                     self.condition.notify_all()
-                case kernel.DeliverResult() | kernel.DeliverCancelled():
-                    raise AssertionError("results are delivered by _deliver, cancelled calls by cancel_call")
+                case kernel.DeliverCancelled():
+                    self._cancelled(effect.call)
+                    self.condition.notify_all()
+                case kernel.DeliverResult():
+                    raise AssertionError("results are delivered by _deliver")
                 case _:
                     assert_never(effect)
 
@@ -484,7 +491,7 @@ class Lane(Executor):
             self._break(BadRequest(meta))
         elif kind == FrameKind.INITIALIZED:
             if meta != Status.RETURNED:
-                broken = BadRequest("the initializer failed on a worker")
+                broken = InitializerFailed("the initializer failed on a worker")
                 broken.__cause__ = outcome.load("the initializer", meta, data, [], is_own=link.door.is_own)[1]
                 self._break(broken)
         else:
@@ -526,7 +533,7 @@ class Lane(Executor):
     def _busy(self) -> bool:
         return self._broken is None and bool(self._calls or self._on_event)
 
-    def _orphaned(self) -> None:
+    def orphaned(self) -> None:
         """Be a lane in a forked child: of no use, and holding nothing of the parent's."""
         self._lock = threading.RLock()
         self.condition = threading.Condition(self._lock)
@@ -534,15 +541,3 @@ class Lane(Executor):
         self._broken = BadRequest("this lane belongs to the parent process", hint=hint)
         self._doors.orphan()
         self._calls.clear()
-
-
-_lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
-
-
-def _each(act: Callable[[Lane], None]) -> None:
-    for lane in list(_lanes):
-        act(lane)
-
-
-os.register_at_fork(after_in_child=lambda: _each(Lane._orphaned))
-atexit.register(_each, lambda lane: lane.close(LeaseEnded("the program ends")))

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from worldos.kernel.calls import Loss
 from worldos.lanes import wire
 from worldos.lanes.link import Door, Link, Place
+from worldos.lanes.wire import FrameKind
 
 VERDICT_SECONDS: Final = 0.02
 LAST_VERDICT_SECONDS: Final = 0.5  # nothing to run elsewhere: the reason is all that the caller gets
@@ -100,6 +101,16 @@ class Doors:
     def later(self, link: Link) -> None:
         """Note that something is queued on a link."""
         self._unflushed.add(link)
+
+    def tell_all(self, kind: FrameKind, numbers: list[int]) -> None:
+        """Let workers forget segments or functions that they have."""
+        for link in self.links:
+            has = link.told if kind == FrameKind.DROP else link.functions
+            known = [number for number in numbers if number in has]
+            has.difference_update(known)
+            if known:
+                link.put(kind, known)
+                self.later(link)
 
     def flush(self, link: Link) -> None:
         """Send what a worker takes now; the rest follows when it takes more."""

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.kernel.calls import DeliverError, Failure
 from worldos.lanes import pack, plain
+from worldos.lanes.failing import Unsendable
 from worldos.lanes.future import LaneFuture, RemoteTraceback
 from worldos.lanes.wire import Status
 
@@ -21,7 +22,7 @@ def load(
         value = pack.unpack(data, buffers) if is_own else plain.load(data, buffers)
         if status != Status.RETURNED and not is_own:
             _check_said(status, value)
-    except Exception as error:  # noqa: BLE001 - loading runs the user's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the user's code
         hint = error.hint if isinstance(error, WorldError) else ""
         failed = BadRequest(f"the result of {call} cannot be loaded here: {error}", hint=hint)
         failed.__cause__ = error
@@ -30,7 +31,7 @@ def load(
         return value, None
     if status == Status.UNSENDABLE:
         hint = "return plain data, or write it to a file"
-        return None, BadRequest(f"the result of {call} cannot be sent back: {value}", hint=hint)
+        return None, Unsendable(f"the result of {call} cannot be sent back: {value}", hint=hint)
     raised, text = value
     if status == Status.UNREADABLE:
         raised = BadRequest(

@@ -27,6 +27,7 @@ from typing import Any, Final
 import cloudpickle
 
 from worldos.errors import BadRequest
+from worldos.lanes.failing import Unsendable
 from worldos.lanes.wire import SMALL_BYTES, Status
 
 Buffers = list[memoryview]
@@ -37,14 +38,6 @@ CAPTURE_DEPTH_MAX: Final = 8
 _ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
 _FIXED: Final = frozenset({*_ATOMS, types.ModuleType, types.BuiltinFunctionType, type, range, type(Ellipsis)})
 _dumps = pickle.dumps
-_PICKLE_ERRORS: Final = (
-    pickle.PicklingError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    NotImplementedError,
-    ValueError,
-)
 
 
 class Function:
@@ -155,7 +148,7 @@ class Functions:
         self.forgotten: list[int] = []
 
     def of(self, fn: Any) -> Function:
-        """Return the pickled form of ``fn``. Raises BadRequest if it has none."""
+        """Return the pickled form of ``fn``. Raises Unsendable if it has none."""
         known = self._known.get(id(fn))
         if known is not None and known.holds(fn):
             return known.function
@@ -202,8 +195,8 @@ def _send_own_modules() -> None:
 def _pickled_function(fn: Any, name: str) -> bytes:
     try:
         return bytes(cloudpickle.dumps(fn, protocol=PROTOCOL))
-    except _PICKLE_ERRORS as error:
-        raise BadRequest(
+    except Exception as error:
+        raise Unsendable(
             f"the function {name} cannot be sent to another process: {error}",
             hint="it, or something it refers to, cannot be pickled (locks, sockets, open files); "
             "make such things inside the function",
@@ -264,7 +257,7 @@ def _pickle(value: Any, thaw: Thaw | None = None) -> tuple[bytes | memoryview, B
 
 
 def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes | memoryview, Buffers]:
-    """Return the pickle of ``(args, kwargs)`` and its large buffers. Raises BadRequest naming the argument at fault."""
+    """Return the pickle of ``(args, kwargs)`` and its large buffers. Raises Unsendable naming the argument at fault."""
     if not kwargs:
         for value in args:
             if type(value) not in _ATOMS:
@@ -276,8 +269,8 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes
     try:
         wrapped = tuple([_wrap(v) for v in args]), {k: _wrap(v) for k, v in kwargs.items()}
         return _pickle(wrapped)
-    except _PICKLE_ERRORS as error:
-        raise BadRequest(
+    except Exception as error:  # pickling runs the user's code
+        raise Unsendable(
             f"{_culprit(args, kwargs)} cannot be sent to another process: {error}",
             hint="pass what it is made from (a path, a host name, plain data) and make it inside the function",
         ) from error
@@ -298,7 +291,7 @@ def _culprit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     for name, value in named:
         try:
             _pickle(value)
-        except _PICKLE_ERRORS:
+        except Exception:  # noqa: BLE001 - as above
             return f"{name} ({type(value).__qualname__})"
     return "an argument"
 
@@ -314,7 +307,7 @@ def pack_result(value: Any, thaw: Thaw | None = None) -> tuple[Status, bytes | m
             return Status.RETURNED, data, []
     try:
         return Status.RETURNED, *_pickle(_wrap(value), thaw)
-    except _PICKLE_ERRORS as error:
+    except BaseException as error:  # noqa: BLE001 - pickling runs the user's code: SystemExit and all
         return Status.UNSENDABLE, _dumps(f"a {type(value).__qualname__}: {error}", PROTOCOL), []
 
 

@@ -3,18 +3,24 @@
 Calls go straight to the workers (lanes/client.py); the agent is not on the way. A worker or node that is lost costs nothing
 but time: its calls run elsewhere, as often as ``retries`` says, and each future gets one result. ``retries=0`` is for
 what must not run twice.
+
+What CPython tests of its own executors holds here (tests/sdk/test_executor_semantics.py); the differences that are meant
+are in docs/guides/your-program.md.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from worldos.errors import BadRequest
+from worldos.lanes.failing import BadChunk, Unsendable
+from worldos.sdk import leaving
 from worldos.sdk.handle import Handle
 from worldos.sdk.holding import Holding, Part
 
@@ -32,12 +38,11 @@ class Compute(Handle, Executor):
         self._lane = part.lane
         self._retries = retries
         self._shut = False
+        leaving.watch(self)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker; return its future at once."""
-        if self._shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        return self._lane.submit_call(fn, args, kwargs, retries=self._retries)
+        return self._call(fn, args, kwargs)
 
     def map(
         self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
@@ -47,22 +52,30 @@ class Compute(Handle, Executor):
         Small calls travel together by themselves; ``chunksize`` above 1 makes chunks that also run together.
         """
         if chunksize < 1:
-            raise BadRequest(f"chunksize={chunksize}: it must be at least 1")
+            raise BadChunk(f"chunksize={chunksize}: it must be at least 1")
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables, strict=False)
         if chunksize == 1:
-            return _in_order([self._call(fn, item) for item in items], deadline)
+            return _in_order([self._call(fn, item, {}) for item in items], deadline)
         chunks = iter(lambda: tuple(itertools.islice(items, chunksize)), ())
-        lists = _in_order([self._call(_run_chunk, (fn, chunk)) for chunk in chunks], deadline)
+        lists = _in_order([self._call(_run_chunk, (fn, chunk), {}) for chunk in chunks], deadline)
         return itertools.chain.from_iterable(lists)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
-        """Take no more calls; wait for those that are there, and give the lease back."""
+        """Take no more calls; give the lease back when those that are there are done, and ``wait`` for that or not.
+
+        ``cancel_futures`` cancels what no worker has begun.
+        """
         self._shut = True
         if not self._open:
             return
-        self._lane.shutdown(wait, cancel_futures=cancel_futures)
-        self.close()
+        if cancel_futures:
+            self._lane.withdraw()
+        if wait:
+            self._lane.drain()
+            self.close()
+        else:
+            leaving.linger(self._holding, self._part)
 
     def command(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function and wait for it: ``command("call", fn, *args)``, ``command("map", fn, items)``."""
@@ -88,10 +101,26 @@ class Compute(Handle, Executor):
             self.close()
         return None
 
-    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Future[Any]:
-        if self._shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        return self._lane.submit_call(fn, args, {}, retries=self._retries)
+    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        if self._shut or leaving.ending():
+            raise RuntimeError(
+                f"cannot schedule new futures after {'interpreter ' if leaving.ending() else ''}shutdown"
+            )
+        try:
+            return self._lane.submit_call(fn, args, kwargs, retries=self._retries)
+        except Unsendable as error:  # as every executor, it says so by the future
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _dropped(self) -> None:
+        """Nobody can submit any more: what was submitted still runs, as with every executor."""
+        if self._shut:  # it lingers already
+            return
+        message = f"{self!r} was never closed: use it in a with block"
+        warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
+        self._shut = True
+        leaving.linger(self._holding, self._part)
 
 
 class Cpu(Compute):
@@ -108,10 +137,19 @@ def _in_order(futures: list[Future[T]], deadline: float | None) -> Iterator[T]:
     try:
         while futures:
             left = None if deadline is None else deadline - time.monotonic()
-            yield futures.pop().result(left)
+            yield _result(futures.pop(), left)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _result(future: Future[T], timeout: float | None) -> T:
+    """Return a result, holding on to nothing; a call that is not waited for any longer is cancelled."""
+    try:
+        return future.result(timeout)
+    finally:
+        future.cancel()
+        del future
 
 
 def _run_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:

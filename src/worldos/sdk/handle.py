@@ -170,9 +170,13 @@ class Handle:
 
     def __del__(self) -> None:
         if getattr(self, "_open", False) and not self._holding.closed:
-            message = f"{self!r} was never closed: use it in a with block"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-            self.close()
+            self._dropped()
+
+    def _dropped(self) -> None:
+        """Nobody can reach it any more."""
+        message = f"{self!r} was never closed: use it in a with block"
+        warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
+        self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a handle belongs to its program: call worldos.use() where it is needed")

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from worldos.kernel.line import spans
-from worldos.kernel.line.job import Job, Past, array_of, outcome_bytes
+from worldos.kernel.line.job import Job, Past, Running, array_of, outcome_bytes
 from worldos.kernel.work.limits import ENDED_BYTES_MAX, ENDED_MAX, ENDED_MS, FORGOTTEN_MAX
 from worldos.model.work import JobId
 
@@ -28,6 +28,7 @@ class Book:
         self.orders = 0
         self.forgotten: dict[JobId, None] = {}
         self.ended: dict[JobId, None] = {}
+        self.busy: dict[JobId, Job] = {}  # those of which something runs
         self.wall_ms = 0
         self.running = 0
         self.tasks = 0
@@ -56,6 +57,21 @@ class Book:
         for key in self._keys:
             yield from (job for job in self._ready[key].values() if job.waiting)
 
+    def begin(self, job: Job, index: int, run: Running) -> None:
+        """Let a task run."""
+        job.running[index] = run
+        self.running += 1
+        self.busy[job.id] = job
+
+    def cease(self, job: Job, index: int) -> bool:
+        """Let a task run no more; False if it did not."""
+        if job.running.pop(index, None) is None:
+            return False
+        self.running -= 1
+        if not job.running:
+            del self.busy[job.id]
+        return True
+
     # -- one job -------------------------------------------------------------------------------------------------------------
 
     def take_in(self, job: Job) -> None:
@@ -72,6 +88,8 @@ class Book:
     def _open(self, job: Job) -> None:
         self.tasks += _tasks(job)
         self.running += len(job.running)
+        if job.running:
+            self.busy[job.id] = job
         if job.deadline_ms and not job.late:
             heappush(self._due, (job.deadline_ms, job.order, job.id))
         if len(self._due) > 2 * len(self.jobs) + _DUE_SPARE:
@@ -117,6 +135,7 @@ class Book:
             past.number, past.heard = run.number, True
         self.running -= len(job.running)
         job.running.clear()
+        self.busy.pop(job.id, None)
 
     def drop_for(self, job: Job, broken: Job) -> None:
         """Drop a job because one that it waits for did not end well."""

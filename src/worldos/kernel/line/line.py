@@ -7,7 +7,8 @@ Source: DESIGN.md 1 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from worldos.kernel.line import spans
 from worldos.kernel.line.book import Book
 from worldos.kernel.line.job import Job, Past, Running, array_of, outcome_bytes
+from worldos.kernel.line.view import VIEWS_MAX, JobView, TaskView, tasks_of, view_of
 from worldos.kernel.work.limits import (
     JOB_BYTES,
     JOBS_MAX,
@@ -117,6 +119,28 @@ class Line:
         job = self.book.jobs.get(JobId(attempt.job))
         run = job.running.get(attempt.index) if job else None
         return run if run is not None and run.number == attempt.number else None
+
+    def ready(self) -> Iterator[Job]:
+        """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
+        return self.book.ready()
+
+    def view(self, name: str) -> JobView | None:
+        """Return one job as people see it."""
+        job = self.book.jobs.get(JobId(name))
+        return view_of(job) if job else None
+
+    def views(self, most: int = VIEWS_MAX) -> tuple[JobView, ...]:
+        """Return the jobs: those that have not ended, as they came, then those that have, the newest first."""
+        jobs = self.book.jobs
+        some = chain(
+            (job for job in jobs.values() if not job.ended), (jobs[name] for name in reversed(self.book.ended))
+        )
+        return tuple(map(view_of, islice(some, most)))
+
+    def tasks(self, name: str, first: int = 0, count: int = VIEWS_MAX) -> tuple[TaskView, ...]:
+        """Return tasks of a job from index ``first`` on, with how they ended, as far as one answer can hold it."""
+        job = self.book.jobs.get(JobId(name))
+        return tasks_of(job, first, count) if job else ()
 
     def is_current(self, attempt: Attempt) -> bool:
         """Tell whether an attempt is to go on; if not, its runner shall stop it and drop what it made."""
@@ -228,11 +252,10 @@ class Line:
                 continue
             past = job.past.get(index)
             number = past.number + 1 if past else 1
-            job.running[index] = Running(number, said.node, self.book.wall_ms)
+            self.book.begin(job, index, Running(number, said.node, self.book.wall_ms))
             made.append(Attempt(job.id, index, number))
         if not made:
             return _no(f"no such task of job {job.id} waits for a place")
-        self.book.running += len(made)
         return Applied(attempts=tuple(made))
 
     def _began(self, said: Began) -> WorkAnswer:
@@ -319,10 +342,8 @@ class Line:
 
     def _stop(self, job: Job, attempt: Attempt, *, heard: bool) -> Past:
         """Take a task out of the sets in which it may be before its attempt's last word; return its past."""
-        if job.running.pop(attempt.index, None) is None:
+        if not self.book.cease(job, attempt.index):
             spans.remove(job.waiting, attempt.index)
-        else:
-            self.book.running -= 1
         past = job.past.get(attempt.index)
         if past is None:
             past = job.past[attempt.index] = Past(attempt.number)

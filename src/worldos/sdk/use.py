@@ -98,6 +98,8 @@ def use(kind: Literal["Storage"], amount: Amount | None = None, **words: Unpack[
 @overload
 def use(kind: Literal["Network"], amount: Amount | None = None, **words: Unpack[UseWords]) -> Network: ...
 @overload
+def use(kind: Literal["Dask", "Ray", "PostgreSQL"], amount: Amount | None = None, **words: Any) -> Any: ...
+@overload
 def use(kind: str, amount: Amount | None = None, **words: Unpack[UseWords]) -> Any: ...
 @overload
 def use(first: Wanted[H1], second: Wanted[H2], /, **words: Unpack[GangWords]) -> Gang[H1, H2]: ...
@@ -114,11 +116,14 @@ def use(*what: Any, **words: Any) -> Any:
     several, all or none. ``realm="acme/berlin"`` limits to what is below that realm; without it the nearest realm that can
     is taken. ``retries`` says how often a call may run again when its worker or node is lost; ``ttl`` how
     long a lease outlives a program that stopped talking; ``timeout`` how many seconds to wait for the answer.
+    ``use("Dask", cpus=16)`` starts an engine on leases and hands out its own client; ``wos engines`` lists what there is.
     Raises ``BadRequest`` for what cannot be understood, and ``NoCapacity`` with the reason for what cannot be had.
     """
     prepare()
-    from worldos.sdk import gang, needs  # noqa: PLC0415 - all of this loads while the agent boots
+    from worldos.sdk import engines, gang, needs  # noqa: PLC0415 - all of this loads while the agent boots
 
+    if what and (engine := engines.engine_named(what[0])) is not None:
+        return engine.use(what[1] if len(what) == 2 else words.pop("amount", None), words)
     ttl_ns = needs.ttl_of(words.pop("ttl", None))
     retries = words.pop("retries", RETRIES)
     timeout = words.pop("timeout", TIMEOUT_S)

@@ -1,0 +1,172 @@
+"""A cluster: the leases of one engine, the network between them, and the processes that a tender keeps on each.
+
+All or nothing: what cannot be begun is taken down again before the reason is raised. Nothing of it outlives this program:
+the leases end when its connection to the agent does, and with a lease end its worker, all processes under it, their folder
+and the network. Invariant: seat ``i`` is handle ``i``; the first is the head, and begins before the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from worldos.engines import nets, tender
+from worldos.engines.limits import CALL_SECONDS, INSTALL_SECONDS, LOOK_SECONDS, START_SECONDS, TOOL_SECONDS
+from worldos.engines.plan import Process, Ran, Seat, Seen
+from worldos.engines.software import Software
+from worldos.errors import NodeGone, Unreachable, WorldError
+from worldos.sdk.compute import Compute
+
+T = TypeVar("T")
+Told = Callable[[str], None]
+
+
+class Cluster:
+    """Leases with processes of an engine in them."""
+
+    def __init__(self, handles: Sequence[Compute], here: str, told: Told) -> None:
+        self.handles = tuple(handles)
+        self.here = here
+        self.seats: tuple[Seat, ...] = ()
+        self.net: nets.Net | None = None
+        self._told = told
+        self._begun: set[int] = set()
+
+    # -- begin ----------------------------------------------------------------------------------------------------------
+
+    def prepare(self, software: Software) -> None:
+        """See to it that each node has the software; all at once."""
+        until_s = time.monotonic() + INSTALL_SECONDS
+        left = set(range(len(self.handles)))
+        while left:
+            asked = {index: self.call(index, tender.prepare, software, LOOK_SECONDS) for index in sorted(left)}
+            for index, future in asked.items():
+                prepared = self.result(index, future)
+                if prepared.done:
+                    left.discard(index)
+                else:
+                    self._told(f"{self._node(index)[:8]}: {prepared.doing}")
+            if time.monotonic() > until_s:
+                raise Unreachable(f"{software.name} could not be installed within {INSTALL_SECONDS:g} s")
+
+    def connect(self, ports: int) -> None:
+        """Connect the seats with each other and with this machine; ``ports`` free ones each."""
+        self._told(f"connecting {len(self.handles)} nodes" if len(self.handles) > 1 else "connecting")
+        self.net = net = nets.net_for(self.handles, self.here)
+        joined = [self.call(index, tender.join, net.prefix(index)) for index in range(len(self.handles))]
+        for index, future in enumerate(joined):
+            self.result(index, future)
+        self.seats = tuple(
+            Seat(
+                index=index,
+                node=self._node(index),
+                address=net.address(index),
+                milli_cpu=handle.need.amount if handle.kind == "CPU" else 1000,
+                gpus=handle.need.amount // 1000 if handle.kind == "GPU" else 0,
+                memory_bytes=handle.need.memory_bytes,
+                ports=net.ports(index, ports),
+            )
+            for index, handle in enumerate(self.handles)
+        )
+
+    def begin(self, plan: Mapping[int, Sequence[Process]]) -> None:
+        """Start the processes of each seat: the head's first, then all others at once; wait until all are ready."""
+        head = {0: plan[0]} if 0 in plan else {}
+        for part in (head, {index: processes for index, processes in plan.items() if index}):
+            begun = {
+                index: self.call(index, tender.begin, tuple(processes)) for index, processes in sorted(part.items())
+            }
+            for index, future in begun.items():
+                self.result(index, future)
+                self._begun.add(index)
+            self._until_ready(sorted(part))
+
+    def _until_ready(self, indices: list[int]) -> None:
+        until_s = time.monotonic() + START_SECONDS
+        left = indices
+        while left:
+            looks = {index: self.call(index, tender.look, LOOK_SECONDS) for index in left}
+            seen = {index: self.result(index, future) for index, future in looks.items()}
+            for index, each in seen.items():
+                self._check(index, each)
+            left = [index for index in left if not all(process.ready for process in seen[index])]
+            waited = [process.name for index in left[:1] for process in seen[index] if not process.ready]
+            if left:
+                self._told(f"{self._node(left[0])[:8]}: waiting for {', '.join(waited)}")
+            if left and time.monotonic() > until_s:
+                raise Unreachable(
+                    f"{waited[0]} on {self._node(left[0])[:8]} was not ready in {START_SECONDS:g} s: "
+                    f"{tender.last_words(seen[left[0]][0].said)}"
+                )
+
+    # -- while it runs --------------------------------------------------------------------------------------------------
+
+    def look(self) -> dict[int, tuple[Seen, ...]]:
+        """Say how the processes of each seat are."""
+        looks = {index: self.call(index, tender.look, 0.0) for index in sorted(self._begun)}
+        return {index: self.result(index, future) for index, future in looks.items()}
+
+    def run(
+        self,
+        index: int,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        not_root: bool = False,
+        limit_s: float | None = TOOL_SECONDS,
+    ) -> Ran:
+        """Run a tool in a seat, beside its processes, to its end."""
+        return self.result(index, self.call(index, tender.run, tuple(argv), dict(env), not_root), limit_s)
+
+    def forward(self, index: int, port: int) -> int:
+        """Return the port of this machine's loopback that leads there."""
+        assert self.net is not None
+        return self.net.forward(index, port)
+
+    def call(self, index: int, fn: Callable[..., T], *args: Any) -> Future[T]:
+        """Ask the tender of a seat."""
+        return self.handles[index].submit(fn, *args)
+
+    def result(self, index: int, future: Future[T], limit_s: float | None = CALL_SECONDS) -> T:
+        """Wait for an answer of a seat."""
+        try:
+            return future.result(limit_s)
+        except TimeoutError:
+            raise Unreachable(f"the node {self._node(index)[:8]} does not answer") from None
+
+    def _check(self, index: int, seen: Sequence[Seen]) -> None:
+        for process in seen:
+            if process.code is not None:
+                raise WorldError(
+                    f"{process.name} on {self._node(index)[:8]} ended with {process.code}: {tender.last_words(process.said)}",
+                    hint="all that it said: wos log",
+                )
+
+    def _node(self, index: int) -> str:
+        nodes = self.handles[index].nodes
+        if not nodes:
+            raise NodeGone("a node of the engine is gone")
+        return nodes[0]
+
+    # -- end ------------------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End the processes, the last seat first, then the network and the leases. Nothing is left, reached or not."""
+        asked = []
+        for index in sorted(self._begun, reverse=True):
+            try:
+                asked.append((index, self.call(index, tender.end)))
+            except (WorldError, RuntimeError):  # its node is gone, and with it all that ran there
+                continue
+        for index, future in asked:
+            try:
+                self.result(index, future)
+            except WorldError:
+                continue
+        self._begun.clear()
+        if self.net is not None:
+            self.net.close()
+        for handle in self.handles:
+            handle.close()

@@ -1,0 +1,149 @@
+"""Dask: a scheduler on the first seat, workers on all; the client is ``dask.distributed.Client``, the real one.
+
+Both ends have the version that this program has, and TLS with a certificate made for this use. The usual packages of data
+work that the program has go along in the same versions, so that what is pickled here is read there.
+Source: distributed.dask.org, "TLS/SSL" and "Command line".
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worldos.engines import credentials
+from worldos.engines.engine import Engaged, Engine, Words
+from worldos.engines.plan import Process, Seat
+from worldos.engines.software import PythonSoftware
+from worldos.errors import BadRequest
+
+ALONG = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "cloudpickle",
+    "msgpack",
+    "lz4",
+)  # what the program has of these, the workers have
+DASHBOARD = ("bokeh>=3.1",)
+SCHEDULER, WEB = 0, 1
+
+
+class Dask(Engine):
+    """dask.distributed."""
+
+    name = "Dask"
+    summary = "dask.distributed: arrays, dataframes and tasks; the client is distributed.Client"
+    words = frozenset({"processes", "packages", "dashboard"})
+    ports = 2
+
+    def software(self, words: Words) -> PythonSoftware:
+        """Return the versions that this program has."""
+        along = [f"{name}=={version}" for name in ALONG if (version := installed(name))]
+        dashboard = DASHBOARD if words.get("dashboard") else ()
+        return PythonSoftware(
+            name="dask",
+            version=_version(),
+            python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            requirements=(f"distributed=={_version()}", *along, *dashboard, *packages(words)),
+            extras=() if dashboard else DASHBOARD,
+        )
+
+    def plan(self, seats: Sequence[Seat], words: Words) -> Mapping[int, Sequence[Process]]:
+        """Return a scheduler beside the first worker, and a worker a seat."""
+        pair = credentials.certificate("dask of a lease")
+        self_signed = {"dask-ca.pem": pair.certificate.encode(), "dask.pem": (pair.key + pair.certificate).encode()}
+        tls = ("--tls-ca-file", "{work}/dask-ca.pem", "--tls-cert", "{work}/dask.pem", "--tls-key", "{work}/dask.pem")
+        head = seats[0]
+        at = f"tls://{head.address}:{head.ports[SCHEDULER]}"
+        scheduler = Process(
+            name="scheduler",
+            argv=(
+                *("{python}", "-m", "distributed.cli.dask_scheduler", "--host", at, "--no-jupyter", *tls),
+                *("--dashboard-address", f"{head.address}:{head.ports[WEB]}"),
+            ),
+            files=self_signed,
+            env=_ENV,
+            ready="Scheduler at:",
+        )
+        return {
+            seat.index: [*([scheduler] if seat is head else []), _worker(seat, at, tls, self_signed, words)]
+            for seat in seats
+        }
+
+    def client(self, engaged: Engaged) -> Any:
+        """Return a ``distributed.Client`` of the scheduler."""
+        import distributed  # noqa: PLC0415 - only who uses Dask loads it
+        from distributed.security import Security  # noqa: PLC0415
+
+        files = engaged.plan[0][0].files
+        ca, pair = files["dask-ca.pem"].decode(), files["dask.pem"].decode()
+        security = Security(  # type: ignore[no-untyped-call]
+            tls_ca_file=ca, tls_client_cert=pair, tls_client_key=pair, require_encryption=True
+        )
+        engaged.dashboard = f"http://{engaged.address(0, WEB)}/status"
+        client = distributed.Client(  # type: ignore[no-untyped-call]
+            f"tls://{engaged.address(0, SCHEDULER)}", security=security, direct_to_workers=False, set_as_default=True
+        )
+        client.wait_for_workers(sum(_shape(seat, engaged.words)[0] for seat in engaged.seats), timeout=60)
+        return client
+
+    def leave(self, engaged: Engaged) -> None:
+        """Close the client; its scheduler ends with the lease."""
+        engaged.client.close()
+
+
+_ENV = {"DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION": "1.2", "PYTHONUNBUFFERED": "1"}
+
+
+def _worker(seat: Seat, at: str, tls: tuple[str, ...], files: dict[str, bytes], words: Words) -> Process:
+    processes, threads = _shape(seat, words)
+    memory = ("--memory-limit", str(seat.memory_bytes // processes)) if seat.memory_bytes else ()
+    return Process(
+        name="worker",
+        argv=(
+            *("{python}", "-m", "distributed.cli.dask_worker", at, *tls, *memory),
+            *("--nworkers", str(processes), "--nthreads", str(threads), "--host", seat.address),
+            *("--name", f"seat-{seat.index}", "--local-directory", "{work}", "--no-dashboard", "--death-timeout", "60"),
+        ),
+        files=files,
+        env=_ENV,
+        ready="Start worker at:",
+    )
+
+
+def _shape(seat: Seat, words: Words) -> tuple[int, int]:
+    """Return how many worker processes a seat has, and the threads of each."""
+    processes = words.get("processes")
+    if processes is None:
+        return 1, seat.cores
+    if isinstance(processes, bool) or not isinstance(processes, int) or not 1 <= processes <= seat.cores:
+        raise BadRequest(f"processes={processes!r}: 1 to {seat.cores} on each node, as many as it has cores")
+    return processes, max(1, seat.cores // processes)
+
+
+def packages(words: Words) -> tuple[str, ...]:
+    """Return what else the program wants to have there."""
+    said = words.get("packages") or ()
+    if isinstance(said, str) or not all(isinstance(each, str) for each in said):
+        raise BadRequest(f"packages={said!r}: a list of names as pip knows them", hint='packages=["scikit-learn==1.7"]')
+    return tuple(said)
+
+
+def installed(name: str) -> str:
+    """Return the version of a package that this program has, or nothing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _version() -> str:
+    version = installed("distributed")
+    if not version:
+        raise BadRequest("this program has no client of Dask", hint='install it: pip install "worldos[dask]"')
+    return version
+
+
+engine = Dask()

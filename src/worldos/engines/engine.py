@@ -1,0 +1,181 @@
+"""An engine: something known that already does much at many machines, started on leases and used by its own client.
+
+A driver for one is one file with one class: it says what software it needs, which processes run on which seat, and how its
+client is made; leases, environments, network, ports and the end are done here. It is found by an entry point of the group
+``worldos.engines`` (docs/guides/write-an-engine.md). What ``use`` returns is *engaged*: ``with`` gives the client itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
+
+from worldos.engines.cluster import Cluster
+from worldos.engines.plan import Process, Seat
+from worldos.engines.seats import divided
+from worldos.engines.software import Software
+from worldos.errors import BadRequest
+from worldos.model.units import parse_amount
+from worldos.sdk import connection as agent
+from worldos.sdk import gang, needs
+from worldos.sdk.compute import Compute
+
+SIZE_WORDS = frozenset({"cpus", "gpus", "memory", "nodes"})
+LEASE_WORDS = frozenset({"where", "near", "realm", "objective", "budget", "isolation"})
+USE_WORDS = frozenset({"ttl", "timeout", "told"})
+TIMEOUT_S = 30.0
+
+Words = Mapping[str, Any]
+
+
+class Engine(ABC):
+    """What World OS must know of an engine. One object of it serves all uses: it keeps nothing between them."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    words: ClassVar[frozenset[str]] = frozenset()  # what ``use`` takes for this engine beside size and place
+    ports: ClassVar[int] = 1  # so many free ports of each seat
+    nodes_max: ClassVar[int] = 0  # 0: as many as it likes
+
+    def check(self, words: Words) -> None:  # noqa: B027 - most have nothing to check
+        """Refuse what can be known to be wrong before anything is leased."""
+
+    @abstractmethod
+    def software(self, words: Words) -> Software:
+        """Return what must be installed on each node."""
+
+    @abstractmethod
+    def plan(self, seats: Sequence[Seat], words: Words) -> Mapping[int, Sequence[Process]]:
+        """Return the processes of each seat, by its index; the first seat's are begun before the others'."""
+
+    @abstractmethod
+    def client(self, engaged: Engaged) -> Any:
+        """Return the client, when all processes are ready."""
+
+    def leave(self, engaged: Engaged) -> None:  # noqa: B027 - most have nothing to save
+        """Close the client, and save what must be kept. Called once, before the processes end."""
+
+    def use(self, amount: Any = None, words: dict[str, Any] | None = None) -> Engaged:
+        """Lease, install, start, connect: what ``worldos.use`` does for this kind."""
+        said = dict(words or {})
+        if amount is not None:
+            said.setdefault("cpus", amount)
+        known = SIZE_WORDS | LEASE_WORDS | USE_WORDS | self.words
+        if unknown := sorted(said.keys() - known):
+            raise TypeError(f"{self.name} knows no word {unknown[0]}=; there are {', '.join(sorted(known))}")
+        return Engaged(self, said)
+
+
+class Engaged:
+    """An engine that runs for this program: its client in a ``with`` block, or ``close`` it."""
+
+    def __init__(self, engine: Engine, words: Words) -> None:
+        self.engine = engine
+        self.words = words
+        self._told: Callable[[str], None] = words.get("told") or _Shown(engine.name)
+        self._closing = threading.Lock()
+        self._closed = False
+        self.plan: Mapping[int, Sequence[Process]] = {}
+        self.dashboard = ""
+        self.state: Any = None  # the engine's own
+        engine.check(words)
+        software = engine.software(words)
+        connection = agent.connection()
+        handles = _leased(engine, words, connection)
+        self.cluster = Cluster(handles, connection.node(), self._told)
+        try:
+            self.cluster.prepare(software)
+            self.cluster.connect(engine.ports)
+            self.plan = engine.plan(self.cluster.seats, words)
+            self.cluster.begin(self.plan)
+            self._told("connecting its client")
+            self.client = engine.client(self)
+        except BaseException:
+            self._closed = True
+            self.cluster.end()
+            raise
+        finally:
+            self._told("")
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The places where its processes run."""
+        return self.cluster.seats
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes it runs on, the head first."""
+        return tuple(seat.node for seat in self.cluster.seats)
+
+    def address(self, index: int, port: int) -> str:
+        """Return where this program reaches a port of a seat: ``127.0.0.1:PORT``."""
+        return f"127.0.0.1:{self.cluster.forward(index, self.seats[index].ports[port])}"
+
+    def close(self) -> None:
+        """Let the client go, end all processes and give the leases back."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self.engine.leave(self)
+        finally:
+            self.cluster.end()
+
+    def __enter__(self) -> Any:
+        """Return the engine's own client."""
+        return self.client
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"on {len(self.nodes)} nodes"
+        return f"<{self.engine.name} {state}>"
+
+
+def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple[Compute, ...]:
+    """Lease the seats: each on a node of its own, all or none."""
+    milli = parse_amount("CPU", words.get("cpus") or 1)
+    gpus = parse_amount("GPU", words["gpus"]) if words.get("gpus") else 0
+    nodes = words.get("nodes") or 0
+    if isinstance(nodes, bool) or not isinstance(nodes, int):
+        raise BadRequest(f"nodes={nodes!r} is no number of nodes")
+    if engine.nodes_max and nodes > engine.nodes_max:
+        raise BadRequest(f"{engine.name} runs on {engine.nodes_max} node at most", hint="leave nodes= out")
+    said = {word: words[word] for word in sorted(LEASE_WORDS & words.keys())}
+    free = [each["free"] for each in connection.ask("resources") if each["kind"] == "CPU"]
+    sizes = (milli,) if engine.nodes_max == 1 else divided(milli, free, nodes)
+    memory = words.get("memory")
+    share = None if memory is None else -(-parse_amount("Memory", memory) // len(sizes))
+    wanted = [gang.wanted("CPU", f"{size}m", {**said, "memory": share, "apart": len(sizes) > 1}) for size in sizes]
+    if gpus:
+        wanted += [gang.wanted("GPU", f"{gpus}m", {**said})]
+    each = [replace(part.need, workers=1) for part in wanted]
+    asked = [gang.Wanted(need, part.handle) for need, part in zip(each, wanted, strict=True)]
+    handles = gang.get(asked, needs.ttl_of(words.get("ttl")), 0, words.get("timeout", TIMEOUT_S))
+    for handle in handles:
+        handle.activate()
+    return tuple(handle for handle in handles if isinstance(handle, Compute))
+
+
+class _Shown:
+    """Says on the terminal how far it is, on one line that goes away again."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._width = 0
+
+    def __call__(self, doing: str) -> None:
+        if not sys.stderr.isatty():
+            return
+        text = f"{self._name}: {doing}" if doing else ""
+        sys.stderr.write(f"\r{text:<{self._width}}" + ("" if text else "\r"))
+        sys.stderr.flush()
+        self._width = len(text)

@@ -1,0 +1,21 @@
+"""Bounds of engines, each with its unit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NODES_MAX: Final = 64  # of one engine: as many parts as a gang may have
+PROCESSES_MAX: Final = 64  # of an engine on one node
+PACKAGES_MAX: Final = 100  # that an environment is asked to have
+PACKAGE_CHARS_MAX: Final = 200
+FILE_BYTES_MAX: Final = 1 << 20  # a configuration, a certificate
+TAIL_BYTES: Final = 16 * 1024  # of what a process said, kept for who asks why it ended
+INSTALL_SECONDS: Final = 900.0
+START_SECONDS: Final = 60.0
+TOOL_SECONDS: Final = 60.0
+END_SECONDS: Final = 8.0  # for a process to end by itself; then it is killed
+LOOK_SECONDS: Final = 0.5  # one look at the processes of a node waits no longer for news
+CALL_SECONDS: Final = 30.0  # within which a node answers a look
+DUMP_BYTES_MAX: Final = 16 << 30
+DUMP_PIECE_BYTES: Final = 4 << 20
+DUMP_EVERY_SECONDS: Final = 300.0

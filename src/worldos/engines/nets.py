@@ -1,0 +1,78 @@
+"""How the seats of an engine reach each other, and how its holder reaches them.
+
+In a private network of the lease wherever the hosts can have one (sdk/private_net.py): nobody else is in there, and the
+holder has a port on its own loopback that only its own user may use. A single seat on this very machine can do without, on
+plain loopback; what keeps others out there is that the engine asks for a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from worldos.engines import tender
+from worldos.errors import NoCapacity
+from worldos.sdk.compute import Compute
+
+LOOPBACK = "127.0.0.1"
+PORTS_BEGIN = 7800  # in a network of its own each seat has all ports; these are easy to recognise
+
+
+class Net(Protocol):
+    """What connects the seats."""
+
+    private: bool
+
+    def address(self, index: int) -> str:
+        """Return the address of a seat."""
+
+    def ports(self, index: int, count: int) -> tuple[int, ...]:
+        """Return so many free ports of a seat."""
+
+    def prefix(self, index: int) -> tuple[str, ...]:
+        """Return the words before a command that bring it into the network."""
+
+    def forward(self, index: int, port: int) -> int:
+        """Return the port of this machine's loopback that leads to a port of a seat."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class Loopback:
+    """No network of its own: one seat, on this machine."""
+
+    private = False
+
+    def __init__(self, handle: Compute) -> None:
+        self._handle = handle
+
+    def address(self, index: int) -> str:
+        """Return loopback."""
+        assert index == 0
+        return LOOPBACK
+
+    def ports(self, index: int, count: int) -> tuple[int, ...]:
+        """Return ports that are free there now."""
+        assert index == 0
+        return self._handle.submit(tender.free_ports, count).result()
+
+    def prefix(self, index: int) -> tuple[str, ...]:
+        """Return no words."""
+        assert index == 0
+        return ()
+
+    def forward(self, index: int, port: int) -> int:
+        """Return the port itself."""
+        assert index == 0
+        return port
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def net_for(handles: Sequence[Compute], here: str) -> Net:
+    """Return what connects these leases; ``here`` is the node of this machine."""
+    if len(handles) == 1 and handles[0].nodes == (here,):
+        return Loopback(handles[0])
+    raise NoCapacity("an engine on another node needs a private network, and this version has none")

@@ -1,0 +1,112 @@
+"""Ray: a head on the first seat, a node on each other; ``ray.init`` is done, the real one, by Ray's own client protocol.
+
+Both ends have the version and the Python that this program has, as Ray demands. A token made for this use is asked of all
+who speak to it. Nothing of the program's machine is in the cluster: ``ray.init`` goes to the head's client server.
+Source: docs.ray.io, "Ray Client" and "Token authentication".
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from worldos.engines import credentials
+from worldos.engines.dask import installed, packages
+from worldos.engines.engine import Engaged, Engine, Words
+from worldos.engines.plan import Process, Seat
+from worldos.engines.software import PythonSoftware
+from worldos.errors import BadRequest
+
+ALONG: Final = ("numpy", "pandas", "pyarrow", "cloudpickle")
+GCS, CLIENT, WEB = 0, 1, 2
+STORE_BYTES: Final = 256 << 20  # of shared memory for objects, where the lease says nothing of memory
+STORE_BYTES_MIN: Final = 80 << 20
+TOKEN: Final = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+AUTH: Final = {"RAY_AUTH_MODE": "token"}
+
+
+class Ray(Engine):
+    """Ray."""
+
+    name = "Ray"
+    summary = "Ray: tasks, actors and what stands on them; ray.init is done for you"
+    words = frozenset({"packages", "dashboard"})
+    ports = 3
+
+    def software(self, words: Words) -> PythonSoftware:
+        """Return the versions that this program has."""
+        version = installed("ray")
+        if not version:
+            raise BadRequest("this program has no Ray", hint='install it: pip install "worldos[ray]"')
+        along = [f"{name}=={version}" for name in ALONG if (version := installed(name))]
+        which = "ray[client,default]" if words.get("dashboard") else "ray[client]"
+        return PythonSoftware(
+            name="ray",
+            version=installed("ray"),
+            python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            requirements=(f"{which}=={installed('ray')}", *along, *packages(words)),
+        )
+
+    def plan(self, seats: Sequence[Seat], words: Words) -> Mapping[int, Sequence[Process]]:
+        """Return the head, and a node for each other seat."""
+        env = {**AUTH, TOKEN: credentials.password(), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+        head = seats[0]
+        heads = (
+            *("--head", "--port", str(head.ports[GCS]), "--ray-client-server-port", str(head.ports[CLIENT])),
+            *(f"--include-dashboard={bool(words.get('dashboard'))}", "--dashboard-host", head.address),
+            *("--dashboard-port", str(head.ports[WEB])),
+        )
+        joins = ("--address", f"{head.address}:{head.ports[GCS]}")
+        return {seat.index: [_node(seat, heads if seat is head else joins, env)] for seat in seats}
+
+    def client(self, engaged: Engaged) -> Any:
+        """Initialise ``ray`` for this program, and return the module."""
+        for key in (*AUTH, TOKEN):
+            os.environ[key] = engaged.plan[0][0].env[key]
+        import ray  # noqa: PLC0415 - only who uses Ray loads it; it reads the token from the environment
+
+        if engaged.words.get("dashboard"):
+            engaged.dashboard = f"http://{engaged.address(0, WEB)}"
+        ray.init(f"ray://{engaged.address(0, CLIENT)}", log_to_driver=True)
+        return ray
+
+    def leave(self, engaged: Engaged) -> None:
+        """Let the client go; the cluster ends with the lease."""
+        engaged.client.shutdown()
+        for key in (*AUTH, TOKEN):
+            os.environ.pop(key, None)
+
+    def check(self, words: Words) -> None:
+        """Ray has one cluster a program."""
+        ray = sys.modules.get("ray")
+        if ray is not None and ray.is_initialized():
+            raise BadRequest("ray is initialised in this program already", hint="call ray.shutdown() first")
+
+
+def _node(seat: Seat, where: tuple[str, ...], env: dict[str, str]) -> Process:
+    store = max(STORE_BYTES_MIN, seat.memory_bytes * 3 // 10) if seat.memory_bytes else STORE_BYTES
+    memory = ("--memory", str(max(STORE_BYTES_MIN, seat.memory_bytes - store))) if seat.memory_bytes else ()
+    return Process(
+        name="head" if seat.index == 0 else "node",
+        argv=(
+            *("{python}", "-m", "ray.scripts.scripts", "start", "--block", *where, "--node-ip-address", seat.address),
+            *(
+                "--num-cpus",
+                str(seat.cores),
+                "--num-gpus",
+                str(seat.gpus),
+                *memory,
+                "--object-store-memory",
+                str(store),
+            ),
+            *("--temp-dir", "{short}/r", "--disable-usage-stats"),
+        ),
+        env=env,
+        short=True,
+        ready="Ray runtime started",
+    )
+
+
+engine = Ray()

@@ -1,4 +1,4 @@
-"""Bounds of the runner, with their units. Those of the line itself stand in model/work.py."""
+"""Bounds of the runner, with their units. Those of the line itself stand in model/work.py and kernel/work/limits.py."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from typing import Final
 LOG_HEAD_BYTES: Final = 1024 * 1024  # of each attempt's output: the beginning ...
 LOG_END_BYTES: Final = 7 * 1024 * 1024  # ... and the end are kept, whatever lies between
 LOG_MEMORY_BYTES: Final = 64 * 1024  # of it in memory, before it gets a file
-
-RESULT_FILE_BYTES_MAX: Final = 1 << 40  # of one task, packed
 LOGS_KEPT_MAX: Final = 256  # logs of attempts that have ended, for those who still follow them
-LOGS_KEPT_S: Final = 120.0
+
+RESULT_IN_LINE_BYTES: Final = 1024  # larger results lie in the realm's files
+PARCEL_IN_LINE_BYTES: Final = 8 * 1024  # larger parcels too
+TAIL_OF_DONE_BYTES: Final = 1024  # of the output of a task that ended well
 
 BERTH_IDLE_S: Final = 1.0  # a lease that no attempt wants is given back after so long
 BERTHS_MAX: Final = 512  # leases of one runner at once
+LEASE_TTL_NS: Final = 10_000_000_000
 LEASE_WAIT_S: Final = 30.0  # for the answer to one asking
-REFUSED_WAIT_S: Final = 10.0  # an attempt that cannot get a lease for so long is handed back to the line
-ASK_AGAIN_S: Final = 0.5
-HELD_EVERY_S: Final = 2.0
-SAY_EVERY_S: Final = 0.02  # what ended meanwhile is said in one command
-SAY_MANY: Final = 256
-SAY_BYTES: Final = 4 * 1024 * 1024  # in one command
+REFUSED_WAIT_S: Final = 15.0  # an attempt that cannot get a lease for so long is handed back to the line
+ASK_AGAIN_S: Final = 0.5  # after a refusal
 KILL_AFTER_S: Final = 10.0  # between SIGKILL and giving up on the lease
+CLOSERS: Final = 4  # threads that bring what attempts made into the realm's files
+
+HOLDS_EVERY_S: Final = 2.0  # the line is told what this runner has
+SILENT_S: Final = 15.0  # a runner that reaches no line for so long stops what may not run beside its successor
+SAY_MANY: Final = 256  # words in one command
+SAY_BYTES: Final = 300 * 1024
+SAY_AGAIN_S_MIN: Final = 0.1
+SAY_AGAIN_S_MAX: Final = 2.0
+SWEEP_EVERY_S: Final = 3600.0  # files of jobs that are forgotten
 
 assert LOG_MEMORY_BYTES < LOG_HEAD_BYTES

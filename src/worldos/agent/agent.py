@@ -28,6 +28,7 @@ from worldos.agent.journal import Journal
 from worldos.agent.lanes import Lanes
 from worldos.agent.local_api import Client, LocalApi
 from worldos.agent.narrowed import refusal, why_not_narrowed
+from worldos.agent.nets import Nets
 from worldos.agent.notices import Notices
 from worldos.agent.petitions import AGENT, Petitions
 from worldos.agent.providers import Providers
@@ -142,7 +143,9 @@ class Agent:
         self.cosigning = Cosigning.of(self)
         self.providers = Providers(started.home.path / "providers")
         self.tenancies = Tenancies(started.home.path / "tenancies", self.node, self.feed)
-        self.lanes = Lanes(self.scanner, self._lane_failed, self.depots.stands if self.depots is not None else None)
+        self.nets = Nets(self.run_folder / "net", self.node)
+        stands = self.depots.stands if self.depots is not None else None
+        self.lanes = Lanes(self.scanner, self._lane_failed, stands, self.nets.environ)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
         self.network: Network | None = None
         self.reachable = False  # by choice of its owner; else it listens on the loopback alone
@@ -179,6 +182,7 @@ class Agent:
         if self.company is not None:
             self.company.begin()
         await starting
+        await self.nets.start(self.network.fabric if self.network is not None else None)
         if self.network is not None:
             await self.network.start()
             await self._scan()  # it has addresses now
@@ -206,6 +210,7 @@ class Agent:
         if self.network is not None:
             await self.network.close()
         await self.lanes.close()
+        await self.nets.close()
         if self.depots is not None:
             await self.depots.close()
         self.seats.close()

@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from worldos.agent.home import make_folder
+from worldos.agent.nets import NetHello, Nets
 from worldos.errors import LeaseEnded, WorldError
 from worldos.fabric.channel import Channel, Ending, Receiver
 from worldos.fabric.pump import Pump
@@ -174,7 +175,10 @@ class Depot(Protocol):
 class NearDoors:
     """On the granting side: lets channels in to this node's workers, and to its depot."""
 
-    def __init__(self, may_enter: MayEnter, path_of: PathOf, depot: Depot | None = None) -> None:
+    def __init__(
+        self, may_enter: MayEnter, path_of: PathOf, depot: Depot | None = None, nets: Nets | None = None
+    ) -> None:
+        self._nets = nets
         self._may_enter = may_enter
         self._path_of = path_of
         self._depot = depot
@@ -190,11 +194,16 @@ class NearDoors:
     def on_channel(self, node: NodeId, channel: Channel, hello: bytes) -> None:
         """A node opened a channel: check what it asks for, and join it to a worker or to the depot."""
         try:
-            door = msgspec.msgpack.decode(hello, type=DoorHello | DepotHello)
+            door = msgspec.msgpack.decode(hello, type=DoorHello | DepotHello | NetHello)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             channel.refuse("that is no lane")
             return
-        if isinstance(door, DoorHello) and not self._may_enter(door.lease, node):
+        if isinstance(door, NetHello):
+            if self._nets is None:
+                channel.refuse("there are no private networks here")
+            else:
+                self._nets.on_channel(node, channel, door)
+        elif isinstance(door, DoorHello) and not self._may_enter(door.lease, node):
             channel.refuse("there is no such lease of yours here")
         elif isinstance(door, DepotHello) or (self._depot is not None and self._depot.is_store(door.lease)):
             self._to_depot(node, channel, door.lease)

@@ -17,15 +17,19 @@ from worldos.model.resource import Kind
 
 Failed = Callable[[LeaseId, str], None]
 Stands = Callable[[str], Awaitable[None]]
+Environ = Callable[[LeaseId], dict[str, str]]
 
 
 class Lanes:
     """The lanes of this node, by lease. Opening runs in the background of the grant; who needs the doors waits for it."""
 
-    def __init__(self, scanner: Scanner, failed: Failed, stands: Stands | None = None) -> None:
+    def __init__(
+        self, scanner: Scanner, failed: Failed, stands: Stands | None = None, environ: Environ | None = None
+    ) -> None:
         self._scanner = scanner
         self._failed = failed
         self._stands = stands  # waits for a door that no workers of ours are behind
+        self._environ = environ  # what a lease's workers find in their environment beside what the driver says
         self._host = LaneHost()
         self._doors: dict[LeaseId, asyncio.Task[tuple[str, ...]]] = {}
         self._folders: dict[LeaseId, str] = {}
@@ -112,7 +116,12 @@ class Lanes:
             gpus=tuple(needs.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if terms.need.kind == Kind.GPU else (),
             driver=needs.driver or None,
             arguments=needs.arguments,
-            env={**needs.environ, "WORLDOS_NODE": terms.node, "WORLDOS_LEASE": terms.lease},
+            env={
+                **needs.environ,
+                "WORLDOS_NODE": terms.node,
+                "WORLDOS_LEASE": terms.lease,
+                **(self._environ(terms.lease) if self._environ is not None else {}),
+            },
         )
         doors = await self._host.open_lease(terms.lease, spec)
         return tuple(door.path for door in doors)

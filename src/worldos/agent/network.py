@@ -15,6 +15,7 @@ from worldos.agent import clock
 from worldos.agent.addresses import is_loopback, reachable_addresses
 from worldos.agent.claims import ClaimDoor, Confirmations
 from worldos.agent.doors import Depot, FarDoors, NearDoors, PathOf
+from worldos.agent.nets import Nets
 from worldos.agent.realm_door import RealmDoor
 from worldos.agent.realm_door import Realms as RealmsOfAgent
 from worldos.agent.start import Started
@@ -50,7 +51,13 @@ class Network:
     """All that reaches other machines. ``attach`` it to its agent before ``start``."""
 
     def __init__(
-        self, started: Started, listen: tuple[str, int], path_of: PathOf, owner: Owner, depot: Depot | None = None
+        self,
+        started: Started,
+        listen: tuple[str, int],
+        path_of: PathOf,
+        owner: Owner,
+        depot: Depot | None = None,
+        nets: Nets | None = None,
     ) -> None:
         self.node = started.node
         self.listen = listen
@@ -68,7 +75,7 @@ class Network:
             relay=settings.relay,
         )
         self._far = FarDoors(started.home.run_folder / "far", self.fabric)
-        self._near = NearDoors(self.node.leases.is_live, path_of, depot)
+        self._near = NearDoors(self.node.leases.is_live, path_of, depot, nets)
         self.claim_door = ClaimDoor(self, started.key, registry.name, self.node.keylog, listen)
         self.confirmations = Confirmations()
         self._key = started.key

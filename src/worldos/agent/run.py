@@ -62,7 +62,7 @@ async def _live(agent: Agent, say: Say, *, listen: tuple[str, int] | None) -> No
     else:
         from worldos.agent.network import Network  # noqa: PLC0415 - an embedded node does without TLS and pairing
 
-        agent.network = Network(agent.started, listen, agent.lanes.path_of, agent, agent.depots)
+        agent.network = Network(agent.started, listen, agent.lanes.path_of, agent, agent.depots, agent.nets)
     try:
         await agent.start(Orders())
     except OSError as cause:

@@ -25,6 +25,7 @@ from worldos.agent.orders.account import AccountOrders
 from worldos.agent.orders.audit import AuditOrders
 from worldos.agent.orders.guard import GuardOrders
 from worldos.agent.orders.named import device_called
+from worldos.agent.orders.net import NetOrders
 from worldos.agent.orders.passkey import PasskeyOrders
 from worldos.agent.orders.post import PostOrders
 from worldos.agent.orders.provider import ProviderOrders
@@ -58,6 +59,7 @@ class Orders(
     AccountOrders,
     AuditOrders,
     GuardOrders,
+    NetOrders,
     PasskeyOrders,
     PostOrders,
     ProviderOrders,

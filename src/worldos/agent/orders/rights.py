@@ -105,6 +105,8 @@ RIGHTS: Final[dict[str, Right]] = {
     "provider_did": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
     "provider_checked": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
     "providers": Right(Op.AUDIT, Impact.READ, HERE),
+    # the network of a lease that the program holds: what it may do inside is the lease's matter
+    "net_way": Right(Op.READ, Impact.READ),
     # sessions
     "session_list": Right(Op.READ, Impact.READ, (SESSIONS,)),
     "session_show": Right(Op.READ, Impact.READ, (SESSIONS,)),

@@ -103,7 +103,7 @@ def _make(software: Software, folder: Path, told: Told) -> None:
     extras = software.extras if isinstance(software, PythonSoftware) else ()
     wanted = [*software.requirements, *extras]
     told(f"installing {software.name} {software.version} ({len(wanted)} packages)")
-    uv = shutil.which("uv")
+    uv = _uv()
     try:
         if uv is not None:
             _do([uv, "venv", "--quiet", "--python", python, str(folder)], told)
@@ -120,6 +120,14 @@ def _make(software: Software, folder: Path, told: Told) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _uv() -> str | None:
+    """Return uv, where one works: a name on the path may lead to an empty shim."""
+    uv = shutil.which("uv")
+    if uv is None or subprocess.run([uv, "--version"], capture_output=True, check=False).returncode:  # noqa: S603
+        return None
+    return uv
 
 
 def _do(argv: list[str], told: Told) -> None:

@@ -20,7 +20,8 @@ from harness import Here, alive, eventually
 from worldos.errors import BadRequest, LeaseEnded, OverQuota, WorkerLost
 from worldos.lanes.cage import Cages
 from worldos.lanes.client import Door, Lane
-from worldos.lanes.host import LaneHost, LaneSpec, _temporary
+from worldos.lanes.host import LaneHost, LaneSpec
+from worldos.lanes.leftovers import temporary
 
 
 def mechanisms() -> list[str]:
@@ -32,7 +33,7 @@ def mechanisms() -> list[str]:
 
 def left_of(pid: int) -> set[Path]:
     """Return the run folders and cgroups of the hosts in a process."""
-    folders = _temporary().glob(f"wos-lanes-{os.getuid()}-{pid}.*")
+    folders = temporary().glob(f"wos-lanes-{os.getuid()}-{pid}.*")
     return {*folders, *Path("/sys/fs/cgroup").glob(f"**/worldos-{pid}.*")}
 
 

@@ -25,12 +25,11 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -39,19 +38,19 @@ from typing import Final
 import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, WorldError
-from worldos.lanes import early, nursery, worker
-from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, clear_leftovers, name_of_host
+from worldos.lanes import early, leftovers, nursery, sandbox, sweep, worker
+from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, name_of_host
+from worldos.lanes.limits import SANDBOX_DISK_BYTES, SANDBOX_MEMORY_BYTES, START_SECONDS
+from worldos.lanes.sandbox import Extra, Room, Rooms
+from worldos.model.isolation import Isolation
 
 WORKERS_MAX: Final = 1024
-START_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 5.0
 YOUNG_SECONDS: Final = 1.0  # a worker that dies younger counts towards the backoff
 BACKOFF_SECONDS_MAX: Final = 1.0
 BACKOFF_FREE: Final = 8  # so many early deaths in a row cost nothing
 WATCH_SECONDS: Final = 0.05
 SCRATCH_WATCH_SECONDS: Final = 0.5
-TEMPORARY_BYTES_MAX: Final = 30  # of 107 for the path of a door
-RUN_PREFIX: Final = "wos-lanes-"
 
 WorkerEnded = Callable[[str, int, int, str], None]
 log = logging.getLogger("worldos.lanes")
@@ -61,6 +60,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a lease gives. ``milli_cpu`` and ``memory_bytes`` are for all workers together; 0: not limited.
 
     ``gpus``: what CUDA_VISIBLE_DEVICES shows. ``driver``: "module:attribute" whose methods ``command`` calls.
+    ``is_apart``: they run in a room of their own (sandbox.py), with ``extra`` in it; ``isolation`` is what they are told of that.
     """
 
     kind: str = "CPU"
@@ -72,6 +72,9 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     driver: str | None = None
     arguments: dict[str, int | bool | str] = {}
     env: dict[str, str] = {}
+    isolation: str = Isolation.PROCESS
+    is_apart: bool = False
+    extra: Extra = Extra()
 
 
 class WorkerDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,10 +123,22 @@ class _Lease:
         self.over_scratch = False
         self.paused = False
         self.closing = False
+        self.room: Room | None = None
+        self.moving_in = asyncio.Lock()
 
     @property
     def pids(self) -> list[int]:
         return [post.pid for post in self.posts if post.pid]
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its workers are in a room of their own."""
+        return self.spec.is_apart
+
+    @property
+    def disk(self) -> Path:
+        """Where what it writes lies."""
+        return self.folder if self.room is None else self.room.disk
 
 
 class LaneHost:
@@ -142,13 +157,14 @@ class LaneHost:
         self._lock_fd = -1
         self._cages: Cages | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rooms = Rooms(lambda: self._folder / f"room-{secrets.token_hex(3)}")
         self._stopping = False
 
     async def start(self) -> None:
         """Clear what a killed host left, then start the nursery."""
-        await asyncio.to_thread(_clear_leftovers)
+        await asyncio.to_thread(leftovers.clear)
         name = name_of_host()
-        self._folder = _temporary() / f"{RUN_PREFIX}{os.getuid()}-{name}"
+        self._folder = leftovers.temporary() / f"{leftovers.RUN_PREFIX}{os.getuid()}-{name}"
         self._folder.mkdir(mode=0o700)
         self._lock_fd = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
@@ -166,6 +182,7 @@ class LaneHost:
         self._stopping = True
         for lease in list(self._leases):
             await self.close_lease(lease)
+        await self._rooms.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -178,7 +195,7 @@ class LaneHost:
             self._process.wait()
         if self._cages is not None:
             await asyncio.to_thread(self._cages.close)
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(sweep.remove, self._folder)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -192,6 +209,7 @@ class LaneHost:
         if not 0 < spec.workers <= WORKERS_MAX:
             raise BadRequest(f"a lane has 1 to {WORKERS_MAX} workers, not {spec.workers}")
         assert self._cages is not None, "start() first"
+        spec = _bounded(spec)
         name = f"l{len(self._leases)}-{secrets.token_hex(3)}"
         bounds = Bounds(
             milli_cpu=spec.milli_cpu, memory_bytes=spec.memory_bytes, pids=PIDS_MAX, file_bytes=spec.scratch_bytes
@@ -229,12 +247,16 @@ class LaneHost:
             lease.cage.kill(lease.pids)
             if not lease.pids and lease.cage.remove():
                 break
+            if lease.room is not None:
+                lease.room.end()
             if time.monotonic() > deadline:
                 log.warning("lease %s: some of its processes do not end: %s", lease_id, lease.cage.pids(lease.pids))
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(0.05, pause_s * 2)
-        await asyncio.to_thread(shutil.rmtree, lease.folder, ignore_errors=True)
+        if lease.room is not None:
+            await self._demolish(lease.room)
+        await asyncio.to_thread(sweep.remove, lease.folder)
 
     def pause(self, lease_id: str) -> None:
         """Stop all processes of a lease where they are."""
@@ -254,6 +276,20 @@ class LaneHost:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
+
+    def room_pid(self, lease_id: str) -> int:
+        """Return the first process of a lease's sandbox, in whose namespaces all of it is; 0 if it has none."""
+        room = self._open(lease_id).room
+        return 0 if room is None or room.is_over else room.pid
+
+    def room_folder(self, lease_id: str) -> Path | None:
+        """Return where the few files of a sandbox's /etc are on this machine."""
+        room = self._open(lease_id).room
+        return None if room is None else room.folder
+
+    def prepare(self) -> None:
+        """Have a sandbox ready for the first lease that needs one."""
+        self._rooms.prepare()
 
     def statistics(self) -> list[LeaseUse]:
         """Return what each lease takes now."""
@@ -284,6 +320,8 @@ class LaneHost:
     async def _man(self, lease: _Lease, post: _Post, why: str = "", *, over_quota: bool = False) -> None:
         """Put a fresh worker at a post."""
         spec = lease.spec
+        told = {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus), "WORLDOS_LEASE": lease.name}
+        told[worker.ISOLATION_NAME] = spec.isolation
         terms = worker.Terms(
             memory_bytes=spec.memory_bytes, driver=spec.driver, arguments=spec.arguments, why=why, over_quota=over_quota
         )
@@ -291,11 +329,46 @@ class LaneHost:
             job=self._next_job(),
             folder=str(post.folder),
             terms=terms,
-            env={"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus), "WORLDOS_LEASE": lease.name, **spec.env},
+            env={
+                "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus),
+                "WORLDOS_LEASE": lease.name,
+                worker.ISOLATION_NAME: spec.isolation,
+                **spec.env,
+            },
             cage=lease.cage.entrances(),
             limits=lease.cage.rlimits(),
             cpus=_affinity(spec.milli_cpu) if lease.cage.watched else [],
         )
+        if lease.is_apart:
+            post.pid = await self._man_apart(lease, post, order)
+        else:
+            post.pid = await self._man_plain(post, order)
+        post.born_s = time.monotonic()
+        self._by_pid[post.pid] = (lease, post)
+
+    async def _man_apart(self, lease: _Lease, post: _Post, order: nursery.Fork) -> int:
+        """Have the lease's own room fork the worker; a lease without one moves in."""
+        async with lease.moving_in:
+            if lease.room is None or lease.room.is_over:
+                lost, lease.room = lease.room, await self._rooms.take(lease.spec.extra)
+                lease.room.enter(lease.cage.entrances())
+                lease.room.worker_ended = self._worker_ended
+                self._rooms.prepare()
+                if lost is not None:
+                    self._spawn(self._demolish(lost))
+            room = lease.room
+        limits = {number: bound for number, bound in order.limits.items() if number != resource.RLIMIT_CORE}
+        inside = msgspec.structs.replace(order, folder=f"{sandbox.DISK}/{post.folder.name}", cage=[], limits=limits)
+        return await room.fork(inside, post.listener)
+
+    async def _demolish(self, room: Room) -> None:
+        """Remove what is left of a room."""
+        room.end()
+        await asyncio.to_thread(room.process.wait)
+        await asyncio.to_thread(sweep.remove, room.folder)
+
+    async def _man_plain(self, post: _Post, order: nursery.Fork) -> int:
+        """Have our own nursery fork the worker."""
         forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._jobs[order.job] = forked
         sock = self._sock
@@ -303,13 +376,11 @@ class LaneHost:
             raise WorldError("the nursery does not run")
         try:
             socket.send_fds(sock, [nursery.encode(order)], [post.listener.fileno()])
-            post.pid = await asyncio.wait_for(forked, START_SECONDS)
+            return await asyncio.wait_for(forked, START_SECONDS)
         except (TimeoutError, OSError) as error:
             raise WorldError("the nursery gave no worker") from error
         finally:
             self._jobs.pop(order.job, None)
-        post.born_s = time.monotonic()
-        self._by_pid[post.pid] = (lease, post)
 
     def _next_job(self) -> int:
         self._job += 1
@@ -334,6 +405,8 @@ class LaneHost:
                         waiting.set_result(pid)
                 case nursery.Ended(pid=pid, status=status):
                     self._worker_ended(pid, status)
+                case nursery.Settled():
+                    pass  # only the nurseries of rooms have doors to shut
 
     def _worker_ended(self, pid: int, status: int) -> None:
         found = self._by_pid.pop(pid, None)
@@ -359,14 +432,14 @@ class LaneHost:
         excess = post.early_deaths - BACKOFF_FREE
         if excess > 0:
             await asyncio.sleep(min(BACKOFF_SECONDS_MAX, 0.01 * 2 ** min(excess, 10)))
-        old = post.folder
+        old = post.folder if lease.room is None else lease.room.disk / post.folder.name
         post.folder = lease.folder / f"w{post.index}-{self._next_job()}"
         if not lease.closing:
             try:
                 await self._man(lease, post, why, over_quota=over_quota)
             except WorldError as error:
                 log.warning("lease %s: worker %d has no successor: %s", lease.name, post.index, error)
-        await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+        await asyncio.to_thread(sweep.remove, old)
 
     # -- the nursery ----------------------------------------------------------------------------------------------
 
@@ -418,13 +491,26 @@ class LaneHost:
             next_scratch_s = time.monotonic() + SCRATCH_WATCH_SECONDS
             for lease in list(self._leases.values()):
                 if lease.spec.scratch_bytes:
-                    taken = await asyncio.to_thread(_bytes_under, lease.folder)
-                    lease.over_scratch = taken > lease.spec.scratch_bytes
-                    if lease.over_scratch:
+                    taken = await asyncio.to_thread(sweep.measure, lease.disk)
+                    lease.over_scratch = taken.size_bytes > lease.spec.scratch_bytes or taken.is_endless
+                    if lease.over_scratch and lease.room is not None:
+                        lease.room.end()  # all that it wrote goes with it
+                    elif lease.over_scratch:
                         lease.cage.kill(lease.pids)
 
     def _needs_watch(self) -> bool:
         return any(lease.cage.watched for lease in self._leases.values())
+
+
+def _bounded(spec: LaneSpec) -> LaneSpec:
+    """Return the spec with bounds on all that a stranger could take, also where nothing was said."""
+    if not spec.is_apart:
+        return spec
+    return msgspec.structs.replace(
+        spec,
+        memory_bytes=spec.memory_bytes or SANDBOX_MEMORY_BYTES,
+        scratch_bytes=spec.scratch_bytes or SANDBOX_DISK_BYTES,
+    )
 
 
 def _why(lease: _Lease, status: int, *, over_quota: bool) -> str:
@@ -457,37 +543,3 @@ def _affinity(milli_cpu: int) -> list[int]:
     count = min(len(cores), -(-milli_cpu // 1000))
     first = secrets.randbelow(len(cores))
     return sorted(cores[(first + i) % len(cores)] for i in range(count))
-
-
-def _bytes_under(folder: Path) -> int:
-    total = 0
-    for parent, _folders, files in os.walk(folder, onerror=None):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(Path(parent) / name).st_blocks * 512
-    return total
-
-
-def _temporary() -> Path:
-    """Return where run folders are: a Unix socket's path is short, so not below a deep TMPDIR."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(bytes(usual)) <= TEMPORARY_BYTES_MAX else Path("/tmp")  # noqa: S108 - a folder of our own, 0700
-
-
-def _clear_leftovers() -> None:
-    """Remove cages and run folders of hosts of this user that live no more."""
-    clear_leftovers()
-    for folder in _temporary().glob(f"{RUN_PREFIX}{os.getuid()}-*"):
-        try:
-            fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # its host is about to make the lock, or its nursery about to remove the folder
-        except OSError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(fd)

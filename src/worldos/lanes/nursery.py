@@ -13,7 +13,6 @@ import ctypes
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -25,10 +24,11 @@ from typing import Final
 
 import msgspec
 
-from worldos.lanes import worker
+from worldos.lanes import sweep, worker
 
 PACKET_BYTES_MAX: Final = 128 * 1024
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
 PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -65,8 +65,15 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     status: int
 
 
+class Settled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The nursery of a sandbox has shut its doors (inside.py): by which Landlock, and whether in a user namespace of its own."""
+
+    landlock: int
+    own_users: bool
+
+
 Order = Fork | Bury
-Report = Forked | Ended
+Report = Forked | Ended | Settled
 _orders: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
 encode: Final = msgspec.msgpack.Encoder().encode
 reports: Final[msgspec.msgpack.Decoder[Report]] = msgspec.msgpack.Decoder(Report)
@@ -132,13 +139,14 @@ class Nursery:
         match order:
             case Fork():
                 listener = socket.socket(fileno=fds[0])
-                self._report(Forked(job=order.job, pid=self._fork(order, listener)))
+                self.report(Forked(job=order.job, pid=self._fork(order, listener)))
                 listener.close()
             case Bury():
                 self._bury(order.pid)
         return True
 
-    def _report(self, report: Report) -> None:
+    def report(self, report: Report) -> None:
+        """Tell the host."""
         with contextlib.suppress(ConnectionError):
             self.sock.send(encode(report))
 
@@ -179,7 +187,7 @@ class Nursery:
             _pid, status = os.waitpid(dead.si_pid, 0)
             if ours:
                 self.workers.discard(dead.si_pid)
-                self._report(Ended(pid=dead.si_pid, status=os.waitstatus_to_exitcode(status)))
+                self.report(Ended(pid=dead.si_pid, status=os.waitstatus_to_exitcode(status)))
 
     @staticmethod
     def _bury(session: int) -> None:
@@ -227,6 +235,7 @@ def _settle(order: Fork) -> None:
     if order.cpus:
         os.sched_setaffinity(0, order.cpus)
     worker.settle()
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # the nursery of a sandbox is not; its workers may see themselves
     folder = Path(order.folder)
     for name in ("work", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -266,4 +275,5 @@ def main() -> None:
         nursery.bury_all()
         for cage in cages:
             _remove_cage(cage)
-        shutil.rmtree(run_folder, ignore_errors=True)
+        sweep.end_named(run_folder)
+        sweep.remove(run_folder)

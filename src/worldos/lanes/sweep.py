@@ -1,0 +1,66 @@
+"""Folders that strangers have filled: how much is in them, and how they go away, however deep they are and whatever is in them.
+
+Nothing here follows a link or leaves the file system, and a tree that is deeper or fuller than any honest one is not walked to
+its end. Bytes as they lie on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from worldos.lanes.limits import SANDBOX_DEPTH_MAX, SANDBOX_FILES_MAX
+
+REMOVE_SECONDS = 60.0
+
+
+class Measure(NamedTuple):
+    """What is in a folder. ``is_endless``: there is more of it than was counted."""
+
+    size_bytes: int
+    files: int
+    is_endless: bool
+
+
+def measure(folder: Path, *, files_max: int = SANDBOX_FILES_MAX, depth_max: int = SANDBOX_DEPTH_MAX) -> Measure:
+    """Count what is below a folder, which may be changing meanwhile."""
+    size = files = 0
+    pending = [(os.fspath(folder), 0)]
+    while pending:
+        place, depth = pending.pop()
+        if depth > depth_max:
+            return Measure(size, files, is_endless=True)
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                files += 1
+                if files > files_max:
+                    return Measure(size, files, is_endless=True)
+                with contextlib.suppress(OSError):
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((entry.path, depth + 1))
+    return Measure(size, files, is_endless=False)
+
+
+def end_named(folder: Path) -> None:
+    """Kill what was started over a folder and has lost its parent before it could notice: bubblewrap in its first moments."""
+    name = os.fsencode(folder) + b"/"
+    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and name in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder. Nothing may run in it any more."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # deeper than Python goes
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            command = ["/bin/rm", "-rf", "--one-file-system", "--", os.fspath(folder)]
+            subprocess.run(command, check=False, timeout=REMOVE_SECONDS, capture_output=True)  # noqa: S603

@@ -1,0 +1,80 @@
+"""Folders as strangers leave them: too deep, too full, with links out of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from worldos.lanes import sweep
+
+
+def deep(folder: Path, depth: int) -> None:
+    """Make folders in folders, deeper than a path is long and than Python's recursion goes."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d" * 20, dir_fd=here)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    file = os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here)
+    os.write(file, b"x" * 8192)
+    os.close(file)
+    os.close(here)
+
+
+def test_what_is_there_is_counted_as_it_lies_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_bytes(b"x" * 100_000)
+    with (tmp_path / "hollow").open("wb") as file:
+        file.truncate(1 << 40)
+    found = sweep.measure(tmp_path)
+    assert found.files == 4
+    assert 100_000 <= found.size_bytes < 200_000, "a hole takes no room"
+    assert not found.is_endless
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    (outside / "kept").write_bytes(b"x" * 100_000)
+    (inside / "link").symlink_to(outside)
+    (inside / "loop").symlink_to(inside)
+    assert sweep.measure(inside).size_bytes < 100_000
+    sweep.remove(inside)
+    assert not inside.exists()
+    assert (outside / "kept").exists()
+
+
+def test_a_tree_that_has_no_end_is_not_walked_to_its_end(tmp_path: Path) -> None:
+    for name in range(30):
+        (tmp_path / str(name)).mkdir()
+    assert sweep.measure(tmp_path, files_max=10).is_endless
+    deep(tmp_path, 20)
+    assert sweep.measure(tmp_path, depth_max=10).is_endless
+    assert not sweep.measure(tmp_path, depth_max=30).is_endless
+
+
+def test_a_tree_deeper_than_a_path_can_be_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    deep(folder, 1500)
+    assert sweep.measure(folder).is_endless
+    sweep.remove(folder)
+    assert not folder.exists()
+    sweep.remove(folder)
+
+
+def test_what_was_started_over_a_folder_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    here, other = (
+        subprocess.Popen(["/bin/sh", "-c", "read x", str(tmp_path / name / "disk")], stdin=subprocess.PIPE)
+        for name in ("folder", "folder2")
+    )
+    sweep.end_named(tmp_path / "folder")
+    assert here.wait(5) == -9
+    assert other.poll() is None
+    other.kill()
+    other.wait(5)
+    for each in (here, other):
+        each.stdin.close()

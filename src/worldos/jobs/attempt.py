@@ -1,0 +1,223 @@
+"""An attempt at this runner: from the moment it is given until the line has its end.
+
+It is run at a berth, and what becomes of it is one word to the line: ``Finished`` if it ended by itself (its exit code, also when
+it took more than was leased or longer than it may), ``Yielded`` if it was asked to make way, ``Lost`` if its worker or node was.
+An attempt that nobody waits for any more says nothing. What it made is kept before the word is said, in the line where it is
+small, else in the realm's files under a name that bears the attempt; if the line does not take the word in, that is removed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from worldos.errors import BadRequest, OverQuota, PeerBroke, Unreachable, WorldError
+from worldos.jobs.berth import RUNTIME_OVER, Berth, Errand, Ran
+from worldos.jobs.limits import RESULT_IN_LINE_BYTES, TAIL_OF_DONE_BYTES
+from worldos.jobs.logs import Log
+from worldos.jobs.outputs import Spool, unzipped
+from worldos.jobs.shelf import Shelf
+from worldos.jobs.teller import Word
+from worldos.model.work import (
+    TAIL_BYTES_MAX,
+    Attempt,
+    Finished,
+    JobSpec,
+    Lost,
+    Outcome,
+    Yielded,
+    log_path,
+    result_path,
+)
+
+CODE_RUNTIME: Final = 124  # as timeout(1) says it
+CODE_KILLED: Final = 137
+CODE_UNFIT: Final = 126
+WHY_CHARS_MAX: Final = 1000
+_MAKE_WAY, _DROPPED = "make way", "dropped"
+
+
+class Run:
+    """One attempt. Its berth's thread carries it out; ``stop`` comes from others."""
+
+    def __init__(self, attempt: Attempt, spec: JobSpec, checkpoint: str, folder: Path) -> None:
+        self.attempt = attempt
+        self.spec = spec
+        self._checkpoint = checkpoint
+        stem = f"{attempt.job}.{attempt.index}.{attempt.number}"
+        self.log = Log(folder / f"{stem}.log")
+        self._result = Spool(folder / f"{stem}.result")
+        self._left = Spool(folder / f"{stem}.left")
+        self._lock = threading.Lock()
+        self._berth: Berth | None = None
+        self._asked = ""
+        self._why = ""
+        self._begun = False
+
+    # -- stopping ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._asked == _DROPPED
+
+    @property
+    def waits(self) -> bool:
+        """Whether no berth has begun it."""
+        return not self._begun
+
+    def make_way(self, why: str) -> None:
+        """Stop, with time to leave a checkpoint."""
+        self._stop(_MAKE_WAY, why)
+
+    def drop(self) -> None:
+        """Stop: whatever it made is not wanted."""
+        self._stop(_DROPPED, "")
+
+    def _stop(self, asked: str, why: str) -> None:
+        with self._lock:
+            if self._asked != _DROPPED:
+                self._asked, self._why = asked, why
+            if self._berth is not None:
+                self._berth.stop(asked, float(self.spec.grace_s))
+
+    # -- running -------------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, berth: Berth, shelf: Shelf) -> Ran | Word | None:
+        """Run it at a berth. Return how it ended, or the word that says so already; None: nobody wants to know.
+
+        Raises what befell the berth itself, which is then of no more use.
+        """
+        with self._lock:
+            self._begun = True
+            if self._asked:
+                return self.unbegun()
+            berth.clear()
+            self._berth = berth
+        try:
+            return berth.run(self._errand(), self._parcels(shelf), self.log, self._result, self._left)
+        finally:
+            with self._lock:
+                self._berth = None
+
+    def unbegun(self) -> Word | None:
+        """Return what is to be said of an attempt that was stopped before it began."""
+        return None if self.dropped else Yielded(attempt=self.attempt, why=self._why[:WHY_CHARS_MAX])
+
+    def broken(self, error: WorldError) -> Word | None:
+        """Return what is to be said when its berth was lost under it, or its files could not be had."""
+        why = str(error)[:WHY_CHARS_MAX]
+        if self.dropped:
+            return None
+        if isinstance(error, OverQuota):
+            return Finished(attempt=self.attempt, outcome=self._outcome(CODE_KILLED, why))
+        if isinstance(error, BadRequest | PeerBroke):
+            return Finished(attempt=self.attempt, outcome=self._outcome(CODE_UNFIT, why))
+        return Lost(attempt=self.attempt, why=why)
+
+    def _errand(self) -> Errand:
+        attempt, spec = self.attempt, self.spec
+        told = {"WOS_JOB": attempt.job, "WOS_TASK": str(attempt.index), "WOS_ATTEMPT": str(attempt.number)}
+        return Errand(
+            argv=spec.argv,
+            env={**spec.env, **told},
+            keep=spec.keep,
+            grace_s=float(spec.grace_s),
+            runtime_s=float(spec.runtime_s),
+        )
+
+    def _parcels(self, shelf: Shelf) -> tuple[Iterator[bytes], ...]:
+        parcel = shelf.parcel(self.attempt.job, self.spec)
+        files = unzipped(parcel) if parcel is not None else iter(())
+        if self._checkpoint:
+            return (files, unzipped(shelf.pieces(self._checkpoint)))
+        return (files,) if parcel is not None else ()
+
+    # -- its end -------------------------------------------------------------------------------------------------------------
+
+    def needs_files(self, ran: Ran) -> bool:
+        """Tell whether something of it is to go into the realm's files, which takes a while."""
+        if ran.stopped == _MAKE_WAY:
+            return self._left.size > 0
+        return self._result.size > RESULT_IN_LINE_BYTES or self.log.written > TAIL_BYTES_MAX
+
+    def ended(self, ran: Ran, shelf: Shelf) -> Word | None:
+        """Keep what it made; return what is to be said. Unreachable: its files cannot be kept now."""
+        if ran.stopped == _DROPPED or self.dropped:
+            return None
+        if ran.stopped == _MAKE_WAY:
+            return self._yielded(shelf)
+        code, why = (CODE_RUNTIME, ran.stopped) if ran.stopped == RUNTIME_OVER else (ran.code, ran.why)
+        return self._finished(self._outcome(code, why, ran), shelf)
+
+    def moved_out(self, word: Finished, shelf: Shelf) -> Word | None:
+        """Return the word with its result in the realm's files: the line has no room for it."""
+        shelf.put(word.outcome.result, result_path(self.attempt))
+        outcome = replace(word.outcome, result=b"", result_file=result_path(self.attempt))
+        return Finished(attempt=self.attempt, outcome=outcome)
+
+    def settled(self, word: Word, shelf: Shelf) -> None:
+        """The line took its word in: where it began from is not needed any more."""
+        if self._checkpoint and not isinstance(word, Lost) and not (isinstance(word, Yielded) and not word.checkpoint):
+            shelf.remove(self._checkpoint)
+
+    def refused(self, word: Word, shelf: Shelf) -> None:
+        """The line did not: another attempt counts, and what this one kept is removed."""
+        names = []
+        if isinstance(word, Finished):
+            names = [word.outcome.result_file, word.outcome.log_file]
+        elif isinstance(word, Yielded):
+            names = [word.checkpoint]
+        for name in filter(None, names):
+            shelf.remove(name)
+
+    def close(self) -> None:
+        """Drop what is kept of it here, but for its log."""
+        self.log.ended = True
+        self._result.close()
+        self._left.close()
+
+    def _yielded(self, shelf: Shelf) -> Word:
+        name = ""
+        if self._left.size:
+            name = f"{result_path(self.attempt)}.ckpt"
+            self._keep(self._left, name, shelf)
+        return Yielded(attempt=self.attempt, checkpoint=name, why=self._why[:WHY_CHARS_MAX])
+
+    def _finished(self, outcome: Outcome, shelf: Shelf) -> Word:
+        try:
+            if self._result.size > RESULT_IN_LINE_BYTES:
+                self._keep(self._result, result_path(self.attempt), shelf)
+                outcome = replace(outcome, result_file=result_path(self.attempt))
+            elif self._result.size:
+                outcome = replace(outcome, result=self._result.data())
+            if self.log.written > TAIL_BYTES_MAX:
+                shelf.put(b"".join(self.log.pieces()), log_path(self.attempt))
+                outcome = replace(outcome, log_file=log_path(self.attempt))
+        except Unreachable:
+            raise  # it may be tried again
+        except WorldError as error:
+            why = f"what it made could not be kept in the realm's files: {error}"
+            if error.hint:
+                why += f" (try: {error.hint})"
+            outcome = replace(outcome, code=outcome.code or CODE_UNFIT, why=why[:WHY_CHARS_MAX])
+        return Finished(attempt=self.attempt, outcome=outcome)
+
+    def _outcome(self, code: int, why: str, ran: Ran | None = None) -> Outcome:
+        took = ran.took if ran is not None else None
+        return Outcome(
+            code=min(255, max(0, code)),
+            why=why[:WHY_CHARS_MAX],
+            tail=self.log.tail(TAIL_BYTES_MAX if code else TAIL_OF_DONE_BYTES),
+            cpu_us=took.cpu_us if took else 0,
+            wall_us=took.wall_us if took else 0,
+            memory_bytes=took.memory_bytes if took else 0,
+        )
+
+    @staticmethod
+    def _keep(spool: Spool, name: str, shelf: Shelf) -> None:
+        shelf.put(spool.path if spool.in_file else spool.data(), name)

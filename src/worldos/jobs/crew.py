@@ -1,0 +1,235 @@
+"""A crew: the leases of one runner for tasks of one need, and the attempts that wait for one of them.
+
+Leases are asked for one after another while more attempts wait than berths are free, on this node by preference. One that was
+granted serves attempt after attempt and is given back when none came for ``BERTH_IDLE_S``. When nothing is granted and nothing
+runs for ``REFUSED_WAIT_S``, the attempts that wait are handed back to the line with the reason: another node may have room.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+import msgspec
+
+from worldos.errors import LeaseEnded, NoCapacity, Unreachable, WorldError
+from worldos.jobs.attempt import Run
+from worldos.jobs.berth import Berth
+from worldos.jobs.limits import (
+    ASK_AGAIN_S,
+    BERTH_IDLE_S,
+    BERTHS_MAX,
+    LEASE_TTL_NS,
+    LEASE_WAIT_S,
+    REFUSED_WAIT_S,
+)
+from worldos.lanes.link import Door
+from worldos.model.ids import NodeId, ResourceId
+from worldos.model.local import Doors, LeaseAdded, LeaseLost, Use, UseGranted, UseRefused
+from worldos.model.need import LeaseTerms, Need
+from worldos.sdk.connection import Connection, UseMessage
+
+
+class Works(Protocol):
+    """Who knows what to do with an attempt at a berth."""
+
+    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
+        """Carry an attempt out; return whether the berth is good for another."""
+
+    def nowhere(self, run: Run, why: str) -> None:
+        """No lease for this one can be had."""
+
+
+class _Lease:
+    """One lease of this program: asked for, opened, given back."""
+
+    def __init__(self, agent: Connection, need: Need) -> None:
+        self._agent = agent
+        self._messages: SimpleQueue[UseMessage | WorldError] = SimpleQueue()
+        self._use = agent.next_use(self)
+        self.terms: LeaseTerms | None = None
+        agent.send(Use(use=self._use, needs=(need,), ttl_ns=LEASE_TTL_NS))
+
+    def heard(self, message: UseMessage) -> None:
+        """Take in a message."""
+        if isinstance(message, LeaseLost):
+            self.give_back()  # whoever is at its berth sees the connection end; no other lease is wanted in its place
+        self._messages.put(message)
+
+    def cut(self, why: WorldError) -> None:
+        """Take in that the agent has ended."""
+        self._messages.put(why)
+
+    def door(self) -> Door:
+        """Wait for the grant and the door; NoCapacity if it is refused."""
+        answer = self._wait(UseGranted, UseRefused)
+        if isinstance(answer, UseRefused):
+            raise NoCapacity(answer.reason, hint=answer.hint)
+        assert isinstance(answer, UseGranted)
+        self.terms = answer.leases[0]
+        self._agent.open_doors(self._use, self.terms.lease)
+        doors = self._wait(Doors)
+        assert isinstance(doors, Doors)
+        if doors.error or not doors.paths:
+            raise Unreachable(doors.error or "the lease has no worker")
+        return Door(path=doors.paths[0], node=doors.node, local=doors.local)
+
+    def give_back(self) -> None:
+        """Give it back; twice is once."""
+        with suppress(WorldError):
+            self._agent.release(self._use, [self.terms.lease] if self.terms else [])
+
+    def _wait(self, *kinds: type[object]) -> UseMessage:
+        until_s = time.monotonic() + LEASE_WAIT_S
+        while True:
+            try:
+                message = self._messages.get(timeout=max(0.0, until_s - time.monotonic()))
+            except Empty:
+                raise Unreachable("the agent does not answer") from None
+            if isinstance(message, WorldError):
+                raise message
+            if isinstance(message, kinds):
+                return message
+            if isinstance(message, LeaseLost | LeaseAdded):
+                raise LeaseEnded("the lease was lost before anything ran there")
+
+
+class Crew:
+    """The berths for one need. Threads: one that asks, while something waits; one for each lease."""
+
+    def __init__(self, agent: Connection, works: Works, need: Need, node: NodeId, ended: Callable[[], None]) -> None:
+        self._agent = agent
+        self._works = works
+        self._need = msgspec.structs.replace(need, workers=1, near=need.near or node)
+        self._ended = ended
+        self._waiting: deque[Run] = deque()
+        self._changed = threading.Condition()
+        self._berths = 0  # leases that are manned
+        self._idle = 0  # of them, those that wait for an attempt
+        self._asking = False
+        self._closed = False
+        self.resources: tuple[ResourceId, ...] = ()
+
+    def add(self, runs: list[Run]) -> None:
+        """Take attempts in."""
+        with self._changed:
+            self._waiting.extend(runs)
+            self._changed.notify(len(runs))
+            self._seek()
+
+    def withdraw(self, run: Run) -> bool:
+        """Take an attempt out, if it still waits for a berth."""
+        with self._changed:
+            if run not in self._waiting:
+                return False
+            self._waiting.remove(run)
+            return True
+
+    def close(self) -> None:
+        """Ask for no more, and let the berths go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing left of it."""
+        with self._changed:
+            return not (self._waiting or self._berths or self._asking)
+
+    # -- asking --------------------------------------------------------------------------------------------------------------
+
+    def _seek(self) -> None:
+        """See that somebody asks, if more wait than are served at once. Called with the lock."""
+        if not self._asking and not self._closed and len(self._waiting) > self._idle and self._berths < BERTHS_MAX:
+            self._asking = True
+            threading.Thread(target=self._ask, name="asks for leases", daemon=True).start()
+
+    def _ask(self) -> None:
+        refused_s = 0.0  # since when nothing was granted and nothing ran
+        while True:
+            with self._changed:
+                if self._closed or len(self._waiting) <= self._idle or self._berths >= BERTHS_MAX:
+                    self._asking = False
+                    break
+            try:
+                lease = _Lease(self._agent, self._need)
+            except WorldError:  # the agent has ended, and this runner does with it
+                with self._changed:
+                    self._asking = False
+                break
+            try:
+                door = lease.door()
+            except WorldError as error:
+                lease.give_back()
+                refused_s = self._refused(error, refused_s)
+                continue
+            refused_s = 0.0
+            with self._changed:
+                self._berths += 1
+                self._idle += 1
+            threading.Thread(target=self._man, args=(lease, door), name="berth", daemon=True).start()
+        self._ended()
+
+    def _refused(self, error: WorldError, since_s: float) -> float:
+        """Wait a little after a refusal; hand back what waits when that went on for long."""
+        now_s = time.monotonic()
+        with self._changed:
+            if self._berths:
+                since_s = 0.0  # others of the kind run here: what waits follows them
+            elif not since_s:
+                since_s = now_s
+            elif now_s > since_s + REFUSED_WAIT_S:
+                since_s = 0.0
+                hopeless, self._waiting = list(self._waiting), deque()
+                for run in hopeless:
+                    self._works.nowhere(run, str(error))
+            if self._waiting:
+                self._changed.wait(ASK_AGAIN_S)
+        return since_s
+
+    # -- berths --------------------------------------------------------------------------------------------------------------
+
+    def _man(self, lease: _Lease, door: Door) -> None:
+        """Serve attempts behind one lease until none comes, or it is lost. It is counted as idle until the first."""
+        berth: Berth | None = None
+        idle = True
+        try:
+            berth = Berth(door)
+            assert lease.terms is not None
+            while (run := self._next()) is not None:
+                idle = False
+                if not self._works.at_berth(run, berth, lease.terms):
+                    break
+                with self._changed:
+                    self._idle += 1
+                idle = True
+        except WorldError:
+            time.sleep(ASK_AGAIN_S)  # a worker that does not answer: what waits is served by others, or asks again
+        finally:
+            if berth is not None:
+                berth.close()
+            lease.give_back()
+            with self._changed:
+                self._berths -= 1
+                self._idle -= idle
+                self._seek()
+                self._changed.notify_all()
+            self._ended()
+
+    def _next(self) -> Run | None:
+        """Return the next attempt, or None if none came for a while."""
+        until_s = time.monotonic() + BERTH_IDLE_S
+        with self._changed:
+            while not self._waiting and not self._closed:
+                if not self._changed.wait(until_s - time.monotonic()) and time.monotonic() >= until_s:
+                    return None
+            if self._closed:
+                return None
+            self._idle -= 1
+            return self._waiting.popleft()

@@ -1,0 +1,306 @@
+"""The runner: the process that brings a node's attempts to leases and tells the line what became of them.
+
+``python -m worldos.jobs.runner HOME NODE ACCOUNT``, started by the agent of that home when the first attempt is given. It says
+``ready`` on standard output; the end of standard input is its end. It keeps nothing that must last: what it had when it was
+killed, the line gives again, and its leases end with its connection to the agent. It stops what it has when it reached no line
+for ``SILENT_S``, for by then others may have been given the same. Source: DESIGN.md 1; the fence of M. Kleppmann, "How to do
+distributed locking", 2016: results are taken in by the number of their attempt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from worldos.errors import Unreachable, WorldError
+from worldos.home import Home
+from worldos.jobs.attempt import Run
+from worldos.jobs.berth import Berth, Ran
+from worldos.jobs.crew import Crew
+from worldos.jobs.limits import (
+    CLOSERS,
+    HOLDS_EVERY_S,
+    KEEP_AGAIN_S,
+    KEEP_PATIENCE_S,
+    LOGS_KEPT_MAX,
+    SILENT_S,
+)
+from worldos.jobs.logs import Log
+from worldos.jobs.shelf import Shelf
+from worldos.jobs.teller import Teller, Word, was_taken_in
+from worldos.model.ids import NodeId
+from worldos.model.need import LeaseTerms, Need
+from worldos.model.runner import LogAsk, LogPiece
+from worldos.model.work import Attempt, Began, Finished, Lost, WorkAnswer
+from worldos.model.work_wire import TasksGiven, TasksStop
+from worldos.sdk.asking import Asking
+from worldos.sdk.connection import Connection
+
+FOLDER: Final = "jobs"
+_given = msgspec.msgpack.Decoder(TasksGiven)
+_stop = msgspec.msgpack.Decoder(TasksStop)
+_log = msgspec.msgpack.Decoder(LogAsk)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Runner:
+    """All attempts of one node. What the agent says comes in one thread; berths and answers in others."""
+
+    def __init__(self, agent: Connection, node: NodeId, shelf: Shelf, folder: Path) -> None:
+        self._agent = agent
+        self._node = node
+        self._shelf = shelf
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._runs: dict[Attempt, Run] = {}
+        self._crews: dict[Need, Crew] = {}
+        self._logs: OrderedDict[Attempt, Log] = OrderedDict()  # of those that have ended
+        self._teller = Teller(lambda data: bytes(agent.ask("work", {"command": data})))
+        self._closers = ThreadPoolExecutor(CLOSERS, "closer")
+        self._answerers = ThreadPoolExecutor(1, "answers")
+        self._changed = threading.Event()  # what is held here
+        self._stopped = threading.Event()
+        self._heard_s = time.monotonic()
+
+    # -- what the agent says ---------------------------------------------------------------------------------------------------
+
+    def hear(self, word: dict[str, bytes]) -> None:
+        """Take in one word of the agent."""
+        for name, data in word.items():
+            match name:
+                case "given":
+                    self.given(_given.decode(data))
+                case "stop":
+                    self.stop(_stop.decode(data))
+                case "log":
+                    self._answerers.submit(self._answer_log, _log.decode(data))
+                case _:
+                    sys.stderr.write(f"the agent says {name!r}, which this runner does not know\n")
+
+    def given(self, tasks: TasksGiven) -> None:
+        """Take attempts in; those that are here already are told again, and that is all."""
+        fresh = []
+        with self._lock:
+            for task in tasks.tasks:
+                attempt = Attempt(tasks.job, task.index, task.number)
+                if attempt not in self._runs:
+                    run = Run(attempt, tasks.spec, task.checkpoint, self._folder)
+                    self._runs[attempt] = run
+                    fresh.append(run)
+            if fresh:
+                self._crew(tasks.spec.need).add(fresh)
+        self._changed.set()
+
+    def stop(self, tasks: TasksStop) -> None:
+        """Stop attempts: to make way, or because nobody waits for them."""
+        for attempt in tasks.attempts:
+            with self._lock:
+                run = self._runs.get(attempt)
+            if run is None:
+                continue
+            if tasks.preempt:
+                run.make_way(tasks.why)
+            else:
+                run.drop()
+            if self._crew(run.spec.need).withdraw(run):
+                self._say(run, run.unbegun())
+
+    def piece(self, ask: LogAsk) -> LogPiece:
+        """Return what was asked of a log."""
+        with self._lock:
+            run = self._runs.get(ask.attempt)
+            log = run.log if run is not None else self._logs.get(ask.attempt)
+        if log is None:
+            return LogPiece(offset=ask.offset, gone=True)
+        ended = log.ended
+        offset, data = log.read(ask.offset, ask.size)
+        return LogPiece(offset=offset, data=data, written=log.written, ended=ended)
+
+    def _answer_log(self, ask: LogAsk) -> None:
+        try:
+            self._agent.ask("runner_told", {"request": ask.request, "piece": _encode(self.piece(ask))})
+        except WorldError as error:  # who asked will ask again
+            sys.stderr.write(f"a piece of a log could not be sent: {error}\n")
+
+    # -- berths ----------------------------------------------------------------------------------------------------------------
+
+    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
+        """Carry an attempt out; return whether the berth is good for another."""
+        self._teller.say(Began(attempt=run.attempt, at=terms.node))
+        try:
+            ran = run.carry_out(berth, self._shelf)
+        except (WorldError, OSError) as error:
+            known = error if isinstance(error, WorldError) else WorldError(str(error))
+            self._say(run, run.broken(known))
+            return False
+        if not isinstance(ran, Ran):
+            self._say(run, ran)
+        elif run.needs_files(ran):
+            self._closers.submit(self._guarded, run, lambda: run.ended(ran, self._shelf))
+        else:
+            self._say(run, run.ended(ran, self._shelf))
+        return True
+
+    def nowhere(self, run: Run, why: str) -> None:
+        """No lease can be had for this one: the line may know another node."""
+        self._say(run, Lost(attempt=run.attempt, why=f"no lease can be had: {why}"[:1000]))
+
+    def _guarded(self, run: Run, make: Callable[[], Word | None]) -> None:
+        """Make a word that needs the realm's files, as long as they may yet be reached, and say it."""
+        until_s = time.monotonic() + KEEP_PATIENCE_S
+        while True:
+            try:
+                self._say(run, make())
+            except Unreachable as error:
+                if time.monotonic() < until_s and not run.dropped and not self._stopped.wait(KEEP_AGAIN_S):
+                    continue
+                self._say(run, run.broken(error))
+            except (WorldError, OSError) as error:
+                self._say(run, run.broken(error if isinstance(error, WorldError) else WorldError(str(error))))
+            return
+
+    def _say(self, run: Run, word: Word | None) -> None:
+        """Say what became of an attempt; None: nothing, it is just over."""
+        run.close()
+        if word is None:
+            self._over(run)
+        else:
+            self._teller.say(word, lambda answer: self._said(run, word, answer))
+
+    def _said(self, run: Run, word: Word, answer: WorkAnswer) -> None:
+        """Take in what the line made of an attempt's end."""
+        if was_taken_in(answer):
+            self._over(run)
+            self._closers.submit(run.settled, word, self._shelf)
+        elif isinstance(word, Finished) and word.outcome.result:
+            self._closers.submit(self._guarded, run, lambda: run.moved_out(word, self._shelf))
+        else:
+            self._over(run)
+            self._closers.submit(run.refused, word, self._shelf)
+
+    def _over(self, run: Run) -> None:
+        """Forget an attempt; its log is kept for a while."""
+        with self._lock:
+            self._runs.pop(run.attempt, None)
+            self._logs[run.attempt] = run.log
+            forgotten = [self._logs.popitem(last=False)[1]] if len(self._logs) > LOGS_KEPT_MAX else []
+            last = not any(other.job == run.attempt.job for other in self._runs) if run.spec.parcel_file else False
+        for log in forgotten:
+            log.close()
+        if last:
+            self._shelf.forget(run.attempt.job)
+        self._changed.set()
+
+    def _crew(self, need: Need) -> Crew:
+        with self._lock:
+            crew = self._crews.get(need)
+            if crew is None:
+                crew = self._crews[need] = Crew(self._agent, self, need, self._node, self._tidy)
+            return crew
+
+    def _tidy(self) -> None:
+        """Drop crews of which nothing is left."""
+        with self._lock:
+            for need in [need for need, crew in self._crews.items() if crew.empty]:
+                del self._crews[need]
+
+    # -- the line -------------------------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Tell the line what is held here, until the end; stop what it may have given to others meanwhile."""
+        while not self._stopped.is_set():
+            with self._lock:
+                held = list(self._runs)
+            try:
+                self._agent.ask("runner_holds", {"attempts": [[each.job, each.index, each.number] for each in held]})
+                self._heard_s = time.monotonic()
+            except WorldError:
+                self._mind_silence()
+            self._changed.wait(HOLDS_EVERY_S)
+            self._changed.clear()
+            self._stopped.wait(0.02)  # what changes together is told together
+
+    def _mind_silence(self) -> None:
+        heard_s = max(self._heard_s, self._teller.heard_s)
+        if time.monotonic() < heard_s + SILENT_S:
+            return
+        with self._lock:
+            lone = [run for run in self._runs.values() if not run.spec.twice and not run.dropped]
+        for run in lone:
+            run.drop()
+            if self._crew(run.spec.need).withdraw(run):
+                self._say(run, None)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._stopped.set()
+        self._changed.set()
+        with self._lock:
+            crews = list(self._crews.values())
+        for crew in crews:
+            crew.close()
+        self._teller.close()
+
+
+def main() -> int:
+    """Run what the agent gives until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m worldos.jobs.runner")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("node")
+    parser.add_argument("account")
+    options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, whose end is ours
+    threading.stack_size(512 * 1024)
+    threading.Thread(target=_end_with_agent, name="agent's end", daemon=True).start()
+    try:
+        run(Home(options.home), NodeId(options.node))
+    except (WorldError, OSError) as error:
+        _say(f"failed {error}")
+        return error.exit_code if isinstance(error, WorldError) else 1
+    return 0
+
+
+def run(home: Home, node: NodeId) -> None:
+    """Serve one agent."""
+    folder = home.path / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # what a runner before this one left: the line gives it again
+    folder.mkdir(mode=0o700, parents=True)
+    agent = Connection(home.socket_file)
+    runner = Runner(agent, node, Shelf(home, folder), folder)
+    with Asking(home, "worldos/jobs/runner.py") as asking:
+        threading.Thread(target=runner.hold, name="holds", daemon=True).start()
+        _say("ready")
+        try:
+            asking.ask("runner_hear", progress=runner.hear, timeout_s=None)
+        finally:
+            runner.close()
+
+
+def _end_with_agent() -> None:
+    """End when the agent does. Our leases end with our connection, and with them all that runs there."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+def _say(line: str) -> None:
+    try:
+        os.write(1, line.replace("\n", " ").encode() + b"\n")
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""The plan: which waiting tasks go to which node now, who is to stop for them, and whose attempts are lost.
+
+Jobs are looked at by priority, then by when they must begin to be in time, then as they came. Each task goes where the published
+score is least among the runners' nodes where it fits. What fits nowhere now, and could: attempts of lower priority that may be
+preempted are asked to stop, if that makes room; else the node where it comes to fit is kept for it, and others are begun there
+only if they take nothing of what it needs, or end before it could begin (backfill). What fits on none of our nodes ever goes to
+the primary's own runner, which leases it in the realm.
+
+Pure, in integers; ties are drawn by lot. Only a proposal: the line refuses what is not so any more. Source: priority and EASY
+backfill after D. Lifka, "The ANL/IBM SP Scheduling System", 1995; the score: docs/concepts/score.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import heapify, heappop, heapreplace
+from typing import Final
+
+import msgspec
+
+from worldos.kernel.line import spans
+from worldos.kernel.line.job import Job, Running
+from worldos.kernel.line.line import Line
+from worldos.kernel.line.rooms import (
+    Room,
+    amounts,
+    berth_tasks,
+    free_of,
+    likely_ms,
+    rooms_of,
+    running,
+    whole,
+)
+from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, Scene
+from worldos.kernel.question import Question, draw, node_key
+from worldos.model.ids import NodeId
+from worldos.model.work import BATCH_MAX, Assign, Attempt, JobId, Lost, Preempt
+
+JOBS_LOOKED_AT: Final = 4_096  # in one plan
+TASKS_MAX: Final = 4_096  # given out by one plan
+BLOCKED_MAX: Final = 4  # different needs for which room is made or kept
+VICTIMS_MAX: Final = 64  # asked to stop in one plan
+ELSEWHERE_MAX: Final = 64  # tasks at the primary's runner that wait for a lease beyond our nodes
+UNKNOWN_MS: Final = 600_000  # how long a task is taken to run at a node that will go, if nobody knows
+GOING_S: Final = 60  # those who may be asked to stop are, so long before their node goes, and twice their grace
+
+Step = Assign | Preempt | Lost
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def plan(line: Line, scene: Scene) -> list[Step]:
+    """Return what the primary should say now, in order."""
+    return [*lost(line, scene), *_Planning(line, scene).steps()]
+
+
+def lost(line: Line, scene: Scene) -> list[Lost]:
+    """Return the attempts whose runner is silent for so long that others may have their tasks."""
+    found: list[Lost] = []
+    for job, index, run in running(line):
+        silent_ms = scene.silent_ms.get(run.node, 0)
+        if silent_ms >= (LOST_TWICE_MS if job.spec.twice else LOST_MS):
+            why = f"nothing is heard of its node for {silent_ms // 1000} s"
+            found.append(Lost(attempt=Attempt(job.id, index, run.number), why=why))
+    return found
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, line: Line, scene: Scene) -> None:
+        self.line = line
+        self.scene = scene
+        self.rooms = rooms_of(line, scene)
+        self.out: list[Step] = []
+        self.full: set[bytes] = set()  # needs that fit nowhere now
+        self.blocked = 0
+        self.victims = 0
+        self.given = 0
+        self.taken: dict[JobId, int] = {}
+        home = self.rooms.get(scene.view.home)
+        known = {id(run) for _, _, run in home.runs} if home else set()
+        self.elsewhere = sum(1 for _, _, run in running(line) if self._waits_elsewhere(run, known))
+
+    def steps(self) -> list[Step]:
+        """Return the steps."""
+        self._clear_nodes_that_go()
+        looked_at = 0
+        for job in self.line.ready():
+            looked_at += 1
+            if looked_at > JOBS_LOOKED_AT or self.given >= TASKS_MAX:
+                break
+            if job.rest_ms > self.scene.wall_ms:
+                continue
+            most = min(job.room, TASKS_MAX - self.given, affordable(job))
+            key = _encode(job.spec.need)
+            if most > 0 and key not in self.full:
+                self._place(job, key, most)
+        return self.out
+
+    def _clear_nodes_that_go(self) -> None:
+        """Ask those to stop that run where soon nothing will."""
+        for room in self.rooms.values():
+            left_s = going_s(room)
+            for job, index, run in room.runs if left_s is not None else ():
+                if left_s is not None and left_s <= 2 * job.spec.grace_s + GOING_S and _may_stop(job, run):
+                    why = f"its node will go in {left_s} s"
+                    self.out.append(Preempt(attempt=Attempt(job.id, index, run.number), why=why))
+
+    # -- begin ---------------------------------------------------------------------------------------------------------------
+
+    def _place(self, job: Job, key: bytes, most: int) -> None:
+        """Give out tasks of a job: first to berths that have room before them, then to new ones."""
+        each = berth_tasks(job)
+        wanted = min(most, spans.count(job.waiting))
+        given: dict[NodeId, int] = {}
+        for node, room in self.rooms.items():
+            count = room.attempts.get(job.id, 0)
+            spare = min(room.berths(job) * each - count, wanted) if count and self._may_begin(job, room) else 0
+            if spare > 0:
+                given[node] = spare
+                wanted -= spare
+        berths = self._berths(job, -(-wanted // each)) if wanted else []
+        self._share(given, berths, wanted, each)
+        self._assign(job, given)
+        if wanted > len(berths) * each:
+            self.full.add(key)
+            self._blocked(job, most - sum(given.values()))
+
+    def _share(self, given: dict[NodeId, int], berths: list[NodeId], wanted: int, each: int) -> None:
+        """Spread tasks over new berths evenly, so that none has a queue while another has nothing."""
+        for number, node in enumerate(berths):
+            left = len(berths) - number
+            count = min(each, -(-wanted // left))
+            given[node] = given.get(node, 0) + count
+            wanted -= count
+
+    def _berths(self, job: Job, most: int) -> list[NodeId]:
+        """Return the nodes where so many berths of a job can be, best first, and take that room."""
+        question = Question(job.spec.need, self.scene.view)
+        lots = {node: draw(node_key(node), self.scene.view.nonce) for node in self.rooms}
+        best: list[tuple[int, int, NodeId]] = []
+        for node, room in self.rooms.items():
+            place = question.place(room.now()) if self._may_begin(job, room) else None
+            if place is not None:
+                best.append((place.score, lots[node], node))
+        heapify(best)
+        taken: list[NodeId] = []
+        while best and len(taken) < most:
+            node = best[0][2]
+            room = self.rooms[node]
+            taken.append(node)
+            room.take(job.spec.need)
+            if room.kept_for is not None:
+                room.slack.subtract(amounts(job.spec.need))
+            place = question.place(room.now()) if self._may_begin(job, room) else None
+            if place is None:
+                heappop(best)
+            else:
+                heapreplace(best, (place.score, lots[node], node))
+        return taken
+
+    def _assign(self, job: Job, given: dict[NodeId, int]) -> None:
+        at = before = self.taken.get(job.id, 0)
+        indices = spans.first_of(job.waiting, at + sum(given.values()))
+        for node, count in sorted(given.items()):
+            mine = indices[at : at + count]
+            at += count
+            for first in range(0, len(mine), BATCH_MAX):
+                self.out.append(Assign(job=job.id, indices=tuple(mine[first : first + BATCH_MAX]), node=node))
+        self.taken[job.id] = at
+        self.given += at - before
+
+    def _may_begin(self, job: Job, room: Room) -> bool:
+        """Tell whether a task may be begun at a node that will go, or is kept for somebody."""
+        takes_ms = likely_ms(job)
+        left_s = going_s(room)
+        if left_s is not None and (takes_ms or UNKNOWN_MS) > left_s * 1000:
+            return False
+        if room.kept_for is None or room.kept_for is job:
+            return True
+        if takes_ms and self.scene.wall_ms + takes_ms <= room.kept_ms:
+            return True
+        return all(room.slack[kind] >= amount for kind, amount in amounts(job.spec.need).items())
+
+    # -- what fits nowhere now -----------------------------------------------------------------------------------------------
+
+    def _blocked(self, job: Job, most: int) -> None:
+        need = job.spec.need
+        question = Question(need, self.scene.view)
+        able = [room for room in self.rooms.values() if question.place(whole(room.offer)) is not None]
+        if not able:
+            self._send_elsewhere(job, most)
+            return
+        if self.blocked >= BLOCKED_MAX:
+            return
+        self.blocked += 1
+        free = [room for room in able if room.kept_for is None]
+        soon = next((room for room in free if question.place(room.without(room.leaving)) is not None), None)
+        if soon is not None:
+            self._keep(soon, job)
+            return
+        if self._preempt(job, question, free):
+            return
+        ending = [room for room in free if question.place(room.without(room.ending)) is not None]
+        if ending:
+            self._keep(min(ending, key=lambda room: (_last_given_ms(room), room.offer.node)), job)
+
+    def _preempt(self, job: Job, question: Question, rooms: list[Room]) -> bool:
+        """Ask those to stop that make room at least cost: the lowest priority, the fewest, the shortest run so far."""
+        found: list[tuple[int, int, NodeId, list[tuple[Job, int, Running]], Room]] = []
+        for room in rooms:
+            chosen = self._victims(job, question, room)
+            if chosen:
+                worth = max(victim.spec.priority for victim, _, _ in chosen)
+                found.append((worth, len(chosen), room.offer.node, chosen, room))
+        if not found:
+            return False
+        _, count, _, chosen, room = min(found, key=lambda one: one[:3])
+        if self.victims + count > VICTIMS_MAX:
+            return False
+        self.victims += count
+        why = f"job {job.id} is more urgent"
+        self.out += [Preempt(attempt=Attempt(other.id, index, run.number), why=why) for other, index, run in chosen]
+        self._keep(room, job)
+        return True
+
+    def _victims(self, job: Job, question: Question, room: Room) -> list[tuple[Job, int, Running]]:
+        """Return whom to ask here, or nobody if that would not make enough room."""
+        able = [one for one in room.runs if _may_stop(one[0], one[2]) and one[0].spec.priority < job.spec.priority]
+        able.sort(key=lambda one: (one[0].spec.priority, -one[2].given_ms, one[0].order, one[1]))
+        gone = room.leaving.copy()
+        for number, (other, _, _) in enumerate(able):
+            gone.update(amounts(other.spec.need))
+            if question.place(room.without(gone)) is not None:
+                return able[: number + 1]
+        return []
+
+    def _keep(self, room: Room, job: Job) -> None:
+        """Keep a node for a job: others may take there what it leaves, less what those have that came after it."""
+        room.kept_for = job
+        room.kept_ms = _fits_ms(room, job, Question(job.spec.need, self.scene.view))
+        room.slack = free_of(room.without(room.ending))
+        room.slack.subtract(amounts(job.spec.need))
+        for other, _, run in room.runs:
+            if other is not job and run.given_ms >= job.since_ms:
+                room.slack.subtract(amounts(other.spec.need))
+
+    def _send_elsewhere(self, job: Job, most: int) -> None:
+        home = self.scene.view.home
+        count = min(most, ELSEWHERE_MAX - self.elsewhere, spans.count(job.waiting))
+        if self.scene.elsewhere and home in self.scene.runners and count > 0:
+            self.elsewhere += count
+            self._assign(job, {home: count})
+
+    def _waits_elsewhere(self, run: Running, known: set[int]) -> bool:
+        return run.node == self.scene.view.home and not run.begun_ms and id(run) not in known
+
+
+def affordable(job: Job) -> int:
+    """Return how many more tasks of a job may be begun before it is known what those cost that run now."""
+    ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
+    if not job.spec.budget_uwos or not job.spent_uwos or not ended:
+        return TASKS_MAX
+    mean = max(1, job.spent_uwos // ended)
+    return max((job.spec.budget_uwos - job.spent_uwos) // mean, 1) - len(job.running)
+
+
+def going_s(room: Room) -> int | None:
+    """Return in how many seconds a node will go, as it foresees itself."""
+    said = room.offer.facts.get("going_s")
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
+
+
+def _may_stop(job: Job, run: Running) -> bool:
+    return job.spec.preemptible and not run.asked
+
+
+def _last_given_ms(room: Room) -> int:
+    return max((run.given_ms for _, _, run in room.runs), default=0)
+
+
+def _fits_ms(room: Room, job: Job, question: Question) -> int:
+    """Return by when a job fits at a node, if all end there as they say; 0: they do not say."""
+    bounded = [
+        (max(run.begun_ms, run.given_ms) + other.spec.runtime_s * 1000, other)
+        for other, _, run in room.runs
+        if other.spec.runtime_s
+    ]
+    gone: Counter[str] = Counter()
+    for ends_ms, other in sorted(bounded, key=lambda one: one[0]):
+        gone.update(amounts(other.spec.need))
+        if question.place(room.without(gone)) is not None:
+            return ends_ms
+    return 0

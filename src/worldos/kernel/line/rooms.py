@@ -1,0 +1,168 @@
+"""Rooms: how much of each node the line may still use, while a plan is made.
+
+A node's offer says what is free beside all leases. To that comes what its runner has leases for already, and from it goes what
+the attempts there are to take: for each job as many *berths* as its attempts fill. Tasks that are known to be short are given
+several to a berth, to run one after another, so that a runner need not wait for the line between two of them.
+
+Amounts by kind in its base unit. Used amounts may pass what there is (offers are old); then nothing is free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from worldos.kernel.line import spans
+from worldos.kernel.line.job import Job, Running
+from worldos.kernel.line.line import Line
+from worldos.kernel.line.scene import QUIET_MS, Scene
+from worldos.kernel.question import Question
+from worldos.model.ids import NodeId
+from worldos.model.need import Need
+from worldos.model.offer import Offer
+from worldos.model.resource import Kind, Resource
+from worldos.model.work import JobId
+
+BERTH_MS: Final = 500  # so much work lies before a berth at most, if its tasks are short,
+BERTH_TASKS_MAX: Final = 64  # ... and so many tasks
+
+
+class Room:
+    """One node. ``used`` is beside its offer: below zero where the line gives back more than it takes."""
+
+    def __init__(self, offer: Offer) -> None:
+        self.offer = offer
+        self.used: Counter[str] = Counter()
+        self.leaving: Counter[str] = Counter()  # of attempts that were asked to stop
+        self.ending: Counter[str] = Counter()  # of all attempts that take up room here
+        self.attempts: dict[JobId, int] = {}
+        self.begun: dict[JobId, int] = {}
+        self.runs: list[tuple[Job, int, Running]] = []
+        self.kept_for: Job | None = None
+        self.slack: Counter[str] = Counter()  # what others may take beside the one for whom this node is kept,
+        self.kept_ms = 0  # ... and who ends before that may take anything
+        self._now: Offer | None = None
+
+    def now(self) -> Offer:
+        """Return the node's offer as it is for the line."""
+        if self._now is None:
+            self._now = lessened(self.offer, self.used)
+        return self._now
+
+    def without(self, gone: Mapping[str, int]) -> Offer:
+        """Return the offer as it will be when attempts of so much have stopped."""
+        return lessened(self.offer, {kind: self.used[kind] - gone.get(kind, 0) for kind in {**self.used, **gone}})
+
+    def berths(self, job: Job) -> int:
+        """Return how many berths a job's attempts here take up: as many as run, and as many as their number fills."""
+        return max(self.begun.get(job.id, 0), -(-self.attempts.get(job.id, 0) // berth_tasks(job)))
+
+    def take(self, need: Need, berths: int = 1) -> None:
+        """Take room for so many berths."""
+        for kind, amount in amounts(need).items():
+            self.used[kind] += amount * berths
+        self._now = None
+
+
+def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
+    """Return what there is on each node whose runner can be given tasks, less what the line has there."""
+    quiet = (node for node, silent_ms in scene.silent_ms.items() if silent_ms >= QUIET_MS)
+    out = scene.view.gone.union(quiet)
+    rooms = {
+        node: Room(scene.offers[node]) for node in sorted(scene.runners) if node in scene.offers and node not in out
+    }
+    begun: dict[NodeId, Counter[str]] = {node: Counter() for node in rooms}
+    for job in line.book.busy.values():
+        share = amounts(job.spec.need)
+        question = Question(job.spec.need, scene.view)
+        fitting = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}
+        for index, run in job.running.items():
+            if run.node not in fitting or (run.at and run.at != run.node):
+                continue  # its lease is, or will be, at another node
+            room = rooms[run.node]
+            room.runs.append((job, index, run))
+            room.ending.update(share)
+            if run.asked:
+                room.leaving.update(share)
+            if run.begun_ms:
+                begun[run.node].update(share)
+                room.begun[job.id] = room.begun.get(job.id, 0) + 1
+            room.attempts[job.id] = room.attempts.get(job.id, 0) + 1
+        for room in rooms.values():
+            if job.id in room.attempts:
+                room.take(job.spec.need, room.berths(job))
+    for node, room in rooms.items():
+        room.used.subtract(scene.leased.get(node, begun[node]))
+    return rooms
+
+
+def running(line: Line) -> Iterator[tuple[Job, int, Running]]:
+    """Give all attempts that run, job by job."""
+    for job in line.book.busy.values():
+        for index, run in job.running.items():
+            yield job, index, run
+
+
+def amounts(need: Need) -> dict[str, int]:
+    """Return what a need takes, by kind."""
+    taken = {need.kind: need.amount}
+    if need.memory_bytes and need.kind != Kind.MEMORY:
+        taken[Kind.MEMORY] = need.memory_bytes
+    return taken
+
+
+def whole(offer: Offer) -> Offer:
+    """Return an offer as if nothing of it were leased."""
+    if all(item.free == item.capacity for item in offer.resources):
+        return offer
+    return msgspec.structs.replace(offer, resources=tuple(_with_free(item, item.capacity) for item in offer.resources))
+
+
+def free_of(offer: Offer) -> Counter[str]:
+    """Return how much of each kind is free."""
+    free: Counter[str] = Counter()
+    for item in offer.resources:
+        free[item.kind] += item.free
+    return free
+
+
+def berth_tasks(job: Job) -> int:
+    """Return how many tasks of a job may stand at one berth: one, unless those that have ended were short."""
+    ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
+    if not ended:
+        return 1
+    mean_us = max(1, job.wall_us // ended)
+    return max(1, min(BERTH_TASKS_MAX, BERTH_MS * 1000 // mean_us))
+
+
+def likely_ms(job: Job) -> int:
+    """Return how long a task of a job takes: its own limit, else the mean of those that have ended, else 0: nobody knows."""
+    if job.spec.runtime_s:
+        return job.spec.runtime_s * 1000
+    ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
+    return job.wall_us // ended // 1000 + 1 if ended else 0
+
+
+def lessened(offer: Offer, used: Mapping[str, int]) -> Offer:
+    """Return an offer with so much less free of each kind (less than zero: more), each resource within what it has."""
+    left = {kind: amount for kind, amount in used.items() if amount}
+    if not left:
+        return offer
+    resources = []
+    # Of several GPUs those that are free the most give first, so that what is left is whole ones.
+    for item in sorted(offer.resources, key=lambda item: (-item.free, item.id)):
+        amount = left.get(item.kind, 0)
+        if not amount:
+            resources.append(item)
+            continue
+        free = max(0, min(item.capacity, item.free - amount))
+        left[item.kind] = amount - (item.free - free)
+        resources.append(_with_free(item, free))
+    return msgspec.structs.replace(offer, resources=tuple(resources))
+
+
+def _with_free(item: Resource, free: int) -> Resource:
+    return msgspec.structs.replace(item, free=free)

@@ -58,6 +58,7 @@ from worldos.model.summary import Line, Summary
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, Rumor, Status
 from worldos.model.work import Attempt, JobId, JobSpec
 from worldos.model.work_wire import (
+    HeldAsk,
     LogAsked,
     LogTold,
     Task,
@@ -200,6 +201,7 @@ EXAMPLES: tuple[wire.Message, ...] = (
     TasksGiven(job=JOB, spec=JobSpec(argv=("true",), need=NEED), tasks=(Task(7, 2, "left.off"),)),
     TasksStop(attempts=(ATTEMPT,), why="a more urgent job", preempt=True),
     TasksHeld(attempts=(ATTEMPT,)),
+    HeldAsk(),
     LogAsked(ask=LogAsk(request=5, attempt=ATTEMPT, offset=10)),
     LogTold(request=5, piece=LogPiece(offset=10, data=b"line", written=14)),
 )

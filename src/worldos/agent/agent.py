@@ -40,6 +40,7 @@ from worldos.agent.statement_store import StatementStore
 from worldos.agent.tenancies import TENANT, Tenancies
 from worldos.agent.wallet import take_over_grants
 from worldos.agent.witnessing import witness_forever
+from worldos.agent.work_door import WorkDoor
 from worldos.errors import DiskFull, WorldError
 from worldos.kernel.belonging import log_entries
 from worldos.kernel.effects import (
@@ -77,7 +78,7 @@ from worldos.kernel.events import (
     UseEnded,
 )
 from worldos.model import wire
-from worldos.model.ids import ClientId, LeaseId
+from worldos.model.ids import ClientId, LeaseId, NodeId
 from worldos.model.local import (
     Answer,
     Ask,
@@ -147,6 +148,7 @@ class Agent:
         stands = self.depots.stands if self.depots is not None else None
         self.lanes = Lanes(self.scanner, self._lane_failed, stands, self.nets.environ)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
+        self.work = WorkDoor(started.home, self.node, self.seats, self._send, self.propose, self.note)
         self.network: Network | None = None
         self.reachable = False  # by choice of its owner; else it listens on the loopback alone
         self._journal: Journal | None = None
@@ -169,6 +171,9 @@ class Agent:
             if recovered.damaged:
                 fields: dict[str, str | int] = {"realm": realm, "why": recovered.damaged}
                 self.note(Notice(name="council seat damaged", fields=fields))
+            if realm == self.work.realm:
+                self.work.recover(recovered)
+                continue
             for effect in self.node.realms.recover(clock.now_ns(), realm, recovered):
                 self._carry_out(effect)
         self._journal = Journal(self.home.journal_folder, self.node, self._journal_failed)
@@ -202,6 +207,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.work.close()
         self.feed(LeaveAsked(now_ns=clock.now_ns()))
         await asyncio.sleep(GOOD_BYE_S if self.node.paths else 0)  # let good-byes go out
         if self._timer is not None:
@@ -279,13 +285,17 @@ class Agent:
         if self.network is None:
             return
         if isinstance(effect, Send):
-            self.network.send(effect.node, effect.message)
+            self._send(effect.node, effect.message)
         elif isinstance(effect, Forget):
             self.network.forget(effect.node, effect.why)
         elif isinstance(effect, Connect):
             self.network.connect(effect.node, effect.addresses)
         else:
             self.network.welcome(effect.contact)
+
+    def _send(self, node: NodeId, message: wire.Message) -> None:
+        if self.network is not None:
+            self.network.send(node, message)
 
     def _end_lane(self, lease: LeaseId) -> None:
         self.lanes.end(lease)
@@ -434,6 +444,9 @@ class Agent:
         self.feed(RealmFounded(now_ns=clock.now_ns(), realm=realm, name=name, level=level, seed=seed))
 
     def _persisted(self, realm: RealmId, number: int) -> None:
+        if realm == self.work.realm:
+            self.work.persisted(number)
+            return
         self.feed(Persisted(now_ns=clock.now_ns(), realm=realm, number=number))
 
     def _seat_failed(self, realm: RealmId, why: str) -> None:

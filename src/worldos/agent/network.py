@@ -19,6 +19,7 @@ from worldos.agent.nets import Nets
 from worldos.agent.realm_door import RealmDoor
 from worldos.agent.realm_door import Realms as RealmsOfAgent
 from worldos.agent.start import Started
+from worldos.agent.work_door import WorkDoor
 from worldos.errors import BadRequest, NotAllowed, PeerBroke, WorldError
 from worldos.fabric.channel import Channel
 from worldos.fabric.host import Fabric, Identity, Statistics
@@ -29,6 +30,7 @@ from worldos.kernel.events import Event, KeyLogOffered, PathMeasured, PeerLinked
 from worldos.model import wire
 from worldos.model.ids import LeaseId, NodeId
 from worldos.model.realm import Contact, RealmId
+from worldos.model.work_wire import WorkMessage
 from worldos.trust.entries import AddDevice, read_entry
 from worldos.trust.keylog import SignedEntry
 from worldos.trust.pairing import PeerHint
@@ -38,7 +40,9 @@ RTT_UNKNOWN_US = 1000
 
 
 class Owner(Protocol):
-    """The agent, as its network sees it."""
+    """The agent, as its network sees it: with the site's work beside its node."""
+
+    work: WorkDoor
 
     def feed(self, event: Event) -> None:
         """Let the node take in an event, and carry out what it wants done."""
@@ -100,7 +104,7 @@ class Network:
 
     # -- what the node wants done -----------------------------------------------------------------------------------------
 
-    def send(self, node: NodeId, message: wire.PeerMessage) -> None:
+    def send(self, node: NodeId, message: wire.Message) -> None:
         """Send a message to a node."""
         self.fabric.send(node, wire.encode(message))
 
@@ -173,6 +177,7 @@ class Network:
         """No link to a member is left."""
         del reason  # the node draws its own conclusions
         self._owner.feed(PeerUnlinked(now_ns=clock.now_ns(), node=node))
+        self._owner.work.unlinked(node)
 
     def on_message(self, node: NodeId, message: bytes) -> None:
         """A member said something."""
@@ -180,6 +185,9 @@ class Network:
             said = wire.decode(message)
         except PeerBroke as error:
             self._owner.note(Notice(name="bad message", fields={"node": node, "why": str(error)}))
+            return
+        if isinstance(said, WorkMessage):
+            self._owner.work.heard(node, said)
             return
         self._owner.feed(PeerSaid(now_ns=clock.now_ns(), node=node, message=said))
 

@@ -8,25 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from worldos.agent import clock
+from worldos.agent.runner_host import LOG_WAIT_S, RunnerHost
 from worldos.agent.seats import Seats
-from worldos.errors import BadRequest, OverQuota, PeerBroke, Refused, Unreachable, WorldError
+from worldos.errors import BadRequest, NotThere, OverQuota, PeerBroke, Refused, Unreachable, WorldError
 from worldos.kernel import effects as shell
 from worldos.kernel.charter import WorkBegan, WorkStands, encode_command
+from worldos.kernel.question import View
 from worldos.kernel.stored import Recovered
-from worldos.kernel.work.table import Begin, Drop, Mended, Out, Reply, Say, Store, WorkTable
+from worldos.kernel.work.asks import Begin, Drop, Mended, Out, Reply, Say, Store
+from worldos.kernel.work.look import read_job
+from worldos.kernel.work.table import WorkTable
 from worldos.kernel.work.words import decode_answers
 from worldos.kernel.work.words import encode_command as encode_work
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, NEVER_NS, SECOND
+from worldos.model.offer import Offer
 from worldos.model.realm import RealmId
-from worldos.model.work import WorkAnswer, WorkCommand
-from worldos.model.work_wire import WORK_BYTES_MAX, WorkAsk, WorkMessage
+from worldos.model.rights import WORK as RIGHT
+from worldos.model.rights import Impact, Op
+from worldos.model.runner import LogAsk, LogPiece
+from worldos.model.work import Attempt, WorkAnswer, WorkCommand
+from worldos.model.work_wire import (
+    WORK_BYTES_MAX,
+    HeldAsk,
+    LogAsked,
+    LogTold,
+    TasksGiven,
+    TasksHeld,
+    TasksStop,
+    WorkAsk,
+    WorkMessage,
+)
 
 if TYPE_CHECKING:
+    from worldos.home import Home
     from worldos.node import Node
 
 KINDS: Final[dict[str, type[WorldError]]] = {kind.__name__: kind for kind in (BadRequest, OverQuota, Unreachable)}
@@ -34,7 +55,7 @@ WORK: Final = "/work"  # the log of the work lies beside that of the site's coun
 
 
 class NodeSite:
-    """The site as its work sees it (kernel/work/table.Site): what the node knows."""
+    """The site as its work sees it (kernel/work/site.py): what the node knows."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -75,12 +96,25 @@ class NodeSite:
         """Return the members that are linked and not in doubt, this node too."""
         return self._node.alive()
 
+    def offers(self) -> dict[NodeId, Offer]:
+        """Return what they offer."""
+        return {node: offer for node, offer in self._node.usable_offers().items() if self._node.is_member(node)}
+
+    def view(self, now_ns: int) -> View:
+        """Say how this node sees them."""
+        return self._node.view(now_ns)
+
+    def looks_further(self) -> bool:
+        """Tell whether there is somebody beyond this site to ask."""
+        return self._node.realms.looks_further
+
 
 class WorkDoor:
     """The work at this node. ``send`` brings a message to a member, ``propose`` a command into the site's charter."""
 
     def __init__(
         self,
+        home: Home,
         node: Node,
         seats: Seats,
         send: Callable[[NodeId, WorkMessage], None],
@@ -91,6 +125,7 @@ class WorkDoor:
         self.realm = RealmId(node.realms.site + WORK)
         self.site = NodeSite(node)
         self.table = WorkTable(me=node.node, seed=secrets.randbits(62))
+        self.runner = RunnerHost(home, node, self._holds, note)
         self._seats = seats
         self._send = send
         self._propose = propose
@@ -99,7 +134,10 @@ class WorkDoor:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER_NS
         self._flushing = False
-        self._begins: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beginning = False
+        self._logs: dict[int, asyncio.Future[LogPiece | None]] = {}
+        self._log_number = 0
         self._closed = False
 
     # -- what is asked -----------------------------------------------------------------------------------------------------
@@ -129,6 +167,21 @@ class WorkDoor:
             if answer.cancelled():
                 self._carry_out(self.table.drop(number))
 
+    async def log(self, job: str, index: int, offset: int, size: int) -> LogPiece:
+        """Return a piece of what the newest attempt of a task put out, from the node that has it."""
+        seen = read_job(await self.ask(WorkAsk(number=0, look=f"job {job}", first=index, count=1)))
+        task = next((task for task in seen.tasks if task.index == index), None)
+        if seen.job is None or task is None:
+            raise NotThere(f"there is no task {index} of a job {job}", hint="see which there are: wos jobs")
+        if not task.node:
+            return LogPiece(offset=0, gone=True)
+        ask = LogAsk(request=0, attempt=Attempt(job, index, task.number), offset=offset, size=size)
+        if task.node == self.node.node:
+            piece = await self.runner.log(ask)
+        else:
+            piece = await self._log_from(task.node, ask)
+        return piece or LogPiece(offset=0, gone=True)
+
     def _flush(self) -> None:
         self._flushing = False
         self._carry_out(self.table.flush(clock.now_ns(), self.site))
@@ -141,8 +194,30 @@ class WorkDoor:
         self._set_timer()
 
     def heard(self, peer: NodeId, message: WorkMessage) -> None:
-        """A member said something."""
-        self._carry_out(self.table.heard(clock.now_ns(), self.site, peer, message))
+        """A member said something; who is not let write here changes nothing and has nothing run."""
+        if not self.node.is_member(peer):
+            return
+        if isinstance(message, TasksGiven) or (isinstance(message, WorkAsk) and message.command):
+            account = str(self.node.registry.owner)
+            ruling = self.node.authority.judge(
+                clock.now_ns(), peer, Op.WRITE, (account, RIGHT), Impact.REVERSIBLE, self.node
+            )
+            if not ruling.allowed:
+                self._note(shell.Notice(name="work refused", fields={"node": peer, "why": ruling.why}))
+                return
+        match message:
+            case TasksGiven():
+                self.runner.give(message)
+            case TasksStop():
+                self.runner.stop(message)
+            case HeldAsk():
+                self.runner.asked()
+            case LogAsked():
+                self._spawn(self._log_for(peer, message.ask))
+            case LogTold():
+                self._log_told(message)
+            case _:
+                self._carry_out(self.table.heard(clock.now_ns(), self.site, peer, message))
 
     def persisted(self, number: int) -> None:
         """What was to be stored is on disk."""
@@ -152,13 +227,46 @@ class WorkDoor:
         """No link to a node is left."""
         self._carry_out(self.table.unlinked(clock.now_ns(), self.site, peer))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ask nothing and answer nothing any more."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._begins:
+        for task in self._tasks:
             task.cancel()
+        await self.runner.close()
+
+    # -- the runner, and logs ----------------------------------------------------------------------------------------------
+
+    def _holds(self, message: TasksHeld) -> None:
+        self._carry_out(self.table.holds(clock.now_ns(), self.site, message))
+
+    async def _log_for(self, peer: NodeId, ask: LogAsk) -> None:
+        self._send(peer, LogTold(request=ask.request, piece=await self.runner.log(ask)))
+
+    async def _log_from(self, node: NodeId, ask: LogAsk) -> LogPiece | None:
+        self._log_number += 1
+        number = self._log_number
+        answer: asyncio.Future[LogPiece | None] = asyncio.get_running_loop().create_future()
+        self._logs[number] = answer
+        self._send(node, LogAsked(ask=msgspec.structs.replace(ask, request=number)))
+        try:
+            async with asyncio.timeout(LOG_WAIT_S + 1):
+                return await answer
+        except TimeoutError:
+            raise Unreachable("the node that runs this does not answer", hint="see: wos nodes") from None
+        finally:
+            del self._logs[number]
+
+    def _log_told(self, message: LogTold) -> None:
+        answer = self._logs.get(message.request)
+        if answer is not None and not answer.done():
+            answer.set_result(message.piece)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- what the table wants done -----------------------------------------------------------------------------------------
 
@@ -166,7 +274,10 @@ class WorkDoor:
         for each in out:
             match each:
                 case Say():
-                    self._send(each.node, each.message)
+                    if each.node == self.node.node:
+                        asyncio.get_running_loop().call_soon(self.heard, each.node, each.message)
+                    else:
+                        self._send(each.node, each.message)
                 case Store():
                     self._store(each)
                 case Reply():
@@ -203,11 +314,9 @@ class WorkDoor:
             self._reply(reply)
 
     def _begin(self, *, stands: bool) -> None:
-        if self._closed or self._begins:
-            return
-        task = asyncio.get_running_loop().create_task(self._put_into_charter(WorkStands() if stands else WorkBegan()))
-        self._begins.add(task)
-        task.add_done_callback(self._begins.discard)
+        if not self._closed and not self._beginning:
+            self._beginning = True
+            self._spawn(self._put_into_charter(WorkStands() if stands else WorkBegan()))
 
     async def _put_into_charter(self, command: WorkBegan | WorkStands) -> None:
         try:
@@ -215,6 +324,8 @@ class WorkDoor:
         except Refused as error:
             self._note(shell.Notice(name="work not begun", fields={"why": str(error)}))
             return
+        finally:
+            self._beginning = False
         self._tick()
 
     def _set_timer(self) -> None:

@@ -99,6 +99,10 @@ class TasksHeld(msgspec.Struct, frozen=True, kw_only=True, tag="wheld"):
     attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=HELD_MAX)]
 
 
+class HeldAsk(msgspec.Struct, frozen=True, kw_only=True, tag="wheld?"):
+    """Which attempts does your runner have? To a node of which nothing is heard; a runner that is there says it by itself."""
+
+
 class LogAsked(msgspec.Struct, frozen=True, kw_only=True, tag="wlog"):
     """What has this attempt, which your runner has, put out? For a program of mine."""
 
@@ -112,4 +116,6 @@ class LogTold(msgspec.Struct, frozen=True, kw_only=True, tag="wlog!"):
     piece: LogPiece | None = None
 
 
-WorkMessage = WorkRaft | WorkAsk | WorkDropped | WorkTold | TasksGiven | TasksStop | TasksHeld | LogAsked | LogTold
+WorkMessage = (
+    WorkRaft | WorkAsk | WorkDropped | WorkTold | TasksGiven | TasksStop | TasksHeld | HeldAsk | LogAsked | LogTold
+)

@@ -35,6 +35,7 @@ from worldos.agent.orders.security import SecurityOrders
 from worldos.agent.orders.session import SessionOrders
 from worldos.agent.orders.store import StoreOrders
 from worldos.agent.orders.transfer import TransferOrders
+from worldos.agent.orders.work import WorkOrders
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
@@ -69,6 +70,7 @@ class Orders(
     SessionOrders,
     StoreOrders,
     TransferOrders,
+    WorkOrders,
 ):
     """All orders, by name."""
 

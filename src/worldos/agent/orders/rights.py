@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from worldos.model.ids import NodeId
-from worldos.model.rights import DEVICES, FILES, NODE, POST, REALM, SESSIONS, Impact, Op, Path
+from worldos.model.rights import DEVICES, FILES, NODE, POST, REALM, SESSIONS, WORK, Impact, Op, Path
 
 ME: Final = "{me}"  # stands for this node's id
 
@@ -107,6 +107,13 @@ RIGHTS: Final[dict[str, Right]] = {
     "providers": Right(Op.AUDIT, Impact.READ, HERE),
     # the network of a lease that the program holds: what it may do inside is the lease's matter
     "net_way": Right(Op.READ, Impact.READ),
+    # the site's work: a job runs with all rights of the account, so it asks for those to its work as a whole
+    "work": Right(Op.WRITE, Impact.REVERSIBLE, (WORK,)),
+    "work_look": Right(Op.READ, Impact.READ, (WORK,)),
+    "log_read": Right(Op.READ, Impact.READ, (WORK,)),
+    "runner_hear": Right(Op.ADMIN, Impact.COSTLY, HERE),  # only this machine's own runner
+    "runner_holds": Right(Op.ADMIN, Impact.COSTLY, HERE),
+    "runner_told": Right(Op.ADMIN, Impact.COSTLY, HERE),
     # sessions
     "session_list": Right(Op.READ, Impact.READ, (SESSIONS,)),
     "session_show": Right(Op.READ, Impact.READ, (SESSIONS,)),

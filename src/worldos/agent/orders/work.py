@@ -11,10 +11,14 @@ import msgspec
 
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.model.work_wire import LOOK_CHARS_MAX, WorkAsk
+from worldos.errors import BadRequest
+from worldos.model.runner import LOG_PIECE_BYTES_MAX, LogPiece
+from worldos.model.work import Attempt
+from worldos.model.work_wire import HELD_MAX, LOOK_CHARS_MAX, WorkAsk
 
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_Attempts = Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=HELD_MAX)]
 _What = Annotated[str, msgspec.Meta(min_length=1, max_length=LOOK_CHARS_MAX)]
 
 
@@ -30,3 +34,28 @@ class WorkOrders:
     ) -> bytes:
         """How the work stands now: ``jobs``, ``job ID``, ``queues`` or ``queue NAME``."""
         return await agent.work.ask(WorkAsk(number=0, look=what, first=first, count=count))
+
+    # -- the runner of this node -------------------------------------------------------------------------------------------
+
+    async def order_runner_hear(self, agent: Agent, call: Call) -> None:
+        """Be told what is given to this node, as long as the connection lasts (model/work_wire, and LogAsk)."""
+        await agent.work.runner.hear(call)
+
+    async def order_runner_holds(self, agent: Agent, call: Call, attempts: _Attempts) -> None:
+        """These attempts the runner has now, and no others."""
+        agent.work.runner.held(attempts)
+
+    async def order_runner_told(self, agent: Agent, call: Call, request: int, piece: bytes) -> None:
+        """The answer to a LogAsk: a LogPiece."""
+        try:
+            agent.work.runner.told(request, msgspec.msgpack.decode(piece, type=LogPiece))
+        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+            raise BadRequest("that is no piece of a log") from cause
+
+    async def order_log_read(
+        self, agent: Agent, call: Call, job: str, index: _Count = 0, offset: int = 0, size: int = LOG_PIECE_BYTES_MAX
+    ) -> bytes:
+        """A piece of what the newest attempt of a task put out, while its runner has it (a LogPiece)."""
+        if not 0 <= offset < 2**53 or not 1 <= size <= LOG_PIECE_BYTES_MAX:
+            raise BadRequest("there is no such piece of a log", hint=f"up to {LOG_PIECE_BYTES_MAX} bytes go at once")
+        return msgspec.msgpack.encode(await agent.work.log(job, index, offset, size))

@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from worldos.errors import PeerBroke
+from worldos.kernel.line.scene import Scene
+from worldos.kernel.line.view import JobView, TaskView
+from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.state import Work
 from worldos.model.work_wire import WorkAsk
+
+T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def look(work: Work, asked: WorkAsk) -> bytes:
-    """Return what is to be seen, as bytes; PeerBroke for words that name nothing of the kind."""
+class JobSeen(msgspec.Struct, frozen=True, array_like=True):
+    """A job, if there is one of this name, and some of its tasks."""
+
+    job: JobView | None
+    tasks: tuple[TaskView, ...]
+
+
+def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
+    """Return what is to be seen, as bytes; PeerBroke for words that name nothing of the kind.
+
+    ``scene``: what who leads saw last, which tells why something waits.
+    """
+    del scene
     what, _, name = asked.look.partition(" ")
     match what:
+        case "jobs":
+            return _encode(work.line.views(asked.count))
+        case "job":
+            return _encode(JobSeen(work.line.view(name), work.line.tasks(name, asked.first, asked.count)))
         case "queues":
             return _encode(work.queues.views())
         case "queue":
             return _encode(work.queues.view(name))
         case _:
             raise PeerBroke(f"there is no look at {asked.look!r}: there are jobs, job ID, queues and queue NAME")
+
+
+def read_jobs(data: bytes) -> tuple[JobView, ...]:
+    """Read what a look at ``jobs`` gave."""
+    return _read(_jobs, data)
+
+
+def read_job(data: bytes) -> JobSeen:
+    """Read what a look at ``job ID`` gave."""
+    return _read(_job, data)
+
+
+def read_queues(data: bytes) -> tuple[QueueView, ...]:
+    """Read what a look at ``queues`` gave."""
+    return _read(_queues, data)
+
+
+def read_queue(data: bytes) -> QueueView | None:
+    """Read what a look at ``queue NAME`` gave."""
+    return _read(_queue, data)
+
+
+_jobs: msgspec.msgpack.Decoder[tuple[JobView, ...]] = msgspec.msgpack.Decoder(tuple[JobView, ...])
+_job: msgspec.msgpack.Decoder[JobSeen] = msgspec.msgpack.Decoder(JobSeen)
+_queues: msgspec.msgpack.Decoder[tuple[QueueView, ...]] = msgspec.msgpack.Decoder(tuple[QueueView, ...])
+_queue: msgspec.msgpack.Decoder[QueueView | None] = msgspec.msgpack.Decoder(QueueView | None)
+
+
+def _read(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise PeerBroke("what was seen of the work cannot be read") from cause

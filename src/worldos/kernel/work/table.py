@@ -12,13 +12,15 @@ Times in ns of the node's clock; the work's own are of people's clocks, as the l
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from worldos.errors import PeerBroke
-from worldos.kernel.raft import Persist, SendRaft
+from worldos.kernel.raft import SendRaft
 from worldos.kernel.stored import Recovered
+from worldos.kernel.work.asks import Asked, Begin, Drop, Mended, Out, Reply, Say, Store
+from worldos.kernel.work.dispatch import Dispatch
 from worldos.kernel.work.held_takes import HeldTakes
 from worldos.kernel.work.limits import (
     ANSWER_BYTES_MAX,
@@ -31,6 +33,7 @@ from worldos.kernel.work.limits import (
 )
 from worldos.kernel.work.look import look
 from worldos.kernel.work.replica import Applied, Changed, Leads, LeftOut, Lost, Outcome, Ready, Replica
+from worldos.kernel.work.site import Site
 from worldos.kernel.work.voters import next_step
 from worldos.kernel.work.words import decode_command, encode_answers, encode_command
 from worldos.model.ids import NodeId
@@ -38,95 +41,12 @@ from worldos.model.limits import MS, NEVER_NS
 from worldos.model.raft import NOBODY
 from worldos.model.work import BATCH_MAX, LineCommand, QueueCommand, Take, WorkAnswer, WorkCommand
 from worldos.model.work import Applied as AppliedAnswer
-from worldos.model.work_wire import WORK_PART_BYTES, WorkAsk, WorkDropped, WorkMessage, WorkRaft, WorkTold
+from worldos.model.work_wire import WORK_PART_BYTES, TasksHeld, WorkAsk, WorkDropped, WorkMessage, WorkRaft, WorkTold
 
 NOBODY_LEADS: Final = "no majority of the nodes that keep this site's work can be reached"
 NOBODY_LEADS_HINT: Final = "wos nodes shows which are there; it is tried again by itself when they are back"
 TOO_MUCH: Final = "too much waits for the site's work"
 TOO_MUCH_HINT: Final = "try again in a moment, or say more in one command"
-
-
-class Say(msgspec.Struct, frozen=True):
-    """Send this to that member."""
-
-    node: NodeId
-    message: WorkMessage
-
-
-class Store(msgspec.Struct, frozen=True):
-    """Write this down for the replica, and say so (``persisted``)."""
-
-    write: Persist
-
-
-class Mended(msgspec.Struct, frozen=True):
-    """What was damaged on disk is whole again."""
-
-
-class Drop(msgspec.Struct, frozen=True):
-    """This node keeps no replica any more: what was stored may go."""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """The answer to an ask of this node: bytes, or (``error``: a class of errors.py) why there is none."""
-
-    number: int
-    data: bytes = b""
-    error: str = ""
-    why: str = ""
-    hint: str = ""
-
-
-class Begin(msgspec.Struct, frozen=True):
-    """Put into the site's charter that it keeps work (``stands``: that a leader was elected)."""
-
-    stands: bool
-
-
-Out: TypeAlias = Say | Store | Mended | Drop | Reply | Begin
-
-
-class Site(Protocol):
-    """The site, as its work sees it."""
-
-    def is_member(self, node: NodeId) -> bool:
-        """Tell whether this device is of our account."""
-
-    def is_linked(self, node: NodeId) -> bool:
-        """Tell whether there is a way to this node now."""
-
-    def wall_ms(self, now_ns: int) -> int:
-        """Return what people's clocks show, or 0 while that is not known."""
-
-    def works(self) -> bool | None:
-        """Tell whether the charter says that this site keeps work; None where this node cannot know."""
-
-    def founders(self) -> tuple[NodeId, ...]:
-        """Return who founds the work, while that is not done."""
-
-    def council(self) -> tuple[NodeId, ...]:
-        """Return who sits in the site's council: voters, as far as this node knows."""
-
-    def alive(self) -> list[NodeId]:
-        """Return the members that are linked and not in doubt, this node too."""
-
-
-class Asked(msgspec.Struct, kw_only=True):
-    """An ask under way. It came from a program here, or from ``peer``, who calls it ``request``.
-
-    ``at``: who was asked; ``again_ns``: when somebody is asked (again). ``parts``: of the answer, as far as it has come.
-    """
-
-    number: int
-    words: WorkAsk
-    said: tuple[LineCommand | QueueCommand, ...] = ()
-    until_ns: int
-    peer: NodeId = NOBODY
-    request: int = 0
-    at: NodeId = NOBODY
-    again_ns: int = NEVER_NS
-    parts: list[bytes] = []
-    size: int = 0
 
 
 class WorkTable(msgspec.Struct, kw_only=True):
@@ -151,7 +71,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
     begins_ns: int = 0
     tend_ns: int = 0
     due_ns: int = NEVER_NS
-    changed: bool = False
+    dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
 
     @property
     def leads(self) -> bool:
@@ -264,12 +184,31 @@ class WorkTable(msgspec.Struct, kw_only=True):
                 out += self._later(now_ns, number)
         return out
 
-    def propose(self, now_ns: int, site: Site, said: tuple[LineCommand | QueueCommand, ...]) -> list[Out]:
-        """As who leads, say something of the work itself; nobody waits for the answer."""
-        if self.replica is None or not self.replica.leads:
+    def holds(self, now_ns: int, site: Site, message: TasksHeld) -> list[Out]:
+        """The runner of this node says what it has: whoever leads is told."""
+        if self.leads:
+            self.dispatch.held(now_ns, self.me, message)
+            self._mind(self.dispatch.due_ns)
             return []
-        command = encode_command(WorkCommand(said=said, wall_ms=site.wall_ms(now_ns)))
-        return self._carry(now_ns, site, self.replica.propose(now_ns, command)[1])
+        leader = self._whom(site)
+        return [Say(leader, message)] if leader != NOBODY else []
+
+    # -- giving tasks ------------------------------------------------------------------------------------------------------
+
+    def _give(self, now_ns: int, site: Site) -> list[Out]:
+        """As who leads, see what can be begun, and who is to be told what."""
+        replica = self.replica
+        if replica is None or not replica.stands or self.dispatch.due_ns > now_ns:
+            return []
+        commands, said = self.dispatch.turn(now_ns, site.wall_ms(now_ns), replica.work, site)
+        out: list[Out] = [Say(each.node, each.message) for each in said]
+        if commands or self.dispatch.lets_time_pass(now_ns, replica.work):
+            command = encode_command(WorkCommand(said=tuple(commands), wall_ms=site.wall_ms(now_ns)))
+            index, outcome = replica.propose(now_ns, command)
+            if index:
+                self.rounds[index] = [(0, len(commands))]
+            out += self._carry(now_ns, site, outcome)
+        return out
 
     # -- what happens ------------------------------------------------------------------------------------------------------
 
@@ -295,13 +234,14 @@ class WorkTable(msgspec.Struct, kw_only=True):
             out += self._release(now_ns, site)
         out += self._tend(now_ns, site)
         out += self.flush(now_ns, site)
+        out += self._give(now_ns, site)
         for asked in self.asks.values():
             self._mind(min(asked.until_ns, asked.again_ns))
         self._mind(self.held.due_ns)
         if self.replica is not None:
             self._mind(self.replica.due_ns)
             if self.replica.leads:
-                self._mind(self.tend_ns)
+                self._mind(min(self.tend_ns, self.dispatch.due_ns))
         return out
 
     def heard(self, now_ns: int, site: Site, peer: NodeId, message: WorkMessage) -> list[Out]:
@@ -318,6 +258,8 @@ class WorkTable(msgspec.Struct, kw_only=True):
             case WorkDropped():
                 number = self.known.get((peer, message.number))
                 return self.drop(number) if number is not None else []
+            case TasksHeld():
+                return self._held(now_ns, peer, message)
             case _:
                 return []
 
@@ -363,7 +305,17 @@ class WorkTable(msgspec.Struct, kw_only=True):
         out = self._begin_work(now_ns, site)
         return [*out, *self._take(now_ns, site, asked)]
 
+    def _held(self, now_ns: int, peer: NodeId, message: TasksHeld) -> list[Out]:
+        if self.leads:
+            self.dispatch.held(now_ns, peer, message)
+            self._mind(self.dispatch.due_ns)
+            return []
+        leader = self.replica.leader if self.replica is not None else NOBODY
+        return [Say(peer, WorkTold(number=0, again=True, leader=leader))] if leader not in (NOBODY, peer) else []
+
     def _told(self, now_ns: int, site: Site, peer: NodeId, message: WorkTold) -> list[Out]:
+        if message.again and not message.number:
+            self.hint = message.leader if message.leader != self.me else NOBODY
         asked = self.asks.get(message.number)
         if asked is None or asked.peer or asked.at != peer:
             return []
@@ -393,18 +345,16 @@ class WorkTable(msgspec.Struct, kw_only=True):
         for happening in outcome.happenings:
             match happening:
                 case Applied():
-                    self.changed = True
-                    out += self._applied(happening)
+                    out += self._applied(now_ns, happening)
                 case Lost():
                     out += self._give_up(now_ns)
                 case Leads():
-                    self.changed = True
-                    self.tend_ns = now_ns
+                    self.tend_ns, self.dispatch = now_ns, Dispatch()
                     out += self._all_again(now_ns)
                 case Ready():
                     out += self._read(now_ns, site, happening)
                 case Changed():
-                    self.changed = True
+                    pass
                 case LeftOut():
                     self.replica = None
                     out += [Drop(), *self._give_up(now_ns)]
@@ -416,15 +366,22 @@ class WorkTable(msgspec.Struct, kw_only=True):
             self._mind(self.replica.due_ns)
         return out
 
-    def _applied(self, applied: Applied) -> list[Out]:
+    def _applied(self, now_ns: int, applied: Applied) -> list[Out]:
         parts = self.rounds.pop(applied.index, None)
         out: list[Out] = []
         at = 0
         for number, count in parts or ():
+            answers = applied.answers[at : at + count]
             asked = self.asks.get(number)
             if asked is not None:
-                out += self._answer(asked, applied.answers[at : at + count])
+                out += self._answer(asked, answers)
+            elif not number and self.replica is not None:
+                assigned = self.dispatch.assigned(now_ns, self.replica.work, answers)
+                out += [Say(each.node, each.message) for each in assigned]
             at += count
+        if self.leads:
+            self.dispatch.soon(now_ns)
+            self._mind(self.dispatch.due_ns)
         return out
 
     def _answer(self, asked: Asked, answers: tuple[WorkAnswer, ...]) -> list[Out]:
@@ -456,7 +413,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
             return self._later(now_ns, asked.number)
         del site
         try:
-            data = look(self.replica.work, asked.words)
+            data = look(self.replica.work, asked.words, self.dispatch.scene)
         except PeerBroke as error:
             return self._end(asked, error="BadRequest", why=str(error))
         return self._end(asked, data=data)

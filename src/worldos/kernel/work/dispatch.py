@@ -1,0 +1,208 @@
+"""Dispatch: who leads the work brings its tasks to nodes, and sees to it that what was given is held.
+
+The plan (kernel/line/plan.py) says which waiting task goes where; it is proposed, and once it stands the node is told. A node's
+runner says every other second which attempts it has: what it lacks is given again, what it has in vain it is told to stop, and
+what it had and has no more is lost. All of this is soft: another leader begins with none of it and comes to the same.
+
+Times in ns of the leader's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from worldos.kernel.line.job import Job, Running
+from worldos.kernel.line.plan import plan
+from worldos.kernel.line.scene import Scene
+from worldos.kernel.work.limits import (
+    GIVE_AGAIN_NS,
+    NOT_BEGUN_NS,
+    NOT_HELD_NS,
+    PLAN_IDLE_NS,
+    PLAN_NS,
+    TIME_IDLE_NS,
+    TIME_NS,
+)
+from worldos.kernel.work.site import Site
+from worldos.kernel.work.state import Work
+from worldos.model.ids import NodeId
+from worldos.model.limits import MS, NEVER_NS
+from worldos.model.work import BATCH_MAX, Attempt, JobId, LineCommand, Lost, WorkAnswer
+from worldos.model.work import Applied as AppliedAnswer
+from worldos.model.work_wire import GIVEN_MAX, HELD_MAX, HeldAsk, Task, TasksGiven, TasksHeld, TasksStop
+
+GONE = "the runner of its node does not have it any more"
+NEVER_BEGUN = "the runner of its node did not take it"
+IN_VAIN = "nobody waits for it any more"
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a node is to be told."""
+
+    node: NodeId
+    message: TasksGiven | TasksStop | HeldAsk
+
+
+class Dispatch(msgspec.Struct, kw_only=True):
+    """What this leader knows of runners. Nothing is due before ``due_ns``.
+
+    ``holds``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it was first
+    looked for, or last held. ``scene``: what the last plan was made of.
+    """
+
+    holds: dict[NodeId, frozenset[Attempt]] = {}
+    heard_ns: dict[NodeId, int] = {}
+    told_ns: dict[Attempt, int] = {}
+    seen_ns: dict[Attempt, int] = {}
+    stopped_ns: dict[Attempt, int] = {}
+    asked_ns: dict[NodeId, int] = {}
+    planned_ns: int = -NEVER_NS
+    timed_ns: int = 0
+    scene: Scene | None = None
+    due_ns: int = 0
+
+    def soon(self, now_ns: int) -> None:
+        """Something changed: look soon what follows."""
+        self.due_ns = min(self.due_ns, max(now_ns, self.planned_ns + PLAN_NS))
+
+    def held(self, now_ns: int, node: NodeId, message: TasksHeld) -> None:
+        """A runner says what it has."""
+        self.holds[node] = frozenset(message.attempts)
+        self.heard_ns[node] = now_ns
+        self.soon(now_ns)
+
+    def turn(self, now_ns: int, wall_ms: int, work: Work, site: Site) -> tuple[list[LineCommand], list[Said]]:
+        """Do what is due: return what is to be proposed, and who is to be told what."""
+        said = self._reconcile(now_ns, work)
+        lost = self._lost(now_ns, work)
+        busy = bool(work.line.book.busy)
+        self.planned_ns = now_ns
+        open_jobs = len(work.line.book.jobs) > len(work.line.book.ended)
+        self.due_ns = now_ns + PLAN_IDLE_NS if open_jobs or busy else NEVER_NS
+        commands: list[LineCommand] = [*lost]
+        if open_jobs:
+            self.scene = self._scene(now_ns, wall_ms, work, site)
+            commands += plan(work.line, self.scene)
+        return commands[:BATCH_MAX], said
+
+    def lets_time_pass(self, now_ns: int, work: Work) -> bool:
+        """Tell whether the line must be told the time now: each second while something waits, else each half minute."""
+        book = work.line.book
+        period_ns = TIME_NS if next(book.ready(), None) is not None else TIME_IDLE_NS
+        if len(book.jobs) == len(book.ended) or now_ns - self.timed_ns < period_ns:
+            return False
+        self.timed_ns = now_ns
+        return True
+
+    def assigned(self, now_ns: int, work: Work, answers: tuple[WorkAnswer, ...]) -> list[Said]:
+        """What was planned stands: tell the nodes."""
+        fresh: dict[tuple[NodeId, str], list[Attempt]] = {}
+        for answer in answers:
+            for attempt in answer.attempts if isinstance(answer, AppliedAnswer) else ():
+                run = work.line.run_of(attempt)
+                if run is not None:
+                    self.told_ns[attempt] = self.seen_ns[attempt] = now_ns
+                    fresh.setdefault((run.node, attempt.job), []).append(attempt)
+        return [said for (node, _), attempts in fresh.items() for said in _given(work, node, attempts)]
+
+    # -- what is given, and what is held ---------------------------------------------------------------------------------------
+
+    def _reconcile(self, now_ns: int, work: Work) -> list[Said]:
+        said: list[Said] = []
+        again: dict[tuple[NodeId, str], list[Attempt]] = {}
+        running: set[Attempt] = set()
+        nodes: set[NodeId] = set()
+        for job, attempt, run in _running(work):
+            running.add(attempt)
+            nodes.add(run.node)
+            self.seen_ns.setdefault(attempt, now_ns)
+            if attempt in self.holds.get(run.node, ()):
+                self.seen_ns[attempt] = max(self.seen_ns[attempt], self.heard_ns[run.node])
+                if run.asked and self._may_stop(now_ns, attempt):
+                    said.append(Said(run.node, TasksStop(attempts=(attempt,), why=run.asked, preempt=True)))
+            elif not run.begun_ms and now_ns - self.told_ns.get(attempt, -NEVER_NS) >= GIVE_AGAIN_NS:
+                self.told_ns[attempt] = now_ns
+                again.setdefault((run.node, job.id), []).append(attempt)
+        for (node, _), attempts in again.items():
+            said += _given(work, node, attempts)
+        for node, held in self.holds.items():
+            vain = [a for a in _in_order(held) if a not in running and self._may_stop(now_ns, a)]
+            if vain:
+                said.append(Said(node, TasksStop(attempts=tuple(vain[:HELD_MAX]), why=IN_VAIN)))
+        said += self._ask_silent(now_ns, nodes)
+        self._clean(running)
+        return said
+
+    def _ask_silent(self, now_ns: int, nodes: set[NodeId]) -> list[Said]:
+        """Ask those that have something and say nothing: one whose runner ended may not know that it should speak."""
+        silent = []
+        for node in sorted(nodes):
+            last_ns = max(self.heard_ns.get(node, -NEVER_NS), self.asked_ns.get(node, -NEVER_NS))
+            if now_ns - last_ns >= GIVE_AGAIN_NS:
+                self.asked_ns[node] = now_ns
+                silent.append(Said(node, HeldAsk()))
+        return silent
+
+    def _may_stop(self, now_ns: int, attempt: Attempt) -> bool:
+        """Tell whether a runner is to be told (again) to stop an attempt."""
+        if now_ns - self.stopped_ns.get(attempt, -NEVER_NS) < GIVE_AGAIN_NS:
+            return False
+        self.stopped_ns[attempt] = now_ns
+        return True
+
+    def _lost(self, now_ns: int, work: Work) -> list[Lost]:
+        """Return the attempts that their nodes, which are heard, do not have."""
+        lost = []
+        for _, attempt, run in _running(work):
+            heard_ns = self.heard_ns.get(run.node, -NEVER_NS)
+            patience_ns = NOT_HELD_NS if run.begun_ms else NOT_BEGUN_NS
+            since_ns = self.seen_ns.get(attempt, now_ns)
+            if now_ns - since_ns >= patience_ns and heard_ns > since_ns and now_ns - heard_ns < patience_ns:
+                lost.append(Lost(attempt=attempt, why=GONE if run.begun_ms else NEVER_BEGUN))
+        return lost[: BATCH_MAX // 2]
+
+    def _scene(self, now_ns: int, wall_ms: int, work: Work, site: Site) -> Scene:
+        silent_ms: dict[NodeId, int] = {}
+        for _, attempt, run in _running(work):
+            since_ns = max(self.heard_ns.get(run.node, -NEVER_NS), self.seen_ns.get(attempt, now_ns))
+            silent_ms[run.node] = max(silent_ms.get(run.node, 0), (now_ns - since_ns) // MS)
+        return Scene(
+            offers=site.offers(),
+            view=site.view(now_ns),
+            wall_ms=wall_ms,
+            runners=frozenset(site.alive()),
+            silent_ms=silent_ms,
+            elsewhere=site.looks_further(),
+        )
+
+    def _clean(self, running: set[Attempt]) -> None:
+        """Forget attempts that are over."""
+        for table in (self.told_ns, self.seen_ns):
+            for attempt in [attempt for attempt in table if attempt not in running]:
+                del table[attempt]
+        held = set().union(*self.holds.values())
+        for attempt in [attempt for attempt in self.stopped_ns if attempt not in held]:
+            del self.stopped_ns[attempt]
+
+
+def _running(work: Work) -> Iterator[tuple[Job, Attempt, Running]]:
+    for job in work.line.book.busy.values():
+        for index, run in job.running.items():
+            yield job, Attempt(job.id, index, run.number), run
+
+
+def _in_order(attempts: frozenset[Attempt]) -> list[Attempt]:
+    return sorted(attempts, key=lambda attempt: (attempt.job, attempt.index, attempt.number))
+
+
+def _given(work: Work, node: NodeId, attempts: list[Attempt]) -> Iterator[Said]:
+    """Give the words that bring attempts of one job to a node."""
+    job = work.line.book.jobs[JobId(attempts[0].job)]
+    for at in range(0, len(attempts), GIVEN_MAX):
+        tasks = []
+        for attempt in attempts[at : at + GIVEN_MAX]:
+            past = job.past.get(attempt.index)
+            tasks.append(Task(attempt.index, attempt.number, past.checkpoint if past is not None else ""))
+        yield Said(node, TasksGiven(job=job.id, spec=job.spec, tasks=tuple(tasks)))

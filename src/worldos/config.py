@@ -10,6 +10,7 @@ import msgspec
 
 from worldos.errors import BadRequest, DiskFull, NotAllowed
 from worldos.home import Home, default_home
+from worldos.model.lend import Lend, check_rules
 
 __all__ = ["Home", "Settings", "default_home", "parse_listen", "read_settings", "write_settings"]
 
@@ -22,7 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The choices. ``listen`` is empty for loopback only, else ``host:port`` (port 0: any free one).
 
     ``store_bytes`` is what this machine keeps for stores at most (-1: what its disk can spare, 0: nothing), and ``store_for``
-    whose files these may be: those of this account, of accounts that it lends to, or of anybody with a lease.
+    whose files these may be: those of this account, of accounts that it lends to, or of anybody with a lease. ``lend`` has the
+    rules by which it works for others (``wos lend``).
     """
 
     name: str = ""
@@ -35,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prices_uwos: dict[str, int] = {}
     store_bytes: Annotated[int, msgspec.Meta(ge=-1)] = -1
     store_for: Literal["me", "family", "others"] = "me"
+    lend: Lend = Lend()
 
 
 def read_settings(home: Home) -> Settings:
@@ -49,11 +52,15 @@ def read_settings(home: Home) -> Settings:
         hint = f"it must be a file of yours: ls -l {home.config_file}"
         raise NotAllowed(f"{home.config_file} cannot be read", hint=hint) from cause
     try:
-        return msgspec.convert(tomllib.loads(text), Settings)
+        settings = msgspec.convert(tomllib.loads(text), Settings)
+        check_rules(settings.lend.rules)
     except tomllib.TOMLDecodeError as cause:
         raise BadRequest(f"{home.config_file} is not TOML: {cause}", hint="mend or delete it") from cause
     except msgspec.ValidationError as cause:
         raise BadRequest(f"{home.config_file}: {cause}", hint="mend or delete that line") from cause
+    except BadRequest as cause:
+        raise BadRequest(f"{home.config_file}: {cause}", hint="mend or delete its rules of lending") from cause
+    return settings
 
 
 def write_settings(home: Home, settings: Settings) -> None:
@@ -77,6 +84,10 @@ def _differing(settings: Settings) -> list[tuple[str, object]]:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, msgspec.Struct):
+        return _toml(msgspec.to_builtins(value))
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml(item) for item in value)}]"
     if isinstance(value, dict):
         inside = ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items())
         return "{ " + inside + " }"

@@ -16,7 +16,7 @@ from typing import assert_never, get_args
 import msgspec
 
 from worldos.errors import BadRequest
-from worldos.kernel import belonging, lending, losses
+from worldos.kernel import belonging, lend_rules, lending, losses
 from worldos.kernel.effects import Audit, Connect, Effect, Forget, Notice, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
@@ -30,6 +30,7 @@ from worldos.kernel.events import (
     KeyLogOffered,
     LaneFailed,
     LeaveAsked,
+    LendSet,
     PathMeasured,
     PeerLinked,
     PeerSaid,
@@ -41,7 +42,7 @@ from worldos.kernel.events import (
     UseAsked,
     UseEnded,
 )
-from worldos.kernel.held import HeldLeases
+from worldos.kernel.held import HeldLeases, tell_wanted
 from worldos.kernel.household import Household, Path
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
@@ -82,6 +83,8 @@ from worldos.model.wire import (
     LeaseRelease,
     LeaseRenew,
     LeaseRenewed,
+    LeaseWaits,
+    LeaseYield,
     OfferTold,
     PeerMessage,
     PeersTold,
@@ -114,10 +117,14 @@ class Node(Household, kw_only=True):
                     queue.extend(self._heard(now_ns, self.node, effect.message))
                 else:
                     effects.append(effect)
-            if not (realms.changed or realms.found or uses.wanted):
+            if self.leases.freed:
+                self.dirty = True
+                queue = self.leases.settle(now_ns)
+            elif realms.changed or realms.found or uses.wanted:
+                queue = self._follow_realms(now_ns)
+            else:
                 break
-            queue = self._follow_realms(now_ns)
-        self.decisions.follow(uses, effects)
+        self.decisions.follow(uses, self.leases, effects)
         self.due_ns = self.next_deadline_ns()
         return effects
 
@@ -153,10 +160,8 @@ class Node(Household, kw_only=True):
                 return self.leases.fail(event.lease, event.why)
             case KeyLogOffered() | StatementsOffered() | GrantsHeld():
                 return self._offered(event)
-            case DrainAsked():
-                self.leases.drained = event.drained
-                self.dirty = True
-                return self.registry.refresh(now_ns, self.leases)
+            case DrainAsked() | LendSet():
+                return self._owner_said(event)
             case LeaveAsked():
                 return self._leave(now_ns)
             case GuardSet() | CommandCarried():
@@ -165,6 +170,14 @@ class Node(Household, kw_only=True):
                 return self._realm_event(event)
             case _:
                 assert_never(event)
+
+    def _owner_said(self, event: DrainAsked | LendSet) -> list[Effect]:
+        self.dirty = True
+        if isinstance(event, DrainAsked):
+            self.leases.drained = event.drained
+            return self.registry.refresh(event.now_ns, self.leases)
+        self.lend.lend = event.lend
+        return lend_rules.look(self, event.now_ns)
 
     def _ended(self, event: UseEnded | ClientGone) -> list[Effect]:
         if isinstance(event, UseEnded):
@@ -204,7 +217,7 @@ class Node(Household, kw_only=True):
                 return self._offer_told(peer, message.offer)
             case LeaseAsk() | LeaseConfirm() | LeaseRelease():
                 return self.decisions.answered(peer, message, self._lease_asked(now_ns, peer, message))
-            case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone():
+            case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone() | LeaseWaits() | LeaseYield():
                 return self._lease_answered(now_ns, peer, message)
             case KeyLogHave():
                 self.authority.revocations.heard_log(now_ns, peer, message, self)
@@ -241,9 +254,17 @@ class Node(Household, kw_only=True):
                 assert_never(message)
 
     def _lease_answered(
-        self, now_ns: int, peer: NodeId, message: LeaseGranted | LeaseConfirmed | LeaseRefused | LeaseGone
+        self,
+        now_ns: int,
+        peer: NodeId,
+        message: LeaseGranted | LeaseConfirmed | LeaseRefused | LeaseGone | LeaseWaits | LeaseYield,
     ) -> list[Effect]:
         match message:
+            case LeaseWaits():
+                return self.uses.waits(now_ns, peer, message)
+            case LeaseYield():
+                held = self.uses.held.leases.get(message.lease)
+                return [tell_wanted(held, message.grace_ns)] if held is not None and held.terms.node == peer else []
             case LeaseGranted():
                 effects = self.uses.granted(now_ns, peer, message)
             case LeaseConfirmed():
@@ -290,6 +311,7 @@ class Node(Household, kw_only=True):
 
     def _tell_offer(self, now_ns: int) -> list[Effect]:
         effects = self.registry.refresh(now_ns, self.leases)
+        self.registry.limited, self.registry.lent = self.lend.is_limited, lend_rules.told(self, now_ns)
         if now_ns - self.registry.told_ns < limits.OFFER_PERIOD_MIN_NS and self.registry.told is not None:
             self.registry.offers[self.node] = self.registry.own_offer(self.leases)
             return effects
@@ -376,7 +398,9 @@ class Node(Household, kw_only=True):
         if self.realms.founding or self.registry.addresses != event.addresses:
             self.realms.due_ns = 0  # where this node is found is news for others
         self.registry.addresses = event.addresses
-        return self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
+        self.lend.felt = event.felt
+        effects = self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
+        return [*effects, *lend_rules.look(self, event.now_ns)]
 
     def _use_asked(self, event: UseAsked) -> list[Effect]:
         try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worldos.agent import clock
-from worldos.config import Home, Settings, write_settings
+from worldos.config import Home, Settings, read_settings, write_settings
 from worldos.drivers.machine import Machine
 from worldos.drivers.store import LENT_KEY, Lent
 from worldos.errors import NotAllowed, Unreachable
@@ -163,7 +163,7 @@ class Depots:
 
     def lend(self, size_bytes: int, whom: str) -> Settings:
         """Lend so much to these from now on, and remember it."""
-        changed = msgspec.structs.replace(self.settings, store_bytes=size_bytes)
+        changed = msgspec.structs.replace(read_settings(self._home), store_bytes=size_bytes)
         changed = msgspec.convert({**msgspec.structs.asdict(changed), "store_for": whom}, Settings)
         write_settings(self._home, changed)
         self.settings = changed

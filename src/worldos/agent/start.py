@@ -223,6 +223,7 @@ def _started(
     )
     node.registry.prices = dict(settings.prices_uwos)
     node.registry.not_on_battery = settings.not_on_battery
+    node.lend.lend = settings.lend
     node.registry.history = dict(remembered.history)
     return Started(home=home, settings=settings, key=key, node=node, remembered=remembered, facts=facts)
 

@@ -66,6 +66,7 @@ COMMANDS = {
     "listing": ("ls", "du", "history", "undelete"),
     "sharing": ("share", "open", "unshare"),
     "storage": ("scrub", "repair", "storage"),
+    "lend": ("lend",),
     "mount": ("mount",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "replay": ("replay",),

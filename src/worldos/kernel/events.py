@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
+from worldos.model.lend import Felt, Lend
 from worldos.model.need import Need
 from worldos.model.realm import RealmId
 from worldos.model.resource import Fact, Scanned
@@ -48,13 +49,21 @@ class PeerSaid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ResourcesScanned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The drivers looked at the machine. ``wall_ns`` is for people's eyes only (history lines)."""
+    """The drivers looked at the machine. ``wall_ns`` is for people's eyes only (history lines), and for lend rules."""
 
     now_ns: int
     wall_ns: int
     resources: tuple[Scanned, ...]
     facts: dict[str, Fact]
     addresses: tuple[str, ...]
+    felt: Felt = Felt()
+
+
+class LendSet(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The owner said what this machine lends, or an earlier life remembers it."""
+
+    now_ns: int
+    lend: Lend
 
 
 class UseAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -184,6 +193,7 @@ Event = (
     | PeerLinked
     | PeerUnlinked
     | ResourcesScanned
+    | LendSet
     | UseAsked
     | UseEnded
     | ClientGone

@@ -16,6 +16,7 @@ from worldos.kernel.epochs import Epochs
 from worldos.kernel.guard.guard import Guard
 from worldos.kernel.guard.upkeep import Upkeep
 from worldos.kernel.leases import Leases
+from worldos.kernel.lend_rules import Lending, guest_of, seen_by
 from worldos.kernel.membership import Membership
 from worldos.kernel.quarantine import Quarantine
 from worldos.kernel.question import View
@@ -67,6 +68,7 @@ class Household(msgspec.Struct, kw_only=True):
     sessions: Sessions = msgspec.field(default_factory=Sessions)
     contacts: Contacts = msgspec.field(default_factory=Contacts)
     decisions: Decisions = msgspec.field(default_factory=Decisions)
+    lend: Lending = msgspec.field(default_factory=Lending)
     dirty: bool = False  # the offer is not what was told last
     compare_ns: int = 0  # when the next peer is told how far the key log goes
     have_snapshot: dict[NodeId, str] = {}  # which devices are known to have which snapshot of the key log
@@ -156,9 +158,13 @@ class Household(msgspec.Struct, kw_only=True):
         return self.usable_offers()
 
     def offers_to(self, guest: NodeId) -> list[Offer]:
-        """Return the offers of this site as a node of another account may have them: open to it where it has a role."""
-        roles, offers = self.authority.roles, list(self.usable_offers().values())
-        return [roles.opened(offer, guest) for offer in offers] if guest in roles.holders else offers
+        """Return the offers of this site as a node of another account may have them: what is lent, and what a role opens."""
+        roles, who = self.authority.roles, guest_of(self, guest)
+        seen = []
+        for offer in self.usable_offers().values():
+            opened = roles.opened(offer, guest) if guest in roles.holders else offer
+            seen.append(seen_by(opened, who, roles.given(offer, guest) if offer.rules.limited else ()))
+        return seen
 
     def has_business(self, node: NodeId) -> bool:
         """Tell whether a lease is held from this node, granted to it, or being asked of it."""

@@ -1,7 +1,11 @@
-"""Lending: the door at which leases of this node are asked for and renewed. It refuses who may not; leases.py does the rest."""
+"""Lending: the door at which leases of this node are asked for and renewed. It refuses who may not; leases.py does the rest.
+
+Who may is for authority.py; of those that are not of this account, the owner's lend rules say who may now (lend_rules.py).
+"""
 
 from __future__ import annotations
 
+from worldos.kernel import lend_rules
 from worldos.kernel.authority import BY_GRANT, Ruling
 from worldos.kernel.behaviour.asked import Asked
 from worldos.kernel.effects import Effect, Send
@@ -21,7 +25,11 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
     effects = _watched(house, now_ns, ruling)
     if not ruling.allowed:
         return [*effects, _refused(peer, ask, ruling.why)]
-    effects += house.leases.ask(now_ns, peer, ask)
+    if f"{peer}:{ask.ask}" not in house.leases.answered:  # else it has its answer already
+        why = lend_rules.refusal(house, now_ns, peer, ask.need, by_grant=ruling.by == BY_GRANT)
+        if why:
+            return [*effects, _refused(peer, ask, why)]
+    effects += house.leases.ask(now_ns, peer, ask, guest=not house.is_member(peer))
     if ruling.by == BY_GRANT:
         house.authority.granted(peer, ask, house)
     return effects

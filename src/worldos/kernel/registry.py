@@ -14,6 +14,7 @@ from worldos.kernel.effects import Effect, Notice
 from worldos.kernel.leases import Leases
 from worldos.model import limits
 from worldos.model.ids import AccountId, NodeId, ResourceId, short
+from worldos.model.lend import Lent
 from worldos.model.offer import Offer, OfferRules
 from worldos.model.resource import Fact, HistoryLine, Resource, ResourceState, Scanned, kept_to_owner
 
@@ -29,6 +30,8 @@ class Registry(msgspec.Struct, kw_only=True):
     prices: dict[str, int] = {}
     not_on_battery: bool = False
     lends: bool = False  # to other accounts of the realms above too
+    limited: bool = False  # by rules of its owner, which leave others what is in ``lent``
+    lent: tuple[Lent, ...] = ()
     number: int = 0
     wall_offset_ns: int = 0
     facts: dict[str, Fact] = {}
@@ -79,7 +82,13 @@ class Registry(msgspec.Struct, kw_only=True):
             number=self.number,
             resources=resources,
             facts=self.facts,
-            rules=OfferRules(open=not leases.drained, not_on_battery=self.not_on_battery, owners_only=not self.lends),
+            rules=OfferRules(
+                open=not leases.drained,
+                not_on_battery=self.not_on_battery,
+                owners_only=not self.lends or (self.limited and not self.lent),
+                limited=self.limited,
+                lent=self.lent,
+            ),
             addresses=self.addresses,
         )
 
@@ -156,6 +165,7 @@ class Registry(msgspec.Struct, kw_only=True):
             tags=item.tags,
             facts=item.facts if item.leasable else {**item.facts, "leasable": False, "free": item.free},
             state=self.states.get(resource, ResourceState.AVAILABLE),
+            yielding=leases.yielding(resource),
         )
 
 
@@ -173,7 +183,8 @@ def changed(old: Offer, new: Offer) -> bool:
 def _resource_changed(old: Resource, new: Resource) -> bool:
     if (old.id, old.state, old.capacity, old.tags) != (new.id, new.state, new.capacity, new.tags):
         return True
-    return abs(old.free - new.free) * 100 > limits.OFFER_CHANGE_PERCENT * max(1, new.capacity)
+    moved = max(abs(old.free - new.free), abs(old.yielding - new.yielding))
+    return moved * 100 > limits.OFFER_CHANGE_PERCENT * max(1, new.capacity)
 
 
 def _moved(old: Fact, new: Fact, scale_min: int) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from worldos.errors import BadSignature, PeerBroke
 from worldos.kernel.statements import Verdict
-from worldos.model.ids import NodeId
+from worldos.model.ids import NodeId, ResourceId
 from worldos.model.offer import Offer
 from worldos.model.realm import Parent, Text
 from worldos.model.rights import Path, covers, resource_path
@@ -68,17 +68,22 @@ class Roles(msgspec.Struct, kw_only=True):
 
     def opened(self, offer: Offer, holder: NodeId) -> Offer:
         """Return an offer with what a holder was given open to it: a hint, for the node itself looks at the grant."""
-        names = [paths for role in self.holders.get(holder, ()) for paths in self.table[role].paths]
-        given = tuple(
-            resource
-            for resource in offer.resources
-            if any(covers(path, resource_path(offer.owner, offer.node, resource.kind, resource.id)) for path in names)
-        )
+        names = self.given(offer, holder)
+        given = tuple(resource for resource in offer.resources if resource.id in names)
         if not given:
             return offer
         rules = msgspec.structs.replace(offer.rules, owners_only=False)
         kept = given if offer.rules.owners_only else offer.resources
         return msgspec.structs.replace(offer, rules=rules, resources=kept)
+
+    def given(self, offer: Offer, holder: NodeId) -> frozenset[ResourceId]:
+        """Return the resources of an offer that a holder was given."""
+        names = [paths for role in self.holders.get(holder, ()) for paths in self.table[role].paths]
+        return frozenset(
+            item.id
+            for item in offer.resources
+            if any(covers(path, resource_path(offer.owner, offer.node, item.kind, item.id)) for path in names)
+        )
 
     def judge(self, now_ns: int, statement: Statement, house: Household) -> Verdict:
         """Take in a role (keeper of ROLE)."""

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from worldos.kernel import score
+from worldos.kernel.lend_rules import Guest, lent_to
 from worldos.kernel.question import clamp, price_of
 from worldos.model.need import Need, Objective
 from worldos.model.offer import Offer
@@ -111,15 +112,21 @@ def _lines_of(offer: Offer, *, lent: bool) -> Iterable[Line]:
         free = clamp(item.free)
         if not free or not item.kind or item.state not in (ResourceState.AVAILABLE, ResourceState.IN_USE):
             continue
+        price_uwos, given = price_of(offer, item), lent and not kept_to_owner(item.facts)
+        if given and offer.rules.limited:
+            entry = lent_to(offer.rules.lent, Guest(), item.kind)
+            given = entry is not None and entry.left > 0
+            if entry is not None and given:
+                free, price_uwos = min(free, entry.left), clamp(max(price_uwos, entry.price_uwos))
         line = Line(
             kind=item.kind,
             speed=_speed_class(item, offer),
             free=free,
             largest=free,
             nodes=1,
-            price_uwos=price_of(offer, item),
+            price_uwos=price_uwos,
             carbon_g_kwh=_carbon(item, offer),
-            lent=lent and not kept_to_owner(item.facts),
+            lent=given,
         )
         known = own.get(_key(line))
         own[_key(line)] = line if known is None else _beside(known, line)

@@ -19,9 +19,18 @@ LEASE_TTL_MAX_NS: Final = 24 * 60 * MINUTE
 LEASE_RENEW_PART: Final = 3  # a holder renews when 1/3 of the ttl has gone
 LEASE_GRACE_PART: Final = 8  # the node keeps a lease 1/8 longer than the holder believes: clock rates differ
 LEASES_PER_NODE_MAX: Final = 4096
+LEASE_YIELD_GRACE_NS: Final = 2 * SECOND  # what is asked back may end what it does for so long
+LEASE_YIELD_MARGIN_NS: Final = 200 * MS  # ... and who waits for it so much longer
+LEASES_WAITING_MAX: Final = 64  # asks that wait on one node for what others give back
+NEED_PRIORITY_MAX: Final = 100  # the least is as far below zero
+GAIN_MS_MAX: Final = 1 << 40
 GANG_HOLD_NS: Final = 3 * SECOND  # a reserved part of a gang returns by itself after this
 GANG_PARTS_MAX: Final = 256
 DATA_PLACES_MAX: Final = 64  # nodes that a need names because its data lies there
+
+# -- lending to others --------------------------------------------------------------------------------------------------------
+LEND_GRACE_NS: Final = 60 * SECOND  # a guest whom the rules do not keep any more has so long to end
+LEND_REST_MAX_NS: Final = 10 * MINUTE  # ... and one that was told to rest is sent elsewhere after this
 
 # -- asking ---------------------------------------------------------------------------------------------------------------
 ASK_TIMEOUT_NS: Final = 800 * MS  # a node that does not answer an ask in this time is passed over
@@ -115,6 +124,7 @@ LOCAL_MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 
 assert LEASE_TTL_MIN_NS <= LEASE_TTL_DEFAULT_NS <= LEASE_TTL_MAX_NS
 assert LEASE_TTL_MIN_NS // LEASE_RENEW_PART > ASK_TIMEOUT_NS // 2, "a renewal must have time for a second try"
+assert GANG_HOLD_NS > LEASE_YIELD_GRACE_NS + LEASE_YIELD_MARGIN_NS, "a gang may wait for what yields"
 assert GANG_HOLD_NS > 2 * ASK_TIMEOUT_NS, "both phases of a gang must fit in the hold"
 assert PROBE_PERIOD_NS + PROBE_TIMEOUT_NS + PROBE_INDIRECT_TIMEOUT_NS <= SECOND, "a silent node is suspected within 1 s"
 assert OFFER_PERIOD_MIN_NS < SECOND, "a change is seen by the others in under a second"

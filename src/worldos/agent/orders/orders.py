@@ -24,6 +24,7 @@ from worldos.agent.narrowed import refusal
 from worldos.agent.orders.account import AccountOrders
 from worldos.agent.orders.audit import AuditOrders
 from worldos.agent.orders.guard import GuardOrders
+from worldos.agent.orders.lend import LendOrders
 from worldos.agent.orders.named import device_called
 from worldos.agent.orders.net import NetOrders
 from worldos.agent.orders.passkey import PasskeyOrders
@@ -60,6 +61,7 @@ class Orders(
     AccountOrders,
     AuditOrders,
     GuardOrders,
+    LendOrders,
     NetOrders,
     PasskeyOrders,
     PostOrders,

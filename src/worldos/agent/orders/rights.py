@@ -114,6 +114,11 @@ RIGHTS: Final[dict[str, Right]] = {
     "runner_hear": Right(Op.ADMIN, Impact.COSTLY, HERE),  # only this machine's own runner
     "runner_holds": Right(Op.ADMIN, Impact.COSTLY, HERE),
     "runner_told": Right(Op.ADMIN, Impact.COSTLY, HERE),
+    # what others may have of this machine
+    "lend_show": Right(Op.READ, Impact.READ, HERE),
+    "lend_rule": Right(Op.POLICY, Impact.COSTLY, HERE),
+    "lend_forget": Right(Op.POLICY, Impact.COSTLY, HERE),
+    "lend_off": Right(Op.POLICY, Impact.COSTLY, HERE),
     # sessions
     "session_list": Right(Op.READ, Impact.READ, (SESSIONS,)),
     "session_show": Right(Op.READ, Impact.READ, (SESSIONS,)),

@@ -1,0 +1,118 @@
+"""What a machine lends, between two accounts with real agents: the other account gets the share, at the price, and no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.agent.agents import RunningAgent, new_home, running, until
+from tests.agent.orders.test_realm import Invitation, join, tree
+
+from worldos.config import read_settings
+from worldos.errors import BadRequest, NotAllowed
+
+Two = tuple[RunningAgent, RunningAgent]
+
+WORK = """
+import sys, worldos
+try:
+    cpu = worldos.use("CPU", sys.argv[1], realm="acme/office", timeout=10, budget=float(sys.argv[2]) or None)
+except worldos.errors.WorldError as error:
+    print("refused:", error)
+    sys.exit(3)
+print(cpu.submit(pow, 2, 10).result(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Two]:
+    """``office``, whose realm lends; and ``den``, another account below the same realm."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wos-l-") as folder,
+        running(new_home(Path(folder) / "o", "office")) as office,
+        running(new_home(Path(folder) / "d", "den")) as den,
+    ):
+        for agent in (office, den):
+            until(lambda agent=agent: tree(agent), "it has a center")
+        office.ask("realm_create", name="acme", level="enterprise")
+        invitation = Invitation(office)
+        join(den, invitation.ticket)
+        invitation.done()
+        until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
+        until(lambda: "acme/den" in tree(den), "den knows where it is")
+        office.ask("realm_policy", realm="acme/office", key="lend", value="kin")
+        until(lambda: office.ask("lend_show")["realm"] == "kin", "the realm lends")
+        yield office, den
+
+
+def work(agent: RunningAgent, amount: str, budget: str = "0") -> subprocess.Popen[str]:
+    """A program of an agent that wants cores of the office."""
+    environment = {**os.environ, "WORLDOS_HOME": str(agent.home.path)}
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", WORK, amount, budget]
+    return subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def rule(agent: RunningAgent, **fields: object) -> None:
+    agent.ask("lend_forget", number=0)
+    agent.ask("lend_rule", rule={"to": "realm", "memory_permille": 1000, **fields})
+
+
+def test_another_account_gets_the_share_and_no_more_and_goes_when_lending_ends(two: Two) -> None:
+    office, den = two
+    cores = next(row["capacity"] for row in office.ask("resources", kind="CPU"))
+    rule(office, cpu_permille=500)
+    working = work(den, f"{cores // 2}m")
+    assert working.stdout is not None
+    assert working.stdout.readline() == "1024\n", working.communicate(timeout=20)
+    (guest,) = office.ask("lend_show")["guests"]
+    assert (guest["name"], guest["amount"], guest["ends_s"]) == ("den", cores // 2, -1)
+    refused = work(den, "0.1").communicate(timeout=40)[0]
+    assert "refused" in refused
+    office.ask("lend_off", off=True)
+    (guest,) = office.ask("lend_show")["guests"]
+    assert 0 <= guest["ends_s"] <= 60
+    assert "its owner said so" in guest["why"]
+    working.communicate("\n", timeout=20)
+    until(lambda: not office.ask("leases")["granted"], "it gave back what it had")
+
+
+def test_the_price_is_known_to_who_has_a_budget(two: Two) -> None:
+    office, den = two
+    rule(office, cpu_permille=500, price_uwos_hour=20_000)
+    office.ask("lend_off", off=False)
+    until(lambda: office.ask("lend_show")["rules"][0]["holds"], "it lends")
+    assert "refused" in work(den, "1", "0.01").communicate(timeout=40)[0]
+    paying = work(den, "1", "0.05")
+    assert "1024" in paying.communicate("\n", timeout=40)[0]
+
+
+def test_the_rules_outlive_the_agent_and_the_storage_that_it_lends(two: Two) -> None:
+    office, _ = two
+    rule(office, cpu_permille=250, when="22:00-07:00", idle_only=True)
+    office.ask("lend", amount_bytes=0)
+    (kept,) = read_settings(office.home).lend.rules
+    assert (kept.cpu_permille, kept.when, kept.idle_only) == (250, "22:00-07:00", True)
+
+
+def test_a_rule_said_again_takes_the_place_of_the_old_one_and_a_contradiction_is_refused(two: Two) -> None:
+    office, _ = two
+    rule(office, cpu_permille=250, when="22:00-07:00")
+    office.ask("lend_rule", rule={"cpu_permille": 300, "when": "22:00-07:00"})
+    assert [row["cpu_permille"] for row in office.ask("lend_show")["rules"]] == [300]
+    with pytest.raises(BadRequest, match="rules 1 and 2 contradict each other"):
+        office.ask("lend_rule", rule={"cpu_permille": 100, "when": "06:00-08:00"})
+    with pytest.raises(BadRequest, match="nobody is called 'bob'"):
+        office.ask("lend_rule", rule={"cpu_permille": 100, "to": "bob"})
+    with pytest.raises(BadRequest, match="no rule 7"):
+        office.ask("lend_forget", number=7)
+    for number in range(15):
+        office.ask("lend_rule", rule={"cpu_permille": 100, "when": f"{number}:00-{number}:30", "to": "anyone"})
+    with pytest.raises(NotAllowed, match="16 rules are the most"):
+        office.ask("lend_rule", rule={"cpu_permille": 100, "when": "20:00-20:30", "to": "anyone"})

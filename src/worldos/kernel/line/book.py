@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from worldos.kernel.line import spans
-from worldos.kernel.line.job import Job, Past, Running, array_of, outcome_bytes
+from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
 from worldos.kernel.work.limits import ENDED_BYTES_MAX, ENDED_MAX, ENDED_MS, FORGOTTEN_MAX
 from worldos.model.work import JobId
 
@@ -132,7 +132,7 @@ class Book:
         for index, run in sorted(job.running.items()):
             spans.add(job.dropped, index)
             past = job.past.setdefault(index, Past(run.number))
-            past.number, past.heard = run.number, True
+            past.number, past.word = run.number, Word.UNWANTED
         self.running -= len(job.running)
         job.running.clear()
         self.busy.pop(job.id, None)

@@ -9,6 +9,7 @@ it is done, else 0. Times in ms of the work's own clock. Structs are arrays in s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -33,13 +34,21 @@ class Running(msgspec.Struct, array_like=True, gc=False):
     asked: str = ""
 
 
+class Word(IntEnum):
+    """What there is to the last word of an attempt that does not run any more."""
+
+    AWAITED = 0  # it was given up for lost, and may still say it
+    SAID = 1
+    UNWANTED = 2  # it was dropped: what it says does not count
+
+
 class Past(msgspec.Struct, array_like=True, gc=False):
-    """What was before: the newest attempt's ``number``, and whether it has said its last (``heard``)."""
+    """What was before: the newest attempt's ``number``, and what there is to its last ``word``."""
 
     number: int
     failures: int = 0
     losses: int = 0
-    heard: bool = False
+    word: Word = Word.AWAITED
     checkpoint: str = ""
 
 

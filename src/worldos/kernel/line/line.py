@@ -15,7 +15,7 @@ import msgspec
 
 from worldos.kernel.line import spans
 from worldos.kernel.line.book import Book
-from worldos.kernel.line.job import Job, Past, Running, array_of, outcome_bytes
+from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
 from worldos.kernel.line.view import VIEWS_MAX, JobView, TaskView, tasks_of, view_of
 from worldos.kernel.work.limits import (
     JOB_BYTES,
@@ -276,7 +276,7 @@ class Line:
             return DONE if heard else _stale(attempt)
         if outcome.result and self.book.outcome_bytes + len(outcome.result) > OUTCOME_BYTES_MAX:
             return _no("results in line are full", "put the result into the realm's files: result_file")
-        past = self._stop(job, attempt, heard=True)
+        past = self._stop(job, attempt, Word.SAID)
         self._charge(job, outcome)
         if outcome.code and past.failures < job.spec.retries:
             past.failures += 1
@@ -293,7 +293,7 @@ class Line:
         job = self.book.jobs.get(JobId(said.attempt.job))
         if job is None or not self._counts(job, said.attempt):
             return _stale(said.attempt)
-        past = self._stop(job, said.attempt, heard=True)
+        past = self._stop(job, said.attempt, Word.SAID)
         past.checkpoint = said.checkpoint or past.checkpoint
         job.spent_uwos += said.paid_uwos
         spans.add(job.waiting, said.attempt.index)
@@ -303,7 +303,7 @@ class Line:
         job = self.book.jobs.get(JobId(said.attempt.job))
         if job is None or self.run_of(said.attempt) is None:
             return _stale(said.attempt)
-        past = self._stop(job, said.attempt, heard=False)
+        past = self._stop(job, said.attempt, Word.AWAITED)
         past.losses += 1
         if past.losses >= LOSSES_MAX:
             outcome = Outcome(code=255, why=f"lost {past.losses} times, at last: {said.why}"[:1024])
@@ -333,21 +333,21 @@ class Line:
         if run is not None:
             return run.number == attempt.number
         past = job.past.get(attempt.index)
-        waits = past is not None and past.number == attempt.number and not past.heard
+        waits = past is not None and past.number == attempt.number and past.word is Word.AWAITED
         return waits and spans.has(job.waiting, attempt.index)
 
     def _was_heard(self, job: Job, index: int) -> bool:
         past = job.past.get(index)
-        return past.heard if past else spans.has(job.done, index)
+        return past.word is Word.SAID if past else spans.has(job.done, index)
 
-    def _stop(self, job: Job, attempt: Attempt, *, heard: bool) -> Past:
+    def _stop(self, job: Job, attempt: Attempt, word: Word) -> Past:
         """Take a task out of the sets in which it may be before its attempt's last word; return its past."""
         if not self.book.cease(job, attempt.index):
             spans.remove(job.waiting, attempt.index)
         past = job.past.get(attempt.index)
         if past is None:
             past = job.past[attempt.index] = Past(attempt.number)
-        past.number, past.heard = attempt.number, heard
+        past.number, past.word = attempt.number, word
         return past
 
     def _settle(self, job: Job, attempt: Attempt, outcome: Outcome, past: Past) -> None:
@@ -357,7 +357,7 @@ class Line:
         if not outcome.code and past.number == 1:
             del job.past[index]
         else:
-            past.heard, past.checkpoint = True, ""
+            past.word, past.checkpoint = Word.SAID, ""
         if outcome.result_file == result_path(attempt):
             spans.add(job.filed, index)
             outcome = msgspec.structs.replace(outcome, result_file="")

@@ -33,11 +33,11 @@ class Forwards:
         self._address = address
         self._open: set[asyncio.Task[None]] = set()
 
-    async def serve(self, lifeline: int, process: int) -> None:
-        """Serve until the descriptor ``lifeline`` is at its end, or the process of a pidfd ends."""
+    async def serve(self, *lifelines: int) -> None:
+        """Serve until one of these descriptors is at its end: a pipe that closes, a pidfd whose process ends."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        for fd in (lifeline, process):
+        for fd in lifelines:
             loop.add_reader(fd, ended.set)
         waiting = [loop.create_task(self._wait_forever()) for _ in range(WAITING)]
         await ended.wait()
@@ -62,7 +62,6 @@ class Forwards:
 
     async def _met(self) -> socket.socket:
         """Wait at the door until the holder comes; return the way to it."""
-        loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(self._door)
@@ -75,7 +74,6 @@ class Forwards:
         except BaseException:
             sock.close()
             raise
-        del loop
         if fd >= 0:
             sock.close()
             sock = socket.socket(fileno=fd)
@@ -118,8 +116,10 @@ async def splice(
 ) -> None:
     """Move bytes both ways until both directions have ended, or one side breaks."""
     try:
-        await asyncio.gather(_move(reader, other_writer), _move(other_reader, writer))
-    except OSError:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_move(reader, other_writer))
+            both.create_task(_move(other_reader, writer))
+    except* OSError:
         pass  # one side is gone: the other is told by the end
     finally:
         other_writer.close()

@@ -34,13 +34,11 @@ SIOCSIFFLAGS: Final = 0x8914
 SIOCSIFADDR: Final = 0x8916
 SIOCSIFNETMASK: Final = 0x891C
 SIOCSIFMTU: Final = 0x8922
-SIOCSIFTXQLEN: Final = 0x8943
 IFF_UP_RUNNING: Final = 0x1 | 0x40
 DEVICE: Final = "net0"
 MTU_BYTES: Final = (
     65_520  # the larger the fewer: each packet is a call of the kernel; a TUN takes 65 535, rounded for checksums
 )
-QUEUE_PACKETS: Final = 1000
 USERNS_FILE: Final = "/proc/sys/user/max_user_namespaces"
 NETNS_FILE: Final = "/proc/sys/user/max_net_namespaces"
 RESTRICTED_FILES: Final = {
@@ -102,8 +100,7 @@ def set_address(address: str, mask: str = "255.255.255.0") -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         for request, value in ((SIOCSIFADDR, address), (SIOCSIFNETMASK, mask)):
             fcntl.ioctl(control, request, _named(DEVICE) + _sockaddr(value) + bytes(8))
-        for request, number in ((SIOCSIFMTU, MTU_BYTES), (SIOCSIFTXQLEN, QUEUE_PACKETS)):
-            fcntl.ioctl(control, request, _named(DEVICE) + struct.pack("i20x", number))
+        fcntl.ioctl(control, SIOCSIFMTU, _named(DEVICE) + struct.pack("i20x", MTU_BYTES))
         for device in ("lo", DEVICE):
             flags = struct.unpack_from("H", fcntl.ioctl(control, SIOCGIFFLAGS, _named(device) + bytes(24)), 16)[0]
             fcntl.ioctl(control, SIOCSIFFLAGS, _named(device) + struct.pack("H22x", flags | IFF_UP_RUNNING))

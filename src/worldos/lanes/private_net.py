@@ -100,9 +100,10 @@ def serve() -> None:
     door, key = _door()
     forwards = Forwards(door, key, told.members[told.me].lease, told.address(told.me))
     try:
-        asyncio.run(forwards.serve(0, os.pidfd_open(carrier)))
+        asyncio.run(forwards.serve(0, os.pidfd_open(carrier), os.pidfd_open(first)))
     finally:
-        os.kill(first, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
         os._exit(0)  # the carrier ends with us
 
 

@@ -1,6 +1,6 @@
 """Forwards: a port of this machine's loopback that leads into a lease's private network, for programs of this user alone.
 
-Whoever connects is asked nothing and shows nothing; the kernel says whose socket it is (/proc/net/tcp), and a stranger is hung
+Whoever connects is asked nothing and shows nothing; the kernel says whose socket it is (/proc/net), and a stranger is hung
 up on before a byte is read. A client that can take one gets a Unix socket instead, in a folder that others cannot enter.
 Each connection becomes a stream of its own to the helper inside (lanes/net_wire.py). All of a program's forwards live in one
 thread with an event loop.
@@ -31,7 +31,8 @@ from worldos.lanes.net_wire import Enter, Joined, Shut, Through
 T = TypeVar("T")
 
 LOOPBACK: Final = "127.0.0.1"
-TCP_FILE: Final = "/proc/net/tcp"
+TCP_FILES: Final = ("/proc/net/tcp", "/proc/net/tcp6")  # a socket of the newer protocol reaches us by a mapped address
+MAPPED: Final = "0000000000000000FFFF0000"
 TIME_WAIT: Final = "06"
 ENTER_S: Final = 30.0
 OPEN_MAX: Final = 1024
@@ -153,15 +154,16 @@ def enter(way: Way, port: int) -> socket.socket:
     return sock
 
 
-def is_ours(peer: tuple[str, int], here: tuple[str, int], table: str = TCP_FILE) -> bool:
+def is_ours(peer: tuple[str, int], here: tuple[str, int], tables: tuple[str, ...] = TCP_FILES) -> bool:
     """Tell whether the other end of a connection over the loopback is a socket of this process's user."""
     wanted = [_written(peer), _written(here)]
     mine = str(os.getuid())
-    with suppress(OSError), open(table, encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words[1:3] == wanted and words[3] != TIME_WAIT:
-                return words[7] == mine
+    for table in tables:
+        with suppress(OSError), open(table, encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if [word.removeprefix(MAPPED) for word in words[1:3]] == wanted and words[3] != TIME_WAIT:
+                    return words[7] == mine
     return False
 
 

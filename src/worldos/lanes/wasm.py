@@ -12,6 +12,7 @@ Source: WASI preview 1 (github.com/WebAssembly/WASI); wasmtime 50, Config.consum
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import resource
@@ -41,9 +42,11 @@ def is_here() -> bool:
 
 
 def warm() -> None:
-    """Load the runtime now (some 100 ms), so that each program after it begins quickly."""
+    """Load the runtime and its compiler now (some 100 ms), so that each program after it begins quickly."""
     if is_here():
-        import wasmtime  # noqa: F401, PLC0415 - optional, and slow to load
+        import wasmtime  # noqa: PLC0415 - optional, and slow to load
+
+        wasmtime.Module(_engine(), wasmtime.wat2wasm("(module)"))
 
 
 class WasmProcess:
@@ -137,10 +140,7 @@ def run(module: bytes, argv: Sequence[str], folder: Path, env: Mapping[str, str]
     """Run a program to its end in this process, with this process's input and output; return its exit code."""
     import wasmtime  # noqa: PLC0415 - optional
 
-    config = wasmtime.Config()
-    config.consume_fuel = True
-    config.wasm_threads = False
-    engine = wasmtime.Engine(config)
+    engine = _engine()
     try:
         program = wasmtime.Module(engine, module)
         store = wasmtime.Store(engine)
@@ -162,6 +162,18 @@ def run(module: bytes, argv: Sequence[str], folder: Path, env: Mapping[str, str]
     except wasmtime.WasmtimeError as error:
         return _told(str(error).partition("\n")[0])
     return 0
+
+
+@functools.cache
+def _engine() -> Any:
+    """Return the compiler, made once; a forked child has that of its parent."""
+    import wasmtime  # noqa: PLC0415 - optional
+
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.wasm_threads = False
+    config.parallel_compilation = False  # its threads would not be in the child
+    return wasmtime.Engine(config)
 
 
 def _wasi(wasmtime: Any, argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> Any:

@@ -205,6 +205,7 @@ class Book:
             for index in [index for index in job.past if spans.has(edges, index)]:
                 past = job.past[index]
                 past.failures = past.losses = 0
+                past.word = Word.UNWANTED if past.word is Word.AWAITED else past.word
             spans.subtract(job.filed, edges)
             spans.subtract(job.logged, edges)
             spans.merge(job.waiting, edges)

@@ -11,6 +11,7 @@ from tests.kernel.worlds import needs, views, worlds
 from worldos.kernel.decisions import Acted, Answered, Chosen, Decisions, Ended, Made, choose, decide, decided, redo
 from worldos.kernel.effects import CloseLane, Send
 from worldos.kernel.held import HeldLeases
+from worldos.kernel.leases import Leases
 from worldos.kernel.match import Refusal
 from worldos.kernel.match_gang import choose_gang
 from worldos.kernel.question import View
@@ -23,6 +24,9 @@ from worldos.model.wire import LeaseAsk, LeaseGranted, LeaseRefused
 A, B = NodeId("a"), NodeId("b")
 ASK = LeaseAsk(ask=7, use=UseId("u"), need=cpu(), resources=(ResourceId("r"),), ttl_ns=1, hold=False)
 TERMS = LeaseTerms(lease=LeaseId("l"), node=A, boot=1, need=cpu(), resources=(ResourceId("r"),), ttl_ns=1)
+
+
+NO_LEASES = Leases(node=HOME, boot=1)
 
 
 @given(worlds, st.lists(needs, min_size=1, max_size=3), views)
@@ -74,7 +78,7 @@ def test_every_try_of_a_use_is_numbered_and_drawn_from_its_own_nonce() -> None:
     assert isinstance(ask.message, LeaseAsk)
     refused = LeaseRefused(ask=ask.message.ask, reason="no", free=0)
     uses.refused(1, ask.node, refused, offers, view(nonce=b"of the caller"))
-    decisions.follow(uses, [])
+    decisions.follow(uses, NO_LEASES, [])
     first, second = decisions.made
     assert isinstance(first, Chosen)
     assert isinstance(second, Chosen)
@@ -100,7 +104,7 @@ def test_a_lease_that_this_node_ended_is_put_down_and_one_given_back_is_not() ->
     decisions = Decisions()
     uses = Uses(node=HOME, boot=1, held=HeldLeases())
     decisions.follow(
-        uses, [CloseLane(lease=LeaseId("x"), why="released"), CloseLane(lease=LeaseId("y"), why="expired")]
+        uses, NO_LEASES, [CloseLane(lease=LeaseId("x"), why="released"), CloseLane(lease=LeaseId("y"), why="expired")]
     )
     assert decisions.made == [Ended(lease=LeaseId("y"), why="expired")]
 
@@ -108,7 +112,7 @@ def test_a_lease_that_this_node_ended_is_put_down_and_one_given_back_is_not() ->
 def test_other_decisions_come_as_an_effect_and_read_back() -> None:
     decisions = Decisions()
     decisions.follow(
-        Uses(node=HOME, boot=1, held=HeldLeases()), [decided("quarantine", "someone", "a burst", rate_s=3)]
+        Uses(node=HOME, boot=1, held=HeldLeases()), NO_LEASES, [decided("quarantine", "someone", "a burst", rate_s=3)]
     )
     (acted,) = decisions.made
     assert acted == Acted(what="quarantine", about="someone", why="a burst", fields={"rate_s": 3})

@@ -146,6 +146,8 @@ EXAMPLES: tuple[wire.Message, ...] = (
     wire.LeaseAsk(ask=1 << 32, use=UseId("u1"), need=NEED, resources=TERMS.resources, ttl_ns=10**10, hold=True),
     wire.LeaseGranted(ask=1 << 32, terms=TERMS),
     wire.LeaseRefused(ask=1 << 32, reason="not enough CPU is free any more", free=500),
+    wire.LeaseWaits(ask=1 << 32, wait_ns=2_200_000_000),
+    wire.LeaseYield(lease=LEASE, grace_ns=2_000_000_000),
     wire.LeaseConfirm(lease=LEASE),
     wire.LeaseConfirmed(lease=LEASE),
     wire.LeaseRenew(lease=LEASE, number=2),

@@ -27,6 +27,7 @@ from worldos.model.offer import Offer
 from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseGranted, LeaseRefused, LeaseRelease
 
 if TYPE_CHECKING:
+    from worldos.kernel.leases import Leases
     from worldos.kernel.uses import Uses
 
 RELEASED: Final = "released"  # what a holder gives back by itself is no decision of this node
@@ -100,8 +101,8 @@ class Decisions(msgspec.Struct, kw_only=True):
                     self.made.append(_answered(peer, asked, effect.message))
         return effects
 
-    def follow(self, uses: Uses, effects: Sequence[Effect]) -> None:
-        """Take over what was chosen for programs here, what else was decided, and which leases this node ended."""
+    def follow(self, uses: Uses, leases: Leases, effects: Sequence[Effect]) -> None:
+        """Take over what was chosen for programs here, what else was decided, and which leases this node ended or gave late."""
         chosen: list[Made] = []
         for each in uses.made:
             self.number += 1
@@ -109,6 +110,8 @@ class Decisions(msgspec.Struct, kw_only=True):
         if chosen:
             self.made[:0] = chosen  # what was chosen comes before what it led to
             uses.made.clear()
+        self.made.extend(_answered(*late) for late in leases.late)
+        leases.late.clear()
         for effect in effects:
             if type(effect) is CloseLane:
                 if effect.why != RELEASED:

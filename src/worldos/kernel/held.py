@@ -13,7 +13,7 @@ import msgspec
 from worldos.kernel.effects import Effect, Notice, Send, Tell
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
-from worldos.model.local import LeaseDoubted, LeaseLost
+from worldos.model.local import LeaseDoubted, LeaseLost, LeaseWanted
 from worldos.model.need import LeaseTerms
 from worldos.model.resource import Kind
 from worldos.model.wire import LeaseRelease, LeaseRenew, LeaseRenewed
@@ -139,8 +139,11 @@ class HeldLeases(msgspec.Struct, kw_only=True):
 
 
 def can_move(held: Held) -> bool:
-    """Tell whether another lease can take this one's place: not where it holds state (bytes in memory or on disk)."""
-    return held.terms.need.kind in {Kind.CPU, Kind.GPU}
+    """Tell whether another lease can take this one's place: not where it holds state (bytes in memory or on disk).
+
+    Who holds what yields looks for more by itself, if it is still worth it.
+    """
+    return not held.terms.need.yields and held.terms.need.kind in {Kind.CPU, Kind.GPU}
 
 
 def tell_lost(lost: Lost, *, replacing: bool) -> list[Effect]:
@@ -149,6 +152,11 @@ def tell_lost(lost: Lost, *, replacing: bool) -> list[Effect]:
     message = LeaseLost(use=held.use, lease=held.terms.lease, why=lost.why, replacing=replacing)
     fields: dict[str, str | int] = {"lease": held.terms.lease, "node": held.terms.node, "why": lost.why}
     return [Tell(client=held.client, message=message), Notice(name="lease lost", fields=fields)]
+
+
+def tell_wanted(held: Held, grace_ns: int) -> Tell:
+    """Let the program know that somebody needs this lease more."""
+    return Tell(client=held.client, message=LeaseWanted(use=held.use, lease=held.terms.lease, grace_ns=grace_ns))
 
 
 def tell_doubted(held: Held) -> Tell:

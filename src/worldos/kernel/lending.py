@@ -5,12 +5,15 @@ Who may is for authority.py; of those that are not of this account, the owner's 
 
 from __future__ import annotations
 
-from worldos.kernel import lend_rules
+from worldos.errors import BadRequest
+from worldos.kernel import isolation, lend_rules
 from worldos.kernel.authority import BY_GRANT, Ruling
 from worldos.kernel.behaviour.asked import Asked
 from worldos.kernel.effects import Effect, Send
 from worldos.kernel.household import Household
+from worldos.kernel.question import check_need
 from worldos.model.ids import NodeId
+from worldos.model.isolation import Isolation
 from worldos.model.wire import LeaseAsk, LeaseRefused, LeaseRenew
 
 
@@ -20,7 +23,7 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
     if ask.realm == realms.site and realms.centers.is_stale(realms.site, ask.epoch):
         return [_refused(peer, ask, f"stale epoch: you were sent in epoch {ask.epoch.number}, there is a newer one")]
     if peer == house.node and not ask.grant:
-        return house.leases.ask(now_ns, peer, ask)  # whoever has this machine's socket has its rights
+        return _lent(house, now_ns, peer, ask, by_grant=False)  # whoever has this machine's socket has its rights
     ruling = house.authority.judge_lease(now_ns, peer, ask.need, ask.resources, house, ask.grant)
     effects = _watched(house, now_ns, ruling)
     if not ruling.allowed:
@@ -29,10 +32,25 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
         why = lend_rules.refusal(house, now_ns, peer, ask.need, by_grant=ruling.by == BY_GRANT)
         if why:
             return [*effects, _refused(peer, ask, why)]
-    effects += house.leases.ask(now_ns, peer, ask, guest=not house.is_member(peer))
+    effects += _lent(house, now_ns, peer, ask, by_grant=ruling.by == BY_GRANT)
     if ruling.by == BY_GRANT:
         house.authority.granted(peer, ask, house)
     return effects
+
+
+def _lent(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk, *, by_grant: bool) -> list[Effect]:
+    """Ask the table of leases, in the class that is demanded; refuse where this machine cannot give that."""
+    try:
+        check_need(ask.need)
+    except BadRequest as error:
+        return [_refused(peer, ask, str(error))]
+    guest = not house.is_member(peer)
+    demanded = isolation.demanded(house, now_ns, peer, ask.need, by_grant=by_grant)
+    why = isolation.missing(house.registry.facts, ask.need.kind, demanded)
+    if why:
+        return [_refused(peer, ask, why)]
+    apart = "" if demanded is Isolation.PROCESS else demanded.value
+    return house.leases.ask(now_ns, peer, ask, guest=guest, isolation=apart)
 
 
 def renewed(house: Household, now_ns: int, peer: NodeId, renew: LeaseRenew) -> list[Effect]:

@@ -23,8 +23,9 @@ from worldos.errors import BadRequest
 from worldos.kernel import score
 from worldos.model import where
 from worldos.model.ids import AccountId, NodeId, ResourceId
-from worldos.model.limits import DATA_PLACES_MAX, NAME_CHARS_MAX
-from worldos.model.need import Condition, Need
+from worldos.model.isolation import Isolation
+from worldos.model.limits import DATA_PLACES_MAX, GAIN_MS_MAX, NAME_CHARS_MAX, NEED_PRIORITY_MAX
+from worldos.model.need import Compare, Condition, Need
 from worldos.model.offer import Offer
 from worldos.model.resource import Fact, Kind, Resource, ResourceState, kept_to_owner
 from worldos.model.units import AMOUNT_MAX, show, show_bytes
@@ -33,6 +34,7 @@ KIND, ALIVE, FRESH, OPEN, OWNER, NEAR, START, BATTERY, SERVICE, WHERE = range(10
 """The stages before ``where``; after its parts come SIZE, PRICE, FREE and MEMORY (Question.size and so on)."""
 
 WAY_CHARS_MAX: Final = 256
+ISOLATION: Final = "isolation"  # the fact of an offer: in which classes its node can run what is not its own, as words
 WORKERS_MAX: Final = 4096
 _MASK: Final = 2**64 - 1
 
@@ -78,7 +80,7 @@ class Question:
     def __init__(self, need: Need, view: View) -> None:
         self.need = need
         self.view = view
-        self.parts: tuple[Condition, ...] = where.parts_of(need.where)
+        self.parts: tuple[Condition, ...] = (*where.parts_of(need.where), *_kept_apart(need))
         self.near_home = need.near == view.home
         self.from_home = need.kind == Kind.NETWORK and bool(need.to) and (not need.near or self.near_home)
         self.weights = score.weights_of(need.objective, near_home=self.near_home)
@@ -245,8 +247,20 @@ def check_need(need: Need) -> None:
         raise BadRequest(f"a need may name {DATA_PLACES_MAX} nodes that have its data, and no less than nothing there")
     if not 0 <= need.workers <= WORKERS_MAX or not 0 <= need.budget_uwos_hour <= AMOUNT_MAX:
         raise BadRequest(f"a need may have {WORKERS_MAX} workers, and a budget of zero or more")
+    if not -NEED_PRIORITY_MAX <= need.priority <= NEED_PRIORITY_MAX or not 0 <= int(need.yields) <= GAIN_MS_MAX:
+        raise BadRequest(
+            f"a need has a priority from -{NEED_PRIORITY_MAX} to {NEED_PRIORITY_MAX}, and gains no less than nothing"
+        )
+    if need.isolation not in {"", *Isolation}:
+        raise BadRequest(f"there is no isolation {need.isolation[:16]!r}", hint=f"there are: {', '.join(Isolation)}")
     if need.where is not None:
         where.check(need.where)
+
+
+def _kept_apart(need: Need) -> tuple[Condition, ...]:
+    """Return the condition on nodes that comes with a need to be kept apart from them; a driver's lane always is."""
+    is_asked = need.isolation not in {"", Isolation.PROCESS} and need.kind in {Kind.CPU, Kind.GPU}
+    return (Compare(fact=ISOLATION, op="has", value=need.isolation),) if is_asked else ()
 
 
 def facts_of(offer: Offer, resource: Resource) -> dict[str, Fact]:

@@ -3,6 +3,7 @@
 One need is asked of the best node directly. A gang takes two phases: every part is held, then every part is confirmed; if one
 fails, all are released and the choice is made again without the node that failed. Offers are soft state, so a refusal by a
 node is normal: it only means another look. A need for CPU that no single node can fill is split into single cores.
+Where only what yields would do, its node is asked all the same: it says how long it needs to get that back (``waits``).
 What the site does not have is looked for above it (``wanted``, ``found``): candidates that come back are asked like others.
 Invariant: a use has all its leases or none, and a lease that arrives too late is given back at once.
 Source: DESIGN.md sections 2 and 7; two-phase gangs after J. Gray, "Notes on Data Base Operating Systems", 1978.
@@ -20,11 +21,21 @@ from worldos.kernel.match import Refusal, explain
 from worldos.kernel.question import View, is_within
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
+from worldos.model.isolation import Isolation, stricter
 from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.offer import Offer
 from worldos.model.realm import Candidate
-from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseConfirmed, LeaseGranted, LeaseRefused, LeaseRelease
+from worldos.model.resource import Resource
+from worldos.model.wire import (
+    LeaseAsk,
+    LeaseConfirm,
+    LeaseConfirmed,
+    LeaseGranted,
+    LeaseRefused,
+    LeaseRelease,
+    LeaseWaits,
+)
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -136,6 +147,15 @@ class Uses(msgspec.Struct, kw_only=True):
         pending.last_refusal = message.reason
         return self._again(now_ns, pending, [peer], offers, view)
 
+    def waits(self, now_ns: int, peer: NodeId, message: LeaseWaits) -> list[Effect]:
+        """A node gets back what yields: wait for it as long as it says, within the bound of that."""
+        pending = self.pending.get(self.asks.get(message.ask, ""))
+        if pending is not None and _part(pending, peer, message.ask) is not None:
+            most_ns = limits.LEASE_YIELD_GRACE_NS + limits.LEASE_YIELD_MARGIN_NS
+            until_ns = now_ns + min(message.wait_ns, most_ns) + limits.ASK_TIMEOUT_NS
+            self._wait(pending, max(pending.deadline_ns, until_ns))
+        return []
+
     def part_gone(
         self, now_ns: int, peer: NodeId, lease: LeaseId, offers: dict[NodeId, Offer], view: View
     ) -> list[Effect]:
@@ -223,6 +243,9 @@ class Uses(msgspec.Struct, kw_only=True):
         splits = pending.replaces is None
         needs, chosen, made = decide(pending.use, pending.needs, offers.values(), view, splits=splits)
         self.made.append(made)
+        if isinstance(chosen, Refusal) and (roomier := _with_what_yields(offers)):
+            needs, chosen, made = decide(pending.use, pending.needs, roomier.values(), view, splits=splits)
+            self.made.append(made)
         if isinstance(chosen, Refusal):
             return self._no_choice(now_ns, pending, chosen)
         pending.waiting = False
@@ -364,6 +387,21 @@ def explain_gang(needs: tuple[Need, ...], refusal: Refusal) -> str:
     return text if len(needs) == 1 else f"part {refusal.part + 1} of {len(needs)}: {text}"
 
 
+def _with_what_yields(offers: dict[NodeId, Offer]) -> dict[NodeId, Offer]:
+    """Return the offers as they would be with all that yields given back; nothing where nothing does."""
+    if not any(resource.yielding for offer in offers.values() for resource in offer.resources):
+        return {}
+    return {
+        node: msgspec.structs.replace(offer, resources=tuple(map(_roomier, offer.resources)))
+        for node, offer in offers.items()
+    }
+
+
+def _roomier(resource: Resource) -> Resource:
+    free = min(resource.capacity, resource.free + max(0, resource.yielding))
+    return msgspec.structs.replace(resource, free=free) if resource.yielding else resource
+
+
 def _nonce(pending: Pending) -> bytes:
     """Return what ties of this choice are drawn with: the nonce that the use came with, and which try this is."""
     nonce = pending.nonce.to_bytes(8, "big")
@@ -394,6 +432,8 @@ def _confirming(pending: Pending | None, peer: NodeId, lease: LeaseId) -> Part |
 def _is_answer(part: Part, terms: LeaseTerms) -> bool:
     """Tell whether a node granted what it was asked for: its word is checked like any other."""
     asked = (part.node, part.need, part.resources)
+    if stricter(terms.isolation, part.need.isolation) != (terms.isolation or Isolation.PROCESS):
+        return False  # less kept apart than was asked for
     return (terms.node, terms.need, terms.resources) == asked and 0 < terms.ttl_ns <= limits.LEASE_TTL_MAX_NS
 
 

@@ -100,6 +100,14 @@ class LeaseLost(msgspec.Struct, frozen=True, kw_only=True, tag="lost"):
     replacing: bool
 
 
+class LeaseWanted(msgspec.Struct, frozen=True, kw_only=True, tag="wanted"):
+    """This lease yields, and somebody needs it more: it is gone after this time. Give it back as soon as you can."""
+
+    use: UseId
+    lease: LeaseId
+    grace_ns: int
+
+
 class LeaseDoubted(msgspec.Struct, frozen=True, kw_only=True, tag="doubt"):
     """The node behind this lease is silent (``doubted``), or is heard again."""
 
@@ -153,7 +161,17 @@ class Noticed(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
 
 
 ToClient = (
-    UseGranted | UseRefused | LeaseAdded | LeaseLost | LeaseDoubted | Doors | Answer | Progress | Failure | Noticed
+    UseGranted
+    | UseRefused
+    | LeaseAdded
+    | LeaseLost
+    | LeaseWanted
+    | LeaseDoubted
+    | Doors
+    | Answer
+    | Progress
+    | Failure
+    | Noticed
 )
 
 LOCAL_VERSION = 1

@@ -81,8 +81,13 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     isolation: str = (
         ""  # at least this kept apart from the machine (model/isolation.py); empty: what the node asks of us
     )
-    yields: bool = False  # may be taken back when somebody needs it more
-    priority: int = 0  # among what yields: the lower goes first
+    yields: bool | int = False  # may be taken back when somebody needs it more; a number: what it gains, see gain_ms
+    priority: int = 0  # among what yields: the lower goes first, then what gains less
+
+    @property
+    def gain_ms(self) -> int:
+        """Return how much sooner the work behind this ends by this lease, for what yields."""
+        return int(self.yields)
 
 
 class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

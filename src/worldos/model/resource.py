@@ -62,6 +62,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     facts: dict[str, Fact] = {}
     state: ResourceState = ResourceState.AVAILABLE
+    yielding: int = 0  # of what is lent: what would be asked back for who needs it more
 
 
 class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,20 @@ class LeaseRefused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     free: int
 
 
+class LeaseWaits(msgspec.Struct, frozen=True, kw_only=True, tag="waits"):
+    """Others give it back for you: I answer within this time."""
+
+    ask: int
+    wait_ns: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class LeaseYield(msgspec.Struct, frozen=True, kw_only=True, tag="yield"):
+    """Somebody needs what this lease holds more than you: end what you do on it, it is gone after this time."""
+
+    lease: LeaseId
+    grace_ns: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class LeaseConfirm(msgspec.Struct, frozen=True, kw_only=True, tag="confirm"):
     """All parts of my gang are held: make this one a lease."""
 
@@ -123,6 +137,8 @@ LeaseMessage = (
     LeaseAsk
     | LeaseGranted
     | LeaseRefused
+    | LeaseWaits
+    | LeaseYield
     | LeaseConfirm
     | LeaseConfirmed
     | LeaseRenew

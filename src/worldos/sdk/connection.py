@@ -38,6 +38,7 @@ from worldos.model.local import (
     LeaseAdded,
     LeaseDoubted,
     LeaseLost,
+    LeaseWanted,
     Noticed,
     OpenDoors,
     Pause,
@@ -54,7 +55,7 @@ LENGTH = struct.Struct("<I")
 ASK_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 
-UseMessage = UseGranted | UseRefused | LeaseAdded | LeaseLost | LeaseDoubted | Doors
+UseMessage = UseGranted | UseRefused | LeaseAdded | LeaseLost | LeaseWanted | LeaseDoubted | Doors
 
 _decoder: msgspec.msgpack.Decoder[ToClient] = msgspec.msgpack.Decoder(ToClient)
 _encoder = msgspec.msgpack.Encoder()
@@ -207,7 +208,7 @@ class Connection:
                     answers.put(message)
             case Doors():
                 self._tell(self._use_of.get(message.lease, UseId("")), message)
-            case UseGranted() | UseRefused() | LeaseAdded() | LeaseLost() | LeaseDoubted():
+            case UseGranted() | UseRefused() | LeaseAdded() | LeaseLost() | LeaseWanted() | LeaseDoubted():
                 self._tell(message.use, message)
             case Progress() | Noticed():
                 pass  # programs that want these watch by themselves (wos top)

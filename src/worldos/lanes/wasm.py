@@ -46,7 +46,7 @@ def warm() -> None:
     if is_here():
         import wasmtime  # noqa: PLC0415 - optional, and slow to load
 
-        wasmtime.Module(_engine(), wasmtime.wat2wasm("(module)"))
+        wasmtime.Module(_engine(), bytes(wasmtime.wat2wasm("(module)")))
 
 
 class WasmProcess:

@@ -25,6 +25,7 @@ from worldos.sdk import joblib_name
 
 if TYPE_CHECKING:
     from worldos import aio
+    from worldos.jobs.submit import submit
     from worldos.sdk.checked import checked
     from worldos.sdk.gang import Gang
     from worldos.sdk.use import need, use
@@ -36,6 +37,7 @@ joblib_name.announce()
 __all__ = [
     "use",
     "need",
+    "submit",
     "checked",
     "Gang",
     "aio",
@@ -65,6 +67,8 @@ def __getattr__(name: str) -> object:
         return getattr(importlib.import_module("worldos.sdk.use"), name)
     if name == "checked":
         return importlib.import_module("worldos.sdk.checked").checked
+    if name == "submit":
+        return importlib.import_module("worldos.jobs.submit").submit
     if name == "Gang":
         return importlib.import_module("worldos.sdk.gang").Gang
     if name == "aio":

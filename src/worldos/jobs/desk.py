@@ -92,9 +92,8 @@ class Desk:
             raise NotThere(f"job {job} has no task {index}", hint=f"see which it has with: wos jobs {job}")
         return tasks[0]
 
-    def tasks(self, job: str) -> Iterator[TaskView]:
-        """Yield all tasks of a job, by index."""
-        first = 0
+    def tasks(self, job: str, first: int = 0) -> Iterator[TaskView]:
+        """Yield the tasks of a job, by index, from one on."""
         while True:
             tasks = self._seen(job, first, TASKS_AT_ONCE)[1]
             yield from tasks

@@ -45,6 +45,7 @@ UNKNOWN_MS: Final = 600_000  # how long a task is taken to run at a node that wi
 GOING_S: Final = 60  # those who may be asked to stop are, so long before their node goes, and twice their grace
 
 Step = Assign | Preempt | Lost
+Key = tuple[bytes, int]  # a need, and how long it takes
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -72,7 +73,7 @@ class _Planning:
         self.scene = scene
         self.rooms = rooms_of(line, scene)
         self.out: list[Step] = []
-        self.full: set[bytes] = set()  # needs that fit nowhere now
+        self.full: set[Key] = set()  # what fits nowhere now
         self.blocked = 0
         self.victims = 0
         self.given = 0
@@ -92,7 +93,7 @@ class _Planning:
             if job.rest_ms > self.scene.wall_ms:
                 continue
             most = min(job.room, TASKS_MAX - self.given, affordable(job))
-            key = _encode(job.spec.need)
+            key = (_encode(job.spec.need), likely_ms(job))
             if most > 0 and key not in self.full:
                 self._place(job, key, most)
         return self.out
@@ -108,7 +109,7 @@ class _Planning:
 
     # -- begin ---------------------------------------------------------------------------------------------------------------
 
-    def _place(self, job: Job, key: bytes, most: int) -> None:
+    def _place(self, job: Job, key: Key, most: int) -> None:
         """Give out tasks of a job: first to berths that have room before them, then to new ones."""
         each = berth_tasks(job)
         wanted = min(most, spans.count(job.waiting))

@@ -66,7 +66,11 @@ def node_of(me: int = 0, *, boot: int = 1, seed: int = 5) -> Node:
 
 def scan(now_ns: int, *resources: Scanned, addresses: tuple[str, ...] = ("10.0.0.1:1",)) -> ResourcesScanned:
     return ResourcesScanned(
-        now_ns=now_ns, wall_ns=0, resources=resources or (CORES,), facts={"speed_mips": 9000}, addresses=addresses
+        now_ns=now_ns,
+        wall_ns=0,
+        resources=resources or (CORES,),
+        facts={"speed_mips": 9000, "isolation": "process sandbox wasm"},
+        addresses=addresses,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from worldos.kernel.question import View
+from worldos.kernel.question import ISOLATION, View
 from worldos.kernel.spread import is_spread
 from worldos.model.ids import AccountId
 from worldos.model.need import Need
@@ -50,6 +50,7 @@ _remembered: dict[tuple[AccountId, Words], dict[int, tuple[Offer, Offer]]] = {}
 def words_of(needs: Sequence[Need], view: View) -> Words:
     """Return what these needs ask by."""
     facts = frozenset(name for need in needs if need.where is not None for name in facts_in(need.where))
+    facts |= {ISOLATION} if any(need.isolation for need in needs) else frozenset()
     kinds = frozenset(need.kind for need in needs) | {Kind.MEMORY}
     return Words(facts, kinds, any(need.near not in {"", view.home} for need in needs), is_spread(needs))
 

@@ -28,7 +28,6 @@ from typing import Final
 
 import msgspec
 
-import worldos
 from worldos.errors import WorldError
 from worldos.lanes import inside, nursery
 from worldos.lanes.limits import (
@@ -77,7 +76,7 @@ def bubblewrap() -> str:
 
 def libraries() -> tuple[list[str], list[str]]:
     """Return what is shown read-only of Python, and the search path within that."""
-    package = Path(worldos.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     shown = {
         os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
     }

@@ -39,6 +39,7 @@ KNOWN_FACTS: Final[Mapping[str, str]] = {
     "distribution": "text, as in 'debian 12'",
     "free": "what the resource has free, in its base unit",
     "frequency_mhz": "clock of the processor",
+    "isolation": "how code of others is kept apart there, as words: isolation has sandbox",
     "kernel": "text, the kernel's release",
     "kind": "kind of the resource",
     "load_percent": "how busy the machine or the GPU is, 0 to 100",

@@ -50,6 +50,7 @@ from worldos.kernel.guard.owner import remembered
 from worldos.kernel.realms import RealmsAtStart
 from worldos.model import wire
 from worldos.model.ids import ClientId, NodeId
+from worldos.model.isolation import Isolation
 from worldos.model.limits import MS, SECOND
 from worldos.model.local import ToClient
 from worldos.model.realm import Level, RealmId
@@ -301,6 +302,7 @@ class World:
         machine.entries = dict(entries)
         machine.size = SIZES[int(self.dice.random() * len(SIZES))]
         machine.facts = {"arch": "x86_64", "speed_mips": 2000 + int(self.dice.random() * 20_000)}
+        machine.facts["isolation"] = " ".join(Isolation)
         machine.seats = Seats(self, machine)
         self.machines.append(machine)
         self.by_id[machine.id] = machine

@@ -101,7 +101,11 @@ class Village:
         cpu = Scanned(kind=Kind.CPU, local="0", name="cpu", unit="milli", capacity=milli, free=milli)
         memory = Scanned(kind=Kind.MEMORY, local="0", name="memory", unit="bytes", capacity=4 * GB, free=4 * GB)
         event = ResourcesScanned(
-            now_ns=self.now_ns, wall_ns=0, resources=(cpu, memory), facts={"battery": False}, addresses=(f"{name}:1",)
+            now_ns=self.now_ns,
+            wall_ns=0,
+            resources=(cpu, memory),
+            facts={"battery": False, "isolation": "process sandbox wasm"},
+            addresses=(f"{name}:1",),
         )
         self.feed(name, event)
 

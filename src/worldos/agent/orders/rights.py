@@ -110,6 +110,7 @@ RIGHTS: Final[dict[str, Right]] = {
     # the site's work: a job runs with all rights of the account, so it asks for those to its work as a whole
     "work": Right(Op.WRITE, Impact.REVERSIBLE, (WORK,)),
     "work_look": Right(Op.READ, Impact.READ, (WORK,)),
+    "work_never": Right(Op.READ, Impact.READ, (WORK,)),
     "log_read": Right(Op.READ, Impact.READ, (WORK,)),
     "runner_hear": Right(Op.ADMIN, Impact.COSTLY, HERE),  # only this machine's own runner
     "runner_holds": Right(Op.ADMIN, Impact.COSTLY, HERE),

@@ -9,11 +9,16 @@ from typing import Annotated
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
+from worldos.agent.work_door import NodeSite
 from worldos.errors import BadRequest
+from worldos.kernel.line.scene import Scene
+from worldos.kernel.line.why import never
+from worldos.model import where
 from worldos.model.runner import LOG_PIECE_BYTES_MAX, LogPiece
-from worldos.model.work import Attempt
+from worldos.model.work import Attempt, JobSpec
 from worldos.model.work_wire import HELD_MAX, LOOK_CHARS_MAX, WorkAsk
 
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
@@ -34,6 +39,22 @@ class WorkOrders:
     ) -> bytes:
         """How the work stands now: ``jobs``, ``job ID``, ``queues`` or ``queue NAME``."""
         return await agent.work.ask(WorkAsk(number=0, look=what, first=first, count=count))
+
+    async def order_work_never(self, agent: Agent, call: Call, spec: bytes) -> str:
+        """Why nothing that this node knows of could ever run a job (a JobSpec); nothing, if something could or others may."""
+        try:
+            job = msgspec.msgpack.decode(spec, type=JobSpec)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+            raise BadRequest("that is no job") from cause
+        if job.need.where is not None:
+            where.check(job.need.where)
+        site, now_ns = NodeSite(agent.node), clock.now_ns()
+        if site.looks_further():
+            return ""
+        scene = Scene(
+            offers=site.offers(), view=site.view(now_ns), wall_ms=site.wall_ms(now_ns), runners=frozenset(site.alive())
+        )
+        return never(job, scene)
 
     # -- the runner of this node -------------------------------------------------------------------------------------------
 

@@ -60,6 +60,8 @@ COMMANDS = {
     "session": ("session",),
     "guard": ("guard",),
     "run": ("run",),
+    "submit": ("submit",),
+    "jobs": ("jobs", "logs", "cancel", "retry", "result"),
     "demo": ("demo",),
     "mcp": ("mcp",),
     "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),

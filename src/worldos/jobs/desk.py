@@ -137,3 +137,13 @@ class Desk:
             return _pieces.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise PeerBroke("a piece of a log cannot be read") from cause
+
+
+def tasks_of(job: JobView) -> int:
+    """Return how many tasks a job has."""
+    return sum(msgspec.structs.astuple(job.counts))
+
+
+def ended_of(job: JobView) -> int:
+    """Return how many of them have ended."""
+    return job.counts.done + job.counts.failed + job.counts.dropped

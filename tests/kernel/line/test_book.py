@@ -7,7 +7,7 @@ from tests.kernel.line.test_line import state
 from tests.kernel.line.works import START_MS, Site, submit
 
 from worldos.kernel.line.view import State
-from worldos.kernel.work.limits import ENDED_MAX, ENDED_MS, SPEC_BYTES_MAX
+from worldos.kernel.work.limits import ENDED_MS, SPEC_BYTES_MAX
 from worldos.kernel.work.state import Work
 from worldos.model.work import PARCEL_BYTES_MAX, Cancel, Forget, Refused, Retry
 
@@ -123,12 +123,13 @@ def test_ended_jobs_are_forgotten_after_a_week(site: Site) -> None:
     assert site.work.line.view("job-1") is None
 
 
-def test_of_many_ended_jobs_the_oldest_are_forgotten(site: Site) -> None:
-    for number in range(ENDED_MAX + 5):
+def test_of_many_ended_jobs_the_oldest_are_forgotten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worldos.kernel.line.book.ENDED_MAX", 100)
+    for number in range(105):
         site.do(submit(f"job-{number}"))
         site.do(Cancel(job=f"job-{number}"))
     site.say(later_ms=1)
-    assert len(site.work.line.book.jobs) == ENDED_MAX
+    assert len(site.work.line.book.jobs) == 100
     assert site.work.line.view("job-4") is None
     assert site.work.line.view("job-5") is not None
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from harness import alive, eventually
 
-from worldos.lanes.cage import Bounds, Cages, clear_leftovers, name_of_host
+from worldos.lanes.cage import Bounds, Cages
+from worldos.lanes.cage_roots import clear_leftovers, name_of_host
 
 
 def mechanisms() -> list[str]:

@@ -5,36 +5,40 @@ Three mechanisms behind one small interface, tried in this order; ``describe`` s
 - *cgroup v1*, where its folders are writable;
 - *watch*: rlimits for each process, CPU affinity, and a look every 50 ms at what the processes of a lease take together.
 
-The folder of a host's cages is locked (flock) while the host lives, so that the next start finds and removes what a killed
-one left (``clear_leftovers``), and nothing else: a lock says who lives in whatever namespace of processes.
+Where cages lie, and how what a killed host left is found again, is in cage_roots.py.
 Memory in bytes, CPU in thousandths of a core. Source: Linux Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import resource
-import secrets
 import signal
-import time
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
+from worldos.lanes.cage_roots import (
+    GENTLE,
+    ROOT_PREFIX,
+    clear_root,
+    read_pids,
+    remove_folder,
+    signal_all,
+    v1_roots,
+    v2_roots,
+    write_file,
+)
 from worldos.lanes.nursery import descendants, kill
 
 PIDS_MAX: Final = 512
 CPU_PERIOD_US: Final = 100_000
-KILL_SECONDS: Final = 5.0
-LOCK_TRIES: Final = 20
+PERMILLE_ALL: Final = 1000
 WATCH_SLACK_BYTES: Final = (
     1 << 30
 )  # what one process may reserve above the lease before it gets MemoryError (no cgroup)
-V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "freezer")
-ROOT_PREFIX: Final = "worldos-"
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     pids: int = PIDS_MAX
     file_bytes: int = 0
+    gentle: bool = False  # it runs on what others leave
 
 
 class Cage(Protocol):
@@ -79,19 +84,14 @@ class Cage(Protocol):
     def thaw(self, workers: list[int]) -> None:
         """Let them go on."""
 
+    def throttle(self, permille: int) -> bool:
+        """Let it have so much of its processors; return False where this mechanism cannot."""
+
     def kill(self, workers: list[int]) -> None:
         """Kill all processes; some may need a moment to go."""
 
     def remove(self) -> bool:
         """Remove the cage; return False while something is still inside."""
-
-
-def _write(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def _read_int(path: Path) -> int:
@@ -100,13 +100,6 @@ def _read_int(path: Path) -> int:
         return int(text[0])
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def _read_pids(path: Path) -> list[int]:
-    try:
-        return [int(word) for word in path.read_text("ascii").split()]
-    except OSError:
-        return []
 
 
 def _counter(path: Path, name: str) -> int:
@@ -145,16 +138,6 @@ def _memory_of(pids: list[int]) -> int:
     return total
 
 
-def _remove(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
 class _V1Cage:
     """A lease in cgroup v1: one folder in each controller."""
 
@@ -167,13 +150,13 @@ class _V1Cage:
             folder.mkdir(exist_ok=True)
         if bounds.memory_bytes:
             limit = folders["memory"] / "memory.limit_in_bytes"
-            _write(limit, str(bounds.memory_bytes))
+            write_file(limit, str(bounds.memory_bytes))
             with contextlib.suppress(OSError):  # without swap accounting the file is not there
-                _write(folders["memory"] / "memory.memsw.limit_in_bytes", str(bounds.memory_bytes))
-        _write(folders["pids"] / "pids.max", str(bounds.pids))
-        if bounds.milli_cpu and "cpu" in folders:
-            _write(folders["cpu"] / "cpu.cfs_period_us", str(CPU_PERIOD_US))
-            _write(folders["cpu"] / "cpu.cfs_quota_us", str(max(1000, bounds.milli_cpu * CPU_PERIOD_US // 1000)))
+                write_file(folders["memory"] / "memory.memsw.limit_in_bytes", str(bounds.memory_bytes))
+        write_file(folders["pids"] / "pids.max", str(bounds.pids))
+        if "cpu" in folders:
+            write_file(folders["cpu"] / "cpu.cfs_period_us", str(CPU_PERIOD_US))
+            self.throttle(PERMILLE_ALL)
 
     def entrances(self) -> list[str]:
         return [str(folder / "cgroup.procs") for folder in self._at.values()]
@@ -185,7 +168,7 @@ class _V1Cage:
         return _rlimits(self.bounds)
 
     def pids(self, workers: list[int]) -> list[int]:
-        return _read_pids(self._at["pids"] / "cgroup.procs")
+        return read_pids(self._at["pids"] / "cgroup.procs")
 
     def memory_bytes(self, pids: list[int]) -> int:
         return _read_int(self._at["memory"] / "memory.usage_in_bytes")
@@ -198,23 +181,28 @@ class _V1Cage:
 
     def freeze(self, workers: list[int]) -> None:
         if "freezer" in self._at:
-            _write(self._at["freezer"] / "freezer.state", "FROZEN")
+            write_file(self._at["freezer"] / "freezer.state", "FROZEN")
         else:
-            _signal(self.pids(workers), signal.SIGSTOP)
+            signal_all(self.pids(workers), signal.SIGSTOP)
 
     def thaw(self, workers: list[int]) -> None:
         if "freezer" in self._at:
-            _write(self._at["freezer"] / "freezer.state", "THAWED")
+            write_file(self._at["freezer"] / "freezer.state", "THAWED")
         else:
-            _signal(self.pids(workers), signal.SIGCONT)
+            signal_all(self.pids(workers), signal.SIGCONT)
+
+    def throttle(self, permille: int) -> bool:
+        if "cpu" in self._at:
+            write_file(self._at["cpu"] / "cpu.cfs_quota_us", _quota_us(self.bounds, permille) or "-1")
+        return "cpu" in self._at
 
     def kill(self, workers: list[int]) -> None:
-        _signal([*self.pids(workers), *workers], signal.SIGKILL)
+        signal_all([*self.pids(workers), *workers], signal.SIGKILL)
         with contextlib.suppress(OSError):  # removed already
             self.thaw(workers)
 
     def remove(self) -> bool:
-        return not [folder for folder in self._at.values() if not _remove(folder)]
+        return not [folder for folder in self._at.values() if not remove_folder(folder)]
 
 
 class _V2Cage:
@@ -227,14 +215,15 @@ class _V2Cage:
         self._at = folder
         folder.mkdir(exist_ok=True)
         if bounds.memory_bytes:
-            _write(folder / "memory.max", str(bounds.memory_bytes))
+            write_file(folder / "memory.max", str(bounds.memory_bytes))
             with contextlib.suppress(OSError):
-                _write(folder / "memory.swap.max", "0")
-        _write(folder / "pids.max", str(bounds.pids))
+                write_file(folder / "memory.swap.max", "0")
+        write_file(folder / "pids.max", str(bounds.pids))
         if bounds.milli_cpu:
-            with contextlib.suppress(OSError):  # the cpu controller may not be delegated
-                quota = max(1000, bounds.milli_cpu * CPU_PERIOD_US // 1000)
-                _write(folder / "cpu.max", f"{quota} {CPU_PERIOD_US}")
+            self.throttle(PERMILLE_ALL)
+        if bounds.gentle:
+            with contextlib.suppress(OSError):  # the controller may not be delegated, or the kernel older than 5.15
+                write_file(folder / "cpu.idle", "1")
 
     def entrances(self) -> list[str]:
         return [str(self._at / "cgroup.procs")]
@@ -246,7 +235,7 @@ class _V2Cage:
         return _rlimits(self.bounds)
 
     def pids(self, workers: list[int]) -> list[int]:
-        return _read_pids(self._at / "cgroup.procs")
+        return read_pids(self._at / "cgroup.procs")
 
     def memory_bytes(self, pids: list[int]) -> int:
         return _read_int(self._at / "memory.current")
@@ -258,19 +247,26 @@ class _V2Cage:
         return _counter(self._at / "memory.events", "oom_kill")
 
     def freeze(self, workers: list[int]) -> None:
-        _write(self._at / "cgroup.freeze", "1")
+        write_file(self._at / "cgroup.freeze", "1")
 
     def thaw(self, workers: list[int]) -> None:
-        _write(self._at / "cgroup.freeze", "0")
+        write_file(self._at / "cgroup.freeze", "0")
+
+    def throttle(self, permille: int) -> bool:
+        try:
+            write_file(self._at / "cpu.max", f"{_quota_us(self.bounds, permille) or 'max'} {CPU_PERIOD_US}")
+        except OSError:  # the cpu controller may not be delegated
+            return False
+        return True
 
     def kill(self, workers: list[int]) -> None:
         try:
-            _write(self._at / "cgroup.kill", "1")
+            write_file(self._at / "cgroup.kill", "1")
         except OSError:  # before Linux 5.14
-            _signal(self.pids(workers), signal.SIGKILL)
+            signal_all(self.pids(workers), signal.SIGKILL)
 
     def remove(self) -> bool:
-        return _remove(self._at)
+        return remove_folder(self._at)
 
 
 class _WatchCage:
@@ -318,19 +314,30 @@ class _WatchCage:
             self._stopped += 1
             kill(max(inside, key=lambda pid: _memory_of([pid])))
         if len(inside) > self.bounds.pids:
-            _signal(inside, signal.SIGKILL)
+            signal_all(inside, signal.SIGKILL)
 
     def freeze(self, workers: list[int]) -> None:
-        _signal(self.pids(workers), signal.SIGSTOP)
+        signal_all(self.pids(workers), signal.SIGSTOP)
 
     def thaw(self, workers: list[int]) -> None:
-        _signal(self.pids(workers), signal.SIGCONT)
+        signal_all(self.pids(workers), signal.SIGCONT)
+
+    def throttle(self, permille: int) -> bool:
+        return False
 
     def kill(self, workers: list[int]) -> None:
-        _signal(self.pids(workers), signal.SIGKILL)
+        signal_all(self.pids(workers), signal.SIGKILL)
 
     def remove(self) -> bool:
         return not any(_runs(pid) for pid in self._seen)
+
+
+def _quota_us(bounds: Bounds, permille: int) -> str:
+    """Return how much of a period a lease may run; empty for as much as there is."""
+    if not bounds.milli_cpu and permille >= PERMILLE_ALL:
+        return ""
+    milli_cpu = bounds.milli_cpu or 1000 * len(os.sched_getaffinity(0))
+    return str(max(1000, milli_cpu * permille // PERMILLE_ALL * CPU_PERIOD_US // 1000))
 
 
 def _rlimits(bounds: Bounds) -> dict[int, int]:
@@ -338,12 +345,6 @@ def _rlimits(bounds: Bounds) -> dict[int, int]:
     if bounds.file_bytes:
         limits[int(resource.RLIMIT_FSIZE)] = bounds.file_bytes
     return limits
-
-
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
 
 
 class Cages:
@@ -354,7 +355,7 @@ class Cages:
         self._roots: dict[str, Path] = {}
         self._locks: list[int] = []
         self.kind = "watch"
-        for candidate, prepare in (("cgroup v2", _v2_roots), ("cgroup v1", _v1_roots)):
+        for candidate, prepare in (("cgroup v2", v2_roots), ("cgroup v1", v1_roots)):
             if kind in {None, candidate}:
                 roots = prepare(self.name, self._locks)
                 if roots:
@@ -370,171 +371,22 @@ class Cages:
         """Say which mechanism holds the limits."""
         if self.kind == "watch":
             return "limits by rlimits and a memory watch every 50 ms (no writable cgroup)"
-        return f"limits by {self.kind} ({', '.join(sorted(self._roots))})"
+        return f"limits by {self.kind} ({', '.join(sorted(set(self._roots) - {GENTLE}))})"
 
     def open(self, lease: str, bounds: Bounds) -> Cage:
         """Make the cage of a lease."""
         if self.kind == "cgroup v2":
             return _V2Cage(self._roots["all"] / lease, bounds)
         if self.kind == "cgroup v1":
-            return _V1Cage({c: root / lease for c, root in self._roots.items()}, bounds)
+            folders = {c: root / lease for c, root in self._roots.items() if c != GENTLE}
+            if bounds.gentle and GENTLE in self._roots:
+                folders["cpu"] = self._roots[GENTLE] / lease
+            return _V1Cage(folders, bounds)
         return _WatchCage(bounds)
 
     def close(self) -> None:
         """Kill what is left in any cage, and remove them all."""
         for root in self._roots.values():
-            _clear(root)
+            clear_root(root)
         while self._locks:
             os.close(self._locks.pop())
-
-
-def _own_groups() -> dict[str, str]:
-    """Return this process's cgroup path per controller; "" is version 2."""
-    groups: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
-            _number, controllers, path = line.split(":", 2)
-            for controller in controllers.split(","):
-                groups[controller] = path
-    return groups
-
-
-def _v1_parents() -> dict[str, Path]:
-    groups = _own_groups()
-    parents: dict[str, Path] = {}
-    for controller in V1_CONTROLLERS:
-        mount = Path("/sys/fs/cgroup") / controller
-        if controller in groups and mount.is_dir():
-            own = mount / groups[controller].lstrip("/")
-            parents[controller] = own if own.is_dir() else mount
-    return parents
-
-
-def _v1_roots(name: str, locks: list[int]) -> dict[str, Path]:
-    roots: dict[str, Path] = {}
-    for controller, parent in _v1_parents().items():
-        lock = _locked(parent / name)
-        if lock is not None:
-            locks.append(lock)
-            with contextlib.suppress(OSError):
-                _write(parent / name / "cgroup.clone_children", "0")
-                roots[controller] = parent / name
-    if {"memory", "pids"} <= roots.keys():
-        return roots
-    for root in roots.values():
-        _remove(root)
-    return {}
-
-
-def _v2_parent() -> Path | None:
-    path = _own_groups().get("")
-    if path is None:
-        return None
-    for mount in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
-        if (mount / "cgroup.controllers").is_file():
-            own = mount / path.lstrip("/")
-            return own if own.is_dir() else None
-    return None
-
-
-def _v2_roots(name: str, locks: list[int]) -> dict[str, Path]:
-    parent = _v2_parent()
-    if parent is None:
-        return {}
-    try:
-        has = set((parent / "cgroup.controllers").read_text("ascii").split())
-        if not {"memory", "pids"} <= has:
-            return {}
-        wanted = " ".join(f"+{c}" for c in ("memory", "pids", "cpu") if c in has)
-        root = parent / name
-        if parent.name == "agent" and parent.parent.is_dir():
-            parent = parent.parent  # we moved there at an earlier start
-            root = parent / name
-        elif os.getpid() in _read_pids(parent / "cgroup.procs"):
-            # Version 2 forbids processes beside child groups with limits: we move into a child of our own first.
-            ours = {os.getpid(), *descendants(os.getpid())}
-            if not ours.issuperset(_read_pids(parent / "cgroup.procs")):
-                return {}  # not ours alone: others' processes are not moved about
-            (parent / "agent").mkdir(exist_ok=True)
-            for pid in sorted(ours):
-                with contextlib.suppress(ProcessLookupError):
-                    _write(parent / "agent" / "cgroup.procs", str(pid))
-        _write(parent / "cgroup.subtree_control", wanted)
-        lock = _locked(root)
-        if lock is None:
-            return {}
-        locks.append(lock)
-        _write(root / "cgroup.subtree_control", wanted)
-    except OSError:
-        return {}
-    return {"all": root}
-
-
-def _clear(root: Path) -> bool:
-    """Kill all processes below a folder of cgroups and remove it."""
-    deadline = time.monotonic() + KILL_SECONDS
-    while root.is_dir():
-        for folder in [*root.glob("*/"), root]:
-            state = folder / "freezer.state"
-            if state.is_file() and folder != root:
-                with contextlib.suppress(OSError):
-                    _write(state, "THAWED")
-            inside = _read_pids(folder / "cgroup.procs")
-            _signal(inside, signal.SIGKILL)
-            if not inside:
-                _remove(folder)
-        if not root.is_dir():
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
-
-
-def name_of_host() -> str:
-    """Return a name for the cages of this process."""
-    return f"{os.getpid()}.{secrets.token_hex(6)}"
-
-
-def _locked(folder: Path) -> int | None:
-    """Make a folder and lock it; return the descriptor that holds the lock, None if it cannot be made."""
-    for _ in range(LOCK_TRIES):
-        try:
-            folder.mkdir(exist_ok=True)
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:  # another host, at its start, took it for a leftover before it was locked
-            continue
-        except OSError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            time.sleep(0.001)
-            continue
-        if folder.is_dir() and os.fstat(lock).st_ino == folder.stat().st_ino:
-            return lock
-        os.close(lock)
-    return None
-
-
-def clear_leftovers() -> None:
-    """Remove the cages of hosts that are no more, and kill what runs in them."""
-    parents = [*_v1_parents().values()]
-    v2 = _v2_parent()
-    if v2 is not None:
-        parents.extend([v2, v2.parent] if v2.name == "agent" else [v2])
-    for parent in parents:
-        for root in parent.glob(ROOT_PREFIX + "*"):
-            try:
-                lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # its host lives
-                continue
-            else:
-                _clear(root)
-            finally:
-                os.close(lock)

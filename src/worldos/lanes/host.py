@@ -39,7 +39,9 @@ import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, WorldError
 from worldos.lanes import early, leftovers, nursery, sandbox, sweep, worker
-from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages, name_of_host
+from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages
+from worldos.lanes.cage_roots import name_of_host
+from worldos.lanes.ending import why_ended
 from worldos.lanes.limits import SANDBOX_DISK_BYTES, SANDBOX_MEMORY_BYTES, START_SECONDS
 from worldos.lanes.sandbox import Extra, Room, Rooms
 from worldos.model.isolation import Isolation
@@ -61,6 +63,8 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``gpus``: what CUDA_VISIBLE_DEVICES shows. ``driver``: "module:attribute" whose methods ``command`` calls.
     ``is_apart``: they run in a room of their own (sandbox.py), with ``extra`` in it; ``isolation`` is what they are told of that.
+    ``only_words``: the holder drives what stands there, and sends no code of its own.
+    ``gentle``: they run on what the owner of the machine leaves (gentle.py).
     """
 
     kind: str = "CPU"
@@ -74,7 +78,9 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     isolation: str = Isolation.PROCESS
     is_apart: bool = False
+    only_words: bool = False
     extra: Extra = Extra()
+    gentle: bool = False
 
 
 class WorkerDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,9 +217,8 @@ class LaneHost:
         assert self._cages is not None, "start() first"
         spec = _bounded(spec)
         name = f"l{len(self._leases)}-{secrets.token_hex(3)}"
-        bounds = Bounds(
-            milli_cpu=spec.milli_cpu, memory_bytes=spec.memory_bytes, pids=PIDS_MAX, file_bytes=spec.scratch_bytes
-        )
+        most = {"milli_cpu": spec.milli_cpu, "memory_bytes": spec.memory_bytes, "file_bytes": spec.scratch_bytes}
+        bounds = Bounds(**most, pids=PIDS_MAX, gentle=spec.gentle)
         folder = self._folder / name
         folder.mkdir(mode=0o700)
         lease = _Lease(lease_id, spec, self._cages.open(name, bounds), folder)
@@ -270,6 +275,10 @@ class LaneHost:
         lease.cage.thaw(lease.pids)
         lease.paused = False
 
+    def throttle(self, lease_id: str, permille: int) -> bool:
+        """Let a lease have so much of its processors; False where nothing here can hold it to that."""
+        return self._open(lease_id).cage.throttle(permille)
+
     def interrupt(self, lease_id: str, index: int) -> None:
         """Send Ctrl-C to a worker: the call that it runs ends with KeyboardInterrupt."""
         pid = self._open(lease_id).posts[index].pid
@@ -323,21 +332,22 @@ class LaneHost:
         told = {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus), "WORLDOS_LEASE": lease.name}
         told[worker.ISOLATION_NAME] = spec.isolation
         terms = worker.Terms(
-            memory_bytes=spec.memory_bytes, driver=spec.driver, arguments=spec.arguments, why=why, over_quota=over_quota
+            memory_bytes=spec.memory_bytes,
+            driver=spec.driver,
+            arguments=spec.arguments,
+            why=why,
+            over_quota=over_quota,
+            only_words=spec.only_words,
         )
         order = nursery.Fork(
             job=self._next_job(),
             folder=str(post.folder),
             terms=terms,
-            env={
-                "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus),
-                "WORLDOS_LEASE": lease.name,
-                worker.ISOLATION_NAME: spec.isolation,
-                **spec.env,
-            },
+            env={**told, **spec.env},
             cage=lease.cage.entrances(),
             limits=lease.cage.rlimits(),
             cpus=_affinity(spec.milli_cpu) if lease.cage.watched else [],
+            gentle=spec.gentle,
         )
         if lease.is_apart:
             post.pid = await self._man_apart(lease, post, order)
@@ -419,7 +429,9 @@ class LaneHost:
         stopped = lease.cage.stopped_for_memory()
         over_quota = status == -signal.SIGKILL and stopped > lease.stopped_for_memory
         lease.stopped_for_memory = stopped
-        why = _why(lease, status, over_quota=over_quota)
+        memory_bytes = lease.spec.memory_bytes if over_quota else 0
+        scratch_bytes = lease.spec.scratch_bytes if lease.over_scratch else 0
+        why = why_ended(status, memory_bytes=memory_bytes, scratch_bytes=scratch_bytes)
         if status:
             lease.losses += 1
             early = time.monotonic() - post.born_s < YOUNG_SECONDS
@@ -511,28 +523,6 @@ def _bounded(spec: LaneSpec) -> LaneSpec:
         memory_bytes=spec.memory_bytes or SANDBOX_MEMORY_BYTES,
         scratch_bytes=spec.scratch_bytes or SANDBOX_DISK_BYTES,
     )
-
-
-def _why(lease: _Lease, status: int, *, over_quota: bool) -> str:
-    """Say why a worker ended, for its holder."""
-    if over_quota:
-        amount = _amount(lease.spec.memory_bytes)
-        return f'used more than the {amount} of memory leased; ask for more with memory="..."'
-    if lease.over_scratch:
-        amount = _amount(lease.spec.scratch_bytes)
-        return f'wrote more than the {amount} of disk leased; ask for more with scratch="..."'
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(-status).name}"
-        return f"was ended by signal {-status}"
-    return f"exited with code {status}"
-
-
-def _amount(size: int) -> str:
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size} B"
 
 
 def _affinity(milli_cpu: int) -> list[int]:

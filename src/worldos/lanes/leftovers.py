@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from worldos.lanes import sweep
-from worldos.lanes.cage import clear_leftovers
+from worldos.lanes.cage_roots import clear_leftovers
 
 PATH_BYTES_MAX: Final = 30  # of 107 for the path of a door
 RUN_PREFIX: Final = "wos-lanes-"

@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from worldos.lanes import sweep, worker
+from worldos.lanes.gentle import be_gentle
 
 PACKET_BYTES_MAX: Final = 128 * 1024
 PR_SET_PDEATHSIG: Final = 1
@@ -43,6 +44,7 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     cage: list[str] = []
     limits: dict[int, int] = {}
     cpus: list[int] = []
+    gentle: bool = False
 
 
 class Bury(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -234,6 +236,8 @@ def _settle(order: Fork) -> None:
         resource.setrlimit(number, (bounded, bounded))
     if order.cpus:
         os.sched_setaffinity(0, order.cpus)
+    if order.gentle:
+        be_gentle()
     worker.settle()
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # the nursery of a sandbox is not; its workers may see themselves
     folder = Path(order.folder)

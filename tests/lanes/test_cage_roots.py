@@ -1,0 +1,56 @@
+"""Roots of cages: made and locked once, gone when their host is, and gentle ones beside the others."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from worldos.lanes.cage import Bounds, Cages
+from worldos.lanes.cage_roots import GENTLE, SHARES_LEAST, clear_leftovers, name_of_host
+
+
+@pytest.fixture
+def cages():
+    cages = Cages(name_of_host())
+    yield cages
+    cages.close()
+
+
+def test_a_gentle_lease_has_the_least_weight_beside_everything_else(cages: Cages) -> None:
+    if cages.kind != "cgroup v1" or not any(folder.endswith(GENTLE) for folder in cages.folders):
+        pytest.skip("no cpu controller of cgroup v1 here")
+    cage = cages.open("guest", Bounds(milli_cpu=500, gentle=True))
+    (entrance,) = (each for each in cage.entrances() if f".{GENTLE}/" in each)
+    root = os.path.dirname(os.path.dirname(entrance))
+    with open(f"{root}/cpu.shares", encoding="ascii") as shares:
+        assert int(shares.read()) == SHARES_LEAST
+    with open(f"{os.path.dirname(entrance)}/cpu.cfs_quota_us", encoding="ascii") as quota:
+        assert int(quota.read()) == 50_000
+    plain = cages.open("own", Bounds(milli_cpu=500))
+    assert not any(f".{GENTLE}/" in each for each in plain.entrances())
+    assert cage.remove()
+    assert plain.remove()
+
+
+def test_roots_are_locked_while_their_host_lives_and_gone_with_it(cages: Cages) -> None:
+    clear_leftovers()
+    assert all(os.path.isdir(folder) for folder in cages.folders)
+    folders = list(cages.folders)
+    cages.close()
+    assert not any(os.path.isdir(folder) for folder in folders)
+    assert "gentle" not in cages.describe().replace("cgroup", "")
+
+
+def test_a_throttled_lease_has_a_part_of_its_own_and_then_all_of_it(cages: Cages) -> None:
+    cage = cages.open("guest", Bounds(milli_cpu=1000, gentle=True))
+    if not cage.throttle(250):
+        pytest.skip("no cpu controller here")
+    (entrance,) = (each for each in cage.entrances() if "cpu" in each.split("/"))
+    file = f"{os.path.dirname(entrance)}/cpu.cfs_quota_us"
+    with open(file, encoding="ascii") as quota:
+        assert int(quota.read()) == 25_000
+    assert cage.throttle(1000)
+    with open(file, encoding="ascii") as quota:
+        assert int(quota.read()) == 100_000
+    assert cage.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,9 @@ from worldos.agent.scanner import Scanner
 from worldos.drivers.driver import LaneNeeds, Leased
 from worldos.errors import BadRequest, LeaseEnded, WorldError
 from worldos.lanes.host import LaneHost, LaneSpec
+from worldos.lanes.sandbox import Extra
 from worldos.model.ids import LeaseId
+from worldos.model.isolation import Isolation
 from worldos.model.need import LeaseTerms
 from worldos.model.resource import Kind
 
@@ -108,6 +111,10 @@ class Lanes:
         if needs.folder:
             os.makedirs(needs.folder, mode=0o700)
             self._folders[terms.lease] = needs.folder
+        isolation = terms.isolation or Isolation.PROCESS
+        is_apart = isolation != Isolation.PROCESS and not needs.driver
+        if is_apart and isolation == Isolation.SANDBOX and not self._scanner.classes.can(isolation):
+            raise WorldError(self._scanner.classes.why(isolation))
         spec = LaneSpec(
             kind=terms.need.kind,
             workers=needs.workers,
@@ -116,6 +123,10 @@ class Lanes:
             gpus=tuple(needs.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if terms.need.kind == Kind.GPU else (),
             driver=needs.driver or None,
             arguments=needs.arguments,
+            isolation=isolation,
+            is_apart=is_apart and self._scanner.classes.can(Isolation.SANDBOX),
+            only_words=isolation != Isolation.PROCESS and bool(needs.driver),
+            extra=_extra(terms.need.kind),
             env={
                 **needs.environ,
                 "WORLDOS_NODE": terms.node,
@@ -153,3 +164,8 @@ class Lanes:
             self._failed(lease, f"what stands behind it could not be started: {why}")
             return
         raise error
+
+
+def _extra(kind: str) -> Extra:
+    """Return what a sandbox for this kind has in it: the cards of this machine, for who leased one."""
+    return Extra(devices=tuple(sorted(glob.glob("/dev/nvidia*[0-9a-z]")))) if kind == Kind.GPU else Extra()

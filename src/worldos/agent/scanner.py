@@ -11,6 +11,8 @@ from worldos.drivers import storage
 from worldos.drivers.driver import Driver, Report, Sample, found
 from worldos.drivers.machine import Machine
 from worldos.drivers.survey import sample, survey
+from worldos.kernel.question import ISOLATION
+from worldos.lanes.classes import Classes
 from worldos.model.resource import Fact, Scanned
 
 SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
@@ -25,6 +27,7 @@ class Scanner:
         storage.clear(self.machine)  # what leases of an earlier life left behind
         self.drivers: dict[str, Driver] = found(report)
         self.extra: dict[str, Fact] = {}
+        self.classes = Classes()
         self._report = report
         self._resources: tuple[Scanned, ...] = ()
         self._facts: dict[str, Fact] = {}
@@ -43,10 +46,13 @@ class Scanner:
             self._resources, self._facts = whole.resources, whole.facts
         if self._looks == SAMPLES_BEFORE_DISKS:
             storage.measure(self.machine)
+            self.classes.prove()
+            for isolation, why in self.classes.missing.items():
+                self._report(f"isolation {isolation}", why)
         self._looks += 1
         samples, facts = sample(self.machine, self.drivers, self._report)
         resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)
-        return resources, {"battery": False, **self._facts, **facts, **self.extra}
+        return resources, {"battery": False, ISOLATION: self.classes.word, **self._facts, **facts, **self.extra}
 
 
 def _sampled(item: Scanned, now: Sample | None) -> Scanned:

@@ -4,19 +4,26 @@
 large values and order are those of calls; it is never run twice. Events go the other way, at any time, from any thread
 of the driver: topic, payload and a number, which the holder's ``respond`` names. The contract of the object is
 ``drivers.lane_object.SixVerbs``; this module does not import it.
+
+Who is not of this machine's account drives by words alone: ``plain`` loads what it sends, numbers, texts, bytes and collections
+of them, and the one function ``verb``. No other name is looked up, so no code but the driver's runs.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import itertools
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, NotAllowed
 from worldos.lanes import pack
 
 VERBS: Final = ("activate", "rest", "command", "wait", "respond")
+
+PLAIN: Final = frozenset({"bytearray", "complex", "frozenset", "range", "set", "slice"})
 
 _driven: list[Any] = []
 _failures: list[Exception] = []
@@ -51,6 +58,23 @@ def _build(driver: str, arguments: dict[str, int | bool | str], send: Callable[[
     made = thing(**arguments)
     made.event(emit)
     _driven.append(made)
+
+
+class _Plain(pickle.Unpickler):
+    """Loads plain values and our own verb."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (__name__, "verb"):
+            return verb
+        if module == "builtins" and name in PLAIN:
+            return getattr(__import__("builtins"), name)
+        hint = "send numbers, texts and bytes; lease a CPU for functions, or ask an owner to let you in as a device"
+        raise NotAllowed(f"{module}.{name} may not be sent to what is leased from others", hint=hint)
+
+
+def plain(data: Any, buffers: Iterable[Any] = ()) -> Any:
+    """Load what somebody of another account sends: values that run no code. Raises NotAllowed for all else."""
+    return _Plain(io.BytesIO(data), buffers=buffers).load()
 
 
 def verb(name: str, /, *args: Any, **kwargs: Any) -> Any:

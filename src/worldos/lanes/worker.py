@@ -46,13 +46,17 @@ Job = tuple[int, "Callable[..., Any] | Exception", Any, list[memoryview]]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told when it is made. ``why``: how its predecessor at this door ended."""
+    """What a worker is told when it is made. ``why``: how its predecessor at this door ended.
+
+    ``only_words``: the holder may drive what stands here, and send no code of its own (driving.py).
+    """
 
     memory_bytes: int = 0
     driver: str | None = None
     arguments: dict[str, int | bool | str] = {}
     why: str = ""
     over_quota: bool = False
+    only_words: bool = False
 
 
 class Stop(Exception):
@@ -129,7 +133,7 @@ class Worker:
                 args, buffers = self._located(meta.places, data)
                 self._jobs.append((meta.call, self._function(meta.function), args, buffers))
             elif kind == FrameKind.FUNCTION:
-                self._functions[meta] = _loaded(data)
+                self._functions[meta] = _loaded(data, only_words=self.terms.only_words)
             elif kind == FrameKind.FORGET:
                 for number in meta:
                     self._functions.pop(number, None)
@@ -137,7 +141,7 @@ class Worker:
                 self._revoke(set(meta))
             elif kind == FrameKind.INITIALIZE:
                 self._initialize(meta, data)
-            elif kind in {FrameKind.EXEC, FrameKind.INPUT, FrameKind.ROOM}:
+            elif kind in {FrameKind.EXEC, FrameKind.INPUT, FrameKind.ROOM} and not self.terms.only_words:
                 self.sock.setblocking(False)  # noqa: FBT003
                 outbox, wasm_bytes = wire.Outbox(self.sock), self.terms.memory_bytes if only_wasm() else None
                 running.Running(self.inbox, outbox, self.sock.fileno(), wasm_bytes).run(frames[position:])
@@ -207,7 +211,8 @@ class Worker:
         if isinstance(function, Exception):
             return Status.UNREADABLE, *pack.pack_exception(function)[1:]
         try:
-            positional, named = pack.unpack(args, buffers)
+            unpack = driving.plain if self.terms.only_words else pack.unpack
+            positional, named = unpack(args, buffers)
         except BaseException as error:  # noqa: BLE001 - loading runs the user's code: anything may come
             return Status.UNREADABLE, *pack.pack_exception(error)[1:]
         del args, buffers
@@ -333,13 +338,13 @@ def only_wasm() -> bool:
     return os.environ.get(ISOLATION_NAME) == Isolation.WASM
 
 
-def _loaded(blob: bytearray) -> Callable[..., Any] | Exception:
+def _loaded(blob: bytearray, *, only_words: bool) -> Callable[..., Any] | Exception:
     """Return the function, or why it cannot be loaded: its calls will say."""
     if only_wasm():
         hint = "send a program: wos run --isolation wasm --with prog.wasm -- prog.wasm; or ask an owner for more trust"
         return NotAllowed("that node runs only WebAssembly for you, not Python", hint=hint)
     try:
-        function: Callable[..., Any] = pickle.loads(blob)  # noqa: S301 - the holder runs what it likes here: that is the lease
+        function: Callable[..., Any] = driving.plain(blob) if only_words else pickle.loads(blob)  # noqa: S301 - the holder runs what it likes here: that is the lease
     except Exception as error:  # noqa: BLE001 - loading runs the user's code
         return error
     return function

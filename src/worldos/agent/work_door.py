@@ -79,9 +79,11 @@ class NodeSite:
         return seat.charter.works if seat is not None and seat.charter.seats else None
 
     def founders(self) -> tuple[NodeId, ...]:
-        """Return who founds the work, while that is not done."""
+        """Return who founds the work, while that is not done; a newcomer that reads the charter's past founds nothing."""
         seat = self._node.realms.seats.get(self._node.realms.site)
-        return seat.charter.founders if seat is not None else ()
+        if seat is None or self._node.node not in seat.raft.log.config.voters:
+            return ()
+        return seat.charter.founders
 
     def council(self) -> tuple[NodeId, ...]:
         """Return who sits in the site's council: voters where this node sits itself, else as its primary said."""
@@ -326,6 +328,7 @@ class WorkDoor:
             return
         finally:
             self._beginning = False
+        self.table.stood = self.table.stood or isinstance(command, WorkStands)
         self._tick()
 
     def _set_timer(self) -> None:

@@ -122,7 +122,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
                 self.seen_ns[attempt] = max(self.seen_ns[attempt], self.heard_ns[run.node])
                 if run.asked and self._may_stop(now_ns, attempt):
                     said.append(Said(run.node, TasksStop(attempts=(attempt,), why=run.asked, preempt=True)))
-            elif not run.begun_ms and now_ns - self.told_ns.get(attempt, -NEVER_NS) >= GIVE_AGAIN_NS:
+            elif not run.begun_ms and now_ns - self.told_ns.get(attempt, self.seen_ns[attempt]) >= GIVE_AGAIN_NS:
                 self.told_ns[attempt] = now_ns
                 again.setdefault((run.node, job.id), []).append(attempt)
         for (node, _), attempts in again.items():

@@ -12,11 +12,12 @@ from worldos.model.limits import NEVER_NS
 class HeldTakes(msgspec.Struct, kw_only=True):
     """Who waits for which queue: number of the ask, how many messages it would take, and until when it waits.
 
-    Nothing is to be done before ``due_ns``.
+    ``flying``: those that went on and are not applied yet, which have a claim to what is there. Nothing is due before ``due_ns``.
     """
 
     waiting: dict[str, list[tuple[int, int, int]]] = {}
     queue_of: dict[int, str] = {}
+    flying: dict[int, tuple[str, int]] = {}
     due_ns: int = NEVER_NS
 
     def hold(self, queue: str, number: int, count: int, until_ns: int) -> None:
@@ -26,7 +27,8 @@ class HeldTakes(msgspec.Struct, kw_only=True):
         self.due_ns = min(self.due_ns, until_ns)
 
     def drop(self, number: int) -> None:
-        """Nobody waits for this one any more."""
+        """This one is answered, or nobody waits for it any more."""
+        self.flying.pop(number, None)
         queue = self.queue_of.pop(number, None)
         if queue is None:
             return
@@ -37,12 +39,14 @@ class HeldTakes(msgspec.Struct, kw_only=True):
         """Take out and return those that have something to take now; ``ready`` says how many messages a queue has."""
         gone: list[int] = []
         for queue in list(self.waiting):
-            there = ready(queue)
+            there = ready(queue) - sum(count for name, count in self.flying.values() if name == queue)
             line = self.waiting[queue]
             at = 0
             while there > 0 and at < len(line):
-                there -= line[at][1]
-                gone.append(line[at][0])
+                number, count, _ = line[at]
+                there -= count
+                self.flying[number] = (queue, count)
+                gone.append(number)
                 at += 1
             if at:
                 self._keep(queue, line[at:])

@@ -9,6 +9,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.view import JobView, TaskView
+from worldos.kernel.line.why import view
 from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.state import Work
 from worldos.model.work_wire import WorkAsk
@@ -30,13 +31,13 @@ def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
 
     ``scene``: what who leads saw last, which tells why something waits.
     """
-    del scene
     what, _, name = asked.look.partition(" ")
     match what:
         case "jobs":
             return _encode(work.line.views(asked.count))
         case "job":
-            return _encode(JobSeen(work.line.view(name), work.line.tasks(name, asked.first, asked.count)))
+            job = work.line.view(name) if scene is None else view(work.line, name, scene)
+            return _encode(JobSeen(job, work.line.tasks(name, asked.first, asked.count)))
         case "queues":
             return _encode(work.queues.views())
         case "queue":

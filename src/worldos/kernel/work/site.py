@@ -22,7 +22,7 @@ class Site(Protocol):
         """Return what people's clocks show, or 0 while that is not known."""
 
     def works(self) -> bool | None:
-        """Tell whether the charter says that this site keeps work; None where this node cannot know."""
+        """Tell whether the charter says that this site keeps work; None: this node cannot know."""
 
     def founders(self) -> tuple[NodeId, ...]:
         """Return who founds the work, while that is not done."""

@@ -53,8 +53,9 @@ class WorkTable(msgspec.Struct, kw_only=True):
     """The work at one node. ``tick`` is not due before ``due_ns``.
 
     ``gathered`` wait for the next round, ``rounds`` are in the log: by index there, which asks, and how many commands of each.
-    ``known``: asks of others by who asked and how they call it. ``hint``: who leads, as others said. ``begins_ns``: when the
-    charter is asked (again) to begin the work.
+    ``known``: asks of others by who asked and how they call it. ``hint``: who leads, as others said. ``asks_ns``: no ask needs
+    to be looked after before. ``begins_ns``: when the charter is asked (again) to begin the work; ``stood``:
+    it knows that the work stands.
     """
 
     me: NodeId
@@ -69,7 +70,9 @@ class WorkTable(msgspec.Struct, kw_only=True):
     hint: NodeId = NOBODY
     turn: int = 0
     begins_ns: int = 0
+    stood: bool = False
     tend_ns: int = 0
+    asks_ns: int = NEVER_NS
     due_ns: int = NEVER_NS
     dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
 
@@ -106,7 +109,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         if asked.peer:
             self.known[asked.peer, asked.request] = asked.number
         out = self._route(now_ns, site, asked)
-        self._mind(asked.until_ns)
+        self._mind_ask(asked.until_ns)
         return out
 
     def _route(self, now_ns: int, site: Site, asked: Asked) -> list[Out]:
@@ -129,7 +132,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         else:
             asked.again_ns = now_ns + ASK_SILENT_NS + asked.words.wait_ms * MS
             out.append(Say(asked.at, msgspec.structs.replace(asked.words, number=asked.number)))
-        self._mind(asked.again_ns)
+        self._mind_ask(asked.again_ns)
         return out
 
     def _lead(self, now_ns: int, site: Site, asked: Asked) -> list[Out]:
@@ -223,6 +226,19 @@ class WorkTable(msgspec.Struct, kw_only=True):
         out: list[Out] = []
         if self.replica is not None and self.replica.due_ns <= now_ns:
             out += self._carry(now_ns, site, self.replica.tick(now_ns))
+        if self.asks_ns <= now_ns:
+            out += self._look_after_asks(now_ns, site)
+        if self.held.due_ns <= now_ns:
+            out += self._release(now_ns, site)
+        out += self._tend(now_ns, site)
+        out += self.flush(now_ns, site)
+        out += self._give(now_ns, site)
+        self._mind_all()
+        return out
+
+    def _look_after_asks(self, now_ns: int, site: Site) -> list[Out]:
+        """Let nobody wait for ever, and ask again where nothing was heard."""
+        out: list[Out] = []
         for asked in list(self.asks.values()):
             if asked.until_ns <= now_ns:
                 out += self._over(asked)
@@ -230,18 +246,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                 if self.hint == asked.at:
                     self.hint = NOBODY
                 out += self._route(now_ns, site, asked)
-        if self.held.due_ns <= now_ns:
-            out += self._release(now_ns, site)
-        out += self._tend(now_ns, site)
-        out += self.flush(now_ns, site)
-        out += self._give(now_ns, site)
-        for asked in self.asks.values():
-            self._mind(min(asked.until_ns, asked.again_ns))
-        self._mind(self.held.due_ns)
-        if self.replica is not None:
-            self._mind(self.replica.due_ns)
-            if self.replica.leads:
-                self._mind(min(self.tend_ns, self.dispatch.due_ns))
+        self.asks_ns = min((min(each.until_ns, each.again_ns) for each in self.asks.values()), default=NEVER_NS)
         return out
 
     def heard(self, now_ns: int, site: Site, peer: NodeId, message: WorkMessage) -> list[Out]:
@@ -362,8 +367,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                     assert_never(happening)
         if self.held.waiting and self.leads:
             out += self._release(now_ns, site)
-        if self.replica is not None:
-            self._mind(self.replica.due_ns)
+        self._mind_all()
         return out
 
     def _applied(self, now_ns: int, applied: Applied) -> list[Out]:
@@ -402,7 +406,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         for asked in self.asks.values():
             if asked.at != self.me:
                 asked.again_ns = now_ns
-        self._mind(now_ns)
+        self._mind_ask(now_ns)
         return []
 
     def _read(self, now_ns: int, site: Site, ready: Ready) -> list[Out]:
@@ -473,10 +477,9 @@ class WorkTable(msgspec.Struct, kw_only=True):
         if replica is None or not replica.stands or now_ns < self.tend_ns:
             return []
         self.tend_ns = now_ns + TEND_NS
-        if site.founders():
+        self.stood = self.stood or (site.works() is True and not site.founders())
+        if not self.stood:
             return [Begin(stands=True)]
-        if site.works() is None or not site.works():
-            return []
         log = replica.raft.log
         if log.committed < log.config_index:
             return []
@@ -513,13 +516,24 @@ class WorkTable(msgspec.Struct, kw_only=True):
             self._forget(asked)
             return [Say(asked.peer, WorkTold(number=asked.request, again=True, leader=leader))]
         asked.at, asked.again_ns = NOBODY, now_ns + ASK_AGAIN_NS
-        self._mind(asked.again_ns)
+        self._mind_ask(asked.again_ns)
         return []
 
     def _forget(self, asked: Asked) -> None:
         self.asks.pop(asked.number, None)
         self.known.pop((asked.peer, asked.request), None)
         self.held.drop(asked.number)
+
+    def _mind_all(self) -> None:
+        self._mind(min(self.asks_ns, self.held.due_ns))
+        if self.replica is not None:
+            self._mind(self.replica.due_ns)
+            if self.replica.stands:
+                self._mind(min(self.tend_ns, self.dispatch.due_ns))
+
+    def _mind_ask(self, at_ns: int) -> None:
+        self.asks_ns = min(self.asks_ns, at_ns)
+        self._mind(at_ns)
 
     def _mind(self, at_ns: int) -> None:
         self.due_ns = min(self.due_ns, at_ns)

@@ -1,0 +1,51 @@
+"""What is seen of the work is read back as it is; what there is not is nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from worldos.errors import PeerBroke
+from worldos.kernel.work.look import look, read_job, read_jobs, read_queue, read_queues
+from worldos.kernel.work.state import Work
+from worldos.model.ids import NodeId
+from worldos.model.need import Need
+from worldos.model.work import JobSpec, QueueMade, Span, Submit, WorkCommand
+from worldos.model.work_wire import WorkAsk
+
+
+def work() -> Work:
+    made = Work()
+    spec = JobSpec(argv=("true",), need=Need(kind="CPU", amount=1000), array=(Span(1, 50),))
+    made.apply(WorkCommand(said=(QueueMade(queue="q"), Submit(job="job-1", spec=spec, by=NodeId("a")))))
+    return made
+
+
+def seen(what: str, first: int = 0, count: int = 1000) -> bytes:
+    return look(work(), WorkAsk(number=0, look=what, first=first, count=count), None)
+
+
+def test_queues_and_jobs_are_seen() -> None:
+    assert [view.queue for view in read_queues(seen("queues"))] == ["q"]
+    assert read_queue(seen("queue q")) == read_queues(seen("queues"))[0]
+    assert [view.job for view in read_jobs(seen("jobs"))] == ["job-1"]
+
+
+def test_a_job_is_seen_with_some_of_its_tasks() -> None:
+    job = read_job(seen("job job-1", first=10, count=3))
+    assert job.job is not None
+    assert [task.index for task in job.tasks] == [10, 11, 12]
+
+
+def test_what_there_is_not_is_nothing() -> None:
+    assert read_queue(seen("queue other")) is None
+    assert read_job(seen("job job-2")).job is None
+
+
+def test_other_words_are_refused() -> None:
+    with pytest.raises(PeerBroke):
+        seen("moon")
+
+
+def test_bytes_that_show_nothing_are_refused() -> None:
+    with pytest.raises(PeerBroke):
+        read_job(b"\xc1")

@@ -13,7 +13,7 @@ backfill after D. Lifka, "The ANL/IBM SP Scheduling System", 1995; the score: do
 from __future__ import annotations
 
 from collections import Counter
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 import msgspec
@@ -46,6 +46,7 @@ GOING_S: Final = 60  # those who may be asked to stop are, so long before their 
 
 Step = Assign | Preempt | Lost
 Key = tuple[bytes, int]  # a need, and how long it takes
+Candidate = tuple[int, int, NodeId, int]  # score, lot, and the version of the room that it was scored in
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -73,6 +74,7 @@ class _Planning:
         self.scene = scene
         self.rooms = rooms_of(line, scene)
         self.out: list[Step] = []
+        self.best: dict[bytes, list[Candidate]] = {}
         self.full: set[Key] = set()  # what fits nowhere now
         self.blocked = 0
         self.victims = 0
@@ -120,7 +122,7 @@ class _Planning:
             if spare > 0:
                 given[node] = spare
                 wanted -= spare
-        berths = self._berths(job, -(-wanted // each)) if wanted else []
+        berths = self._berths(job, key, -(-wanted // each)) if wanted else []
         self._share(given, berths, wanted, each)
         self._assign(job, given)
         if wanted > len(berths) * each:
@@ -135,30 +137,44 @@ class _Planning:
             given[node] = given.get(node, 0) + count
             wanted -= count
 
-    def _berths(self, job: Job, most: int) -> list[NodeId]:
+    def _berths(self, job: Job, key: Key, most: int) -> list[NodeId]:
         """Return the nodes where so many berths of a job can be, best first, and take that room."""
+        best = self._best(job, key[0])
         question = Question(job.spec.need, self.scene.view)
-        lots = {node: draw(node_key(node), self.scene.view.nonce) for node in self.rooms}
-        best: list[tuple[int, int, NodeId]] = []
-        for node, room in self.rooms.items():
-            place = question.place(room.now()) if self._may_begin(job, room) else None
-            if place is not None:
-                best.append((place.score, lots[node], node))
-        heapify(best)
         taken: list[NodeId] = []
+        barred: list[Candidate] = []
         while best and len(taken) < most:
-            node = best[0][2]
+            _, lot, node, version = best[0]
             room = self.rooms[node]
-            taken.append(node)
-            room.take(job.spec.need)
-            if room.kept_for is not None:
-                room.slack.subtract(amounts(job.spec.need))
-            place = question.place(room.now()) if self._may_begin(job, room) else None
+            if not self._may_begin(job, room):
+                barred.append(heappop(best))
+                continue
+            if version == room.version:
+                taken.append(node)
+                room.take(job.spec.need)
+                if room.kept_for is not None:
+                    room.slack.subtract(amounts(job.spec.need))
+            place = question.place(room.now())
             if place is None:
                 heappop(best)
             else:
-                heapreplace(best, (place.score, lots[node], node))
+                heapreplace(best, (place.score, lot, node, room.version))
+        for candidate in barred:
+            heappush(best, candidate)
         return taken
+
+    def _best(self, job: Job, need: bytes) -> list[Candidate]:
+        """Return the nodes where such a need fits, as a heap by score; jobs of equal needs share it."""
+        best = self.best.get(need)
+        if best is None:
+            question = Question(job.spec.need, self.scene.view)
+            best = self.best[need] = []
+            for node, room in self.rooms.items():
+                place = question.place(room.now())
+                if place is not None:
+                    best.append((place.score, draw(node_key(node), self.scene.view.nonce), node, room.version))
+            heapify(best)
+        return best
 
     def _assign(self, job: Job, given: dict[NodeId, int]) -> None:
         at = before = self.taken.get(job.id, 0)

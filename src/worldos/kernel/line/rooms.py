@@ -29,6 +29,8 @@ from worldos.model.work import JobId
 BERTH_MS: Final = 500  # so much work lies before a berth at most, if its tasks are short,
 BERTH_TASKS_MAX: Final = 64  # ... and so many tasks
 
+_encode = msgspec.msgpack.Encoder().encode
+
 
 class Room:
     """One node. ``used`` is beside its offer: below zero where the line gives back more than it takes."""
@@ -44,6 +46,7 @@ class Room:
         self.kept_for: Job | None = None
         self.slack: Counter[str] = Counter()  # what others may take beside the one for whom this node is kept,
         self.kept_ms = 0  # ... and who ends before that may take anything
+        self.version = 0  # of ``now``
         self._now: Offer | None = None
 
     def now(self) -> Offer:
@@ -64,6 +67,7 @@ class Room:
         """Take room for so many berths."""
         for kind, amount in amounts(need).items():
             self.used[kind] += amount * berths
+        self.version += 1
         self._now = None
 
 
@@ -75,10 +79,14 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
         node: Room(scene.offers[node]) for node in sorted(scene.runners) if node in scene.offers and node not in out
     }
     begun: dict[NodeId, Counter[str]] = {node: Counter() for node in rooms}
+    fits: dict[bytes, set[NodeId]] = {}
     for job in line.book.busy.values():
         share = amounts(job.spec.need)
-        question = Question(job.spec.need, scene.view)
-        fitting = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}
+        key = _encode(job.spec.need)
+        if key not in fits:
+            question = Question(job.spec.need, scene.view)
+            fits[key] = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}
+        fitting = fits[key]
         for index, run in job.running.items():
             if run.node not in fitting or (run.at and run.at != run.node):
                 continue  # its lease is, or will be, at another node
@@ -91,7 +99,8 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
                 begun[run.node].update(share)
                 room.begun[job.id] = room.begun.get(job.id, 0) + 1
             room.attempts[job.id] = room.attempts.get(job.id, 0) + 1
-        for room in rooms.values():
+        for node in sorted({run.node for run in job.running.values()} & fitting):
+            room = rooms[node]
             if job.id in room.attempts:
                 room.take(job.spec.need, room.berths(job))
     for node, room in rooms.items():

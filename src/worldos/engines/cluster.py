@@ -51,10 +51,10 @@ class Cluster:
             if time.monotonic() > until_s:
                 raise Unreachable(f"{software.name} could not be installed within {INSTALL_SECONDS:g} s")
 
-    def connect(self, ports: int) -> None:
+    def connect(self, ports: int, *, loopback: bool) -> None:
         """Connect the seats with each other and with this machine; ``ports`` free ones each."""
         self._told(f"connecting {len(self.handles)} nodes" if len(self.handles) > 1 else "connecting")
-        self.net = net = nets.net_for(self.handles, self.here)
+        self.net = net = nets.net_for(self.handles, self.here, loopback=loopback)
         joined = [self.call(index, tender.join, net.prefix(index)) for index in range(len(self.handles))]
         for index, future in enumerate(joined):
             self.result(index, future)

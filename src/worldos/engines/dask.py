@@ -37,6 +37,7 @@ class Dask(Engine):
     summary = "dask.distributed: arrays, dataframes and tasks; the client is distributed.Client"
     words = frozenset({"processes", "packages", "dashboard"})
     ports = 2
+    client_module = "distributed"
 
     def software(self, words: Words) -> PythonSoftware:
         """Return the versions that this program has."""

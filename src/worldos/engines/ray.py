@@ -34,6 +34,8 @@ class Ray(Engine):
     summary = "Ray: tasks, actors and what stands on them; ray.init is done for you"
     words = frozenset({"packages", "dashboard"})
     ports = 3
+    client_module = "ray.util.client"
+    loopback = False  # it listens on all addresses of the host, whatever it is told
 
     def software(self, words: Words) -> PythonSoftware:
         """Return the versions that this program has."""
@@ -101,10 +103,11 @@ def _node(seat: Seat, where: tuple[str, ...], env: dict[str, str]) -> Process:
                 "--object-store-memory",
                 str(store),
             ),
-            *("--temp-dir", "{short}/r", "--disable-usage-stats"),
+            *("--temp-dir", "{short}/r", "--disable-usage-stats", "--no-monitor"),
         ),
         env=env,
         short=True,
+        end_signal=9,  # it keeps nothing that must be saved
         ready="Ray runtime started",
     )
 

@@ -1,0 +1,98 @@
+"""A program that uses an engine, as a user writes it: ``engines_program.py WHAT WORDS``; it says on stdout how it went."""
+
+# ruff: noqa: PLC0415 - each part loads its own engine
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import worldos
+
+
+def say(what: str, **told: object) -> None:
+    print(what, json.dumps(told), flush=True)
+
+
+def frame():
+    import pandas as pd
+
+    size = 30_000
+    return pd.DataFrame({"shop": [i % 7 for i in range(size)], "sum": [(i * 7919) % 1000 for i in range(size)]})
+
+
+def table(grouped) -> dict[str, list[int]]:
+    return {str(shop): [int(row["sum"]), int(row["count"])] for shop, row in grouped.iterrows()}
+
+
+def dask(words: dict) -> None:
+    import dask.dataframe as dd
+
+    with worldos.use("Dask", **words) as client:
+        say("up", dashboard=client.dashboard_link)
+        where = client.run(lambda: __import__("os").environ["WORLDOS_NODE"])
+        got = dd.from_pandas(frame(), npartitions=9).groupby("shop")["sum"].agg(["sum", "count"]).compute()
+        say("nodes", nodes=sorted(set(where.values())))
+        say("result", there=table(got), here=table(frame().groupby("shop")["sum"].agg(["sum", "count"])))
+    say("done")
+
+
+def primes(low: int, high: int) -> list[int]:
+    return [n for n in range(max(2, low), high) if all(n % d for d in range(2, int(n**0.5) + 1))]
+
+
+def ray(words: dict) -> None:
+    with worldos.use("Ray", **words) as ray:
+        say("up")
+
+        @ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
+        def part(low: int, high: int):
+            import os
+
+            return os.environ["WORLDOS_NODE"], primes(low, high)
+
+        @ray.remote(num_cpus=0)
+        class Sum:
+            def __init__(self) -> None:
+                self.total = 0
+
+            def add(self, parts: list[int]) -> int:
+                self.total += sum(parts)
+                return self.total
+
+        parts = ray.get([part.remote(low, low + 500) for low in range(0, 3000, 500)])
+        total = Sum.remote()
+        sums = ray.get([total.add.remote(found) for _, found in parts])
+        say("nodes", nodes=sorted({node for node, _ in parts}))
+        say(
+            "result",
+            there=[[n for _, found in parts for n in found], sums[-1]],
+            here=[primes(0, 3000), sum(primes(0, 3000))],
+        )
+    say("done")
+
+
+def postgresql(words: dict) -> None:
+    import psycopg
+
+    hold = words.pop("hold", False)
+    with worldos.use("PostgreSQL", **words) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("create table if not exists visits (at int)")
+            connection.execute("insert into visits values (%s)", (int(time.time()),))
+            count = connection.execute("select count(*) from visits").fetchone()[0]
+        say("up", url=url, visits=count)
+        while hold:
+            time.sleep(1)
+    say("done")
+
+
+def nothing(words: dict) -> None:
+    with worldos.use(words.pop("kind"), **words) as client:
+        say("up", client=str(client))
+        time.sleep(600)
+
+
+if __name__ == "__main__":
+    {"dask": dask, "ray": ray, "postgresql": postgresql, "nothing": nothing}[sys.argv[1]](json.loads(sys.argv[2]))

@@ -1,0 +1,107 @@
+"""Engines over three machines: the real ones, by their own clients, against the same work on one machine; nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.e2e.lab import Run, until
+from tests.e2e.realm import Realm, no_leases, realm_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+PROGRAM = Path(__file__).with_name("engines_program.py")
+LONG = bool(os.environ.get("WORK_LONG"))
+UP_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def realm() -> Iterator[Realm]:
+    with realm_of(["a", "b", "c"]) as built:
+        yield built
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(realm: Realm) -> Iterator[None]:
+    yield
+    no_leases(realm.machines, 15)
+    until(lambda: not engines_in(realm), 10, "the processes of engines are gone")
+    until(lambda: not left_by(realm), 10, "the folders of engines are gone")
+
+
+def engines_in(realm: Realm) -> list[str]:
+    """Processes of engines anywhere on this machine that have to do with this lab."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words = " ".join(process.info["cmdline"] or [])
+        home = (process.info["environ"] or {}).get("WORLDOS_HOME", "")
+        if home.startswith(str(realm.lab.folder)) and any(
+            name in words for name in ("dask", "ray/", "postgres", "private_net")
+        ):
+            found.append(words)
+    return found
+
+
+def left_by(realm: Realm) -> list[str]:
+    """Return what engines left in the scratch of a machine."""
+    folders = [root for machine in realm.machines for root, _, _ in os.walk(machine.scratch)]
+    return [folder for folder in folders if folder.endswith("/work") and os.path.exists(folder) and os.listdir(folder)]
+
+
+def begin(realm: Realm, what: str, **words: Any) -> Run:
+    return realm.machines[0].run([sys.executable, "-P", PROGRAM, what, json.dumps(words)])
+
+
+def told(run: Run, what: str, within_s: float = UP_S) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.expect(rf"^{what} (.*)$", within_s)[1])
+    return found
+
+
+def test_a_dask_dataframe_over_three_nodes_is_what_one_machine_makes_of_it(realm: Realm) -> None:
+    run = begin(realm, "dask", cpus=3, nodes=3)
+    assert told(run, "up")["dashboard"].startswith("http://127.0.0.1:")
+    assert told(run, "nodes")["nodes"] == sorted(machine.node for machine in realm.machines)
+    result = told(run, "result")
+    assert result["there"] == result["here"]
+    assert run.wait(20) == 0, run.said()
+
+
+def test_a_database_goes_on_where_it_was_left_and_not_where_it_was_killed(realm: Realm) -> None:
+    far = f"name == '{realm.machines[1].name}'"
+    words = {"name": f"visits_{os.urandom(3).hex()}", "where": far, "dump_every": 0}
+    first = begin(realm, "postgresql", **words)
+    assert told(first, "up")["visits"] == 1
+    assert first.wait(30) == 0, first.said()
+    killed = begin(realm, "postgresql", hold=True, **words)
+    assert told(killed, "up")["visits"] == 2
+    killed.signal(signal.SIGKILL)
+    killed.wait(5)
+    last = begin(realm, "postgresql", **words)
+    assert told(last, "up")["visits"] == 2  # the second was never dumped
+    assert last.wait(30) == 0, last.said()
+    assert f"{words['name']}.dump" in realm.machines[2].wos("ls", "databases")
+
+
+def test_a_killed_program_leaves_nothing_on_three_nodes(realm: Realm) -> None:
+    run = begin(realm, "nothing", kind="Dask", cpus=3, nodes=3)
+    told(run, "up")
+    assert len(engines_in(realm)) > 6
+    run.signal(signal.SIGKILL)
+    run.wait(5)
+
+
+@pytest.mark.skipif(not LONG, reason="half a minute of two processors: with WORK_LONG=1")
+def test_ray_over_three_nodes_is_what_one_machine_makes_of_it(realm: Realm) -> None:
+    run = begin(realm, "ray", cpus=3, nodes=3)
+    told(run, "up", 120)
+    assert told(run, "nodes")["nodes"] == sorted(machine.node for machine in realm.machines)
+    result = told(run, "result")
+    assert result["there"] == result["here"]
+    assert run.wait(30) == 0, run.said()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from worldos.errors import BadRequest, OverQuota, PeerBroke, Unreachable, WorldError
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Errand, Ran
-from worldos.jobs.limits import RESULT_IN_LINE_BYTES, TAIL_OF_DONE_BYTES
+from worldos.jobs.limits import RESULT_IN_LINE_BYTES
 from worldos.jobs.logs import Log
 from worldos.jobs.outputs import Spool, unzipped
 from worldos.jobs.shelf import Shelf
@@ -74,16 +74,16 @@ class Run:
         """Stop, with time to leave a checkpoint."""
         self._stop(_MAKE_WAY, why)
 
-    def drop(self) -> None:
+    def drop(self, grace_s: float | None = None) -> None:
         """Stop: whatever it made is not wanted."""
-        self._stop(_DROPPED, "")
+        self._stop(_DROPPED, "", grace_s)
 
-    def _stop(self, asked: str, why: str) -> None:
+    def _stop(self, asked: str, why: str, grace_s: float | None = None) -> None:
         with self._lock:
             if self._asked != _DROPPED:
                 self._asked, self._why = asked, why
             if self._berth is not None:
-                self._berth.stop(asked, float(self.spec.grace_s))
+                self._berth.stop(asked, float(self.spec.grace_s) if grace_s is None else grace_s)
 
     # -- running -------------------------------------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Run:
         return Outcome(
             code=min(255, max(0, code)),
             why=why[:WHY_CHARS_MAX],
-            tail=self.log.tail(TAIL_BYTES_MAX if code else TAIL_OF_DONE_BYTES),
+            tail=self.log.tail(),
             cpu_us=took.cpu_us if took else 0,
             wall_us=took.wall_us if took else 0,
             memory_bytes=took.memory_bytes if took else 0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from worldos.kernel.line.scene import LOST_MS
+
 LOG_HEAD_BYTES: Final = 1024 * 1024  # of each attempt's output: the beginning ...
 LOG_END_BYTES: Final = 7 * 1024 * 1024  # ... and the end are kept, whatever lies between
 LOG_MEMORY_BYTES: Final = 64 * 1024  # of it in memory, before it gets a file
@@ -11,7 +13,6 @@ LOGS_KEPT_MAX: Final = 256  # logs of attempts that have ended, for those who st
 
 RESULT_IN_LINE_BYTES: Final = 1024  # larger results lie in the realm's files
 PARCEL_IN_LINE_BYTES: Final = 8 * 1024  # larger parcels too
-TAIL_OF_DONE_BYTES: Final = 1024  # of the output of a task that ended well
 
 BERTH_IDLE_S: Final = 1.0  # a lease that no attempt wants is given back after so long
 BERTHS_MAX: Final = 512  # leases of one runner at once
@@ -24,12 +25,18 @@ KEEP_PATIENCE_S: Final = 60.0  # as long the realm's files may be out of reach b
 KEEP_AGAIN_S: Final = 1.0
 CLOSERS: Final = 4  # threads that bring what attempts made into the realm's files
 
-HOLDS_EVERY_S: Final = 2.0  # the line is told what this runner has
-SILENT_S: Final = 15.0  # a runner that reaches no line for so long stops what may not run beside its successor
+HOLDS_EVERY_S: Final = 2.0  # the line is told what this runner has, and when that changes ...
+HOLDS_APART_S: Final = 0.25  # ... but no more often than this
+PULSE_EVERY_S: Final = 2.0  # the line is looked at when it answered nothing for so long ...
+PULSE_WAIT_S: Final = 4.0  # ... and answers within this
+SILENT_S: Final = 12.0  # a runner that reaches no line for so long stops what may not run beside its successor ...
+GRACE_SILENT_S: Final = 1.0  # ... at once: all of it is over before the line gives it to another
+SAY_APART_S: Final = 0.03  # from one command to the next: what ends meanwhile goes together
 SAY_MANY: Final = 256  # words in one command
 SAY_BYTES: Final = 300 * 1024
 SAY_AGAIN_S_MIN: Final = 0.1
 SAY_AGAIN_S_MAX: Final = 2.0
 SWEEP_EVERY_S: Final = 3600.0  # files of jobs that are forgotten
 
+assert (SILENT_S + PULSE_EVERY_S + PULSE_WAIT_S + GRACE_SILENT_S) * 1000 < LOST_MS
 assert LOG_MEMORY_BYTES < LOG_HEAD_BYTES

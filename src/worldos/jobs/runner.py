@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +32,14 @@ from worldos.jobs.berth import Berth, Ran
 from worldos.jobs.crew import Crew
 from worldos.jobs.limits import (
     CLOSERS,
+    GRACE_SILENT_S,
+    HOLDS_APART_S,
     HOLDS_EVERY_S,
     KEEP_AGAIN_S,
     KEEP_PATIENCE_S,
     LOGS_KEPT_MAX,
+    PULSE_EVERY_S,
+    PULSE_WAIT_S,
     SILENT_S,
 )
 from worldos.jobs.logs import Log
@@ -219,27 +224,40 @@ class Runner:
     # -- the line -------------------------------------------------------------------------------------------------------------
 
     def hold(self) -> None:
-        """Tell the line what is held here, until the end; stop what it may have given to others meanwhile."""
+        """Tell the agent what is held here, until the end."""
         while not self._stopped.is_set():
             with self._lock:
                 held = list(self._runs)
-            try:
+            with suppress(WorldError):  # an agent that is gone ends this runner too
                 self._agent.ask("runner_holds", {"attempts": [[each.job, each.index, each.number] for each in held]})
+            self._changed.wait(HOLDS_EVERY_S)
+            self._changed.clear()
+            self._stopped.wait(HOLDS_APART_S)  # what changes together is told together
+
+    def listen(self) -> None:
+        """See that the line is heard of while something runs here; stop what it may have given to others meanwhile."""
+        while not self._stopped.wait(PULSE_EVERY_S):
+            with self._lock:
+                job = next((attempt.job for attempt in self._runs), "")
+            if not job:
+                self._heard_s = time.monotonic()
+                continue
+            if time.monotonic() < self._teller.heard_s + PULSE_EVERY_S:
+                continue
+            try:
+                self._agent.ask("work_look", {"what": f"job {job}", "count": 0}, timeout=PULSE_WAIT_S)
                 self._heard_s = time.monotonic()
             except WorldError:
                 self._mind_silence()
-            self._changed.wait(HOLDS_EVERY_S)
-            self._changed.clear()
-            self._stopped.wait(0.02)  # what changes together is told together
 
     def _mind_silence(self) -> None:
-        heard_s = max(self._heard_s, self._teller.heard_s)
-        if time.monotonic() < heard_s + SILENT_S:
+        """Stop what may not run beside its successor, once the line was silent for long enough to have named one."""
+        if time.monotonic() < max(self._heard_s, self._teller.heard_s) + SILENT_S:
             return
         with self._lock:
             lone = [run for run in self._runs.values() if not run.spec.twice and not run.dropped]
         for run in lone:
-            run.drop()
+            run.drop(GRACE_SILENT_S)
             if self._crew(run.spec.need).withdraw(run):
                 self._say(run, None)
 
@@ -281,6 +299,7 @@ def run(home: Home, node: NodeId) -> None:
     runner = Runner(agent, node, Shelf(home, folder), folder)
     with Asking(home, "worldos/jobs/runner.py") as asking:
         threading.Thread(target=runner.hold, name="holds", daemon=True).start()
+        threading.Thread(target=runner.listen, name="listens", daemon=True).start()
         _say("ready")
         try:
             asking.ask("runner_hear", progress=runner.hear, timeout_s=None)

@@ -1,7 +1,8 @@
 """The teller: what a runner has to say to the line is said, in order, however long nobody answers.
 
-Many words go in one command. A word that was not answered is said again: the line takes each in once. That an attempt began
-is left out where its end is said in the same breath. Who says something may hear the answer.
+The first word goes at once; those that follow within a moment go together in one command. A word that was not answered is said
+again: the line takes each in once. That an attempt began is left out where its end is said in the same breath. Who says
+something may hear the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import msgspec
 
 from worldos.errors import BadRequest, NoAgent, WorldError
-from worldos.jobs.limits import SAY_AGAIN_S_MAX, SAY_AGAIN_S_MIN, SAY_BYTES, SAY_MANY
+from worldos.jobs.limits import SAY_AGAIN_S_MAX, SAY_AGAIN_S_MIN, SAY_APART_S, SAY_BYTES, SAY_MANY
 from worldos.kernel.work.words import decode_answers, encode_command
 from worldos.model.work import Applied, Began, Finished, Lost, WorkAnswer, WorkCommand, Yielded
 
@@ -40,6 +41,7 @@ class Teller:
         self._words: deque[tuple[Word, int, Heard]] = deque()
         self._changed = threading.Condition()
         self._stopped = False
+        self._again_s = 0.0  # before that the next command waits, to take more along
         self.heard_s = time.monotonic()  # when the line answered last
         self._thread = threading.Thread(target=self._speak, name="teller", daemon=True)
         self._thread.start()
@@ -61,9 +63,12 @@ class Teller:
             with self._changed:
                 while not self._words and not self._stopped:
                     self._changed.wait()
+                while not self._stopped and len(self._words) < SAY_MANY and time.monotonic() < self._again_s:
+                    self._changed.wait(self._again_s - time.monotonic())
                 if self._stopped:
                     return
                 batch = self._batch()
+            self._again_s = time.monotonic() + SAY_APART_S
             answers = self._insist(WorkCommand(said=tuple(word for word, _ in batch)))
             for (_, heard), answer in zip(batch, answers, strict=False):
                 heard(answer)

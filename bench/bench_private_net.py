@@ -2,10 +2,10 @@
 
 Two agents on this machine, linked by mutual TLS over the loopback, a lease at each, and a private network of the two: what one
 member sends goes through its TUN device, its carrier, its agent, the link, and the same way back up. Asked are one TCP stream (as
-fast as it goes, for some seconds), a round trip of 50 bytes by UDP, and the way in: a forward from a port of the holder's loopback.
+fast as it goes, for some seconds), a round trip of 50 bytes by UDP, and the way in: a forward from the holder's loopback.
 
 The peer is the kernel alone: the same two programs in two network namespaces joined by a veth pair, nothing sealed. The limit is
-what the link itself carries: a channel of the fabric between two processes (bench_link.py: 1 100 to 1 400 MB/s on two quiet cores).
+what the link itself carries: a channel of the fabric between two processes (bench_link.py: 1 100 to 1 400 MB/s, two quiet cores).
 
 Guess on the back of an envelope: each byte is copied by the kernel in and out of the TUN (2 x 0.1 ns), over two Unix sockets
 (4 x 0.1), sealed and opened (2 x 0.1), over TCP (2 x 0.1) and by Python's hands (3 x 0.1), 1.3 ns in all, by four processes that

@@ -203,6 +203,22 @@ def test_short_tasks_are_given_several_to_a_berth(site: Site) -> None:
     assert planned(site, offer("a", cores=2)) == []
 
 
+def test_a_berth_is_filled_again_when_it_is_half_empty(site: Site) -> None:
+    site.do(submit("job-1", 1000))
+    site.end(site.run("job-1", 0, node=A)[0], wall_us=10_000)
+    one = offer("a", cores=1)
+    for step in planned(site, one):
+        site.do(step)
+    ends = [Attempt("job-1", index, 1) for index in range(1, 51)]
+    for attempt in ends[:24]:
+        site.end(attempt, wall_us=10_000)
+    busy = {"leased": {A: {"CPU": 1000}}}
+    assert planned(site, taken(1000, cores=1), **busy) == []
+    site.end(ends[24], wall_us=10_000)
+    steps = planned(site, taken(1000, cores=1), **busy)
+    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [25]
+
+
 def test_the_last_short_tasks_are_spread_over_all_berths(site: Site) -> None:
     site.do(submit("job-1", 10))
     for attempt in site.run("job-1", 0, 1, node=A):

@@ -69,6 +69,13 @@ def test_what_is_merely_taken_now_could_be(site: Site) -> None:
     assert "4.5 cores" in never(spec(need=cpu(4500)), scene(site, taken(4000)))
 
 
+def test_memory_that_no_node_has_could_never_be_and_is_why_a_job_waits(site: Site) -> None:
+    need = cpu(1000, memory_bytes=8 * 10**12)
+    assert "8.0 TB of memory" in never(spec(need=need), scene(site, offer("a")))
+    site.do(submit("job-1", need=need))
+    assert "8.0 TB of memory" in said(site, scene(site, offer("a")))
+
+
 def test_a_budget_below_the_cheapest_offer_could_never_be(site: Site) -> None:
     seen = scene(site, offer("a", price=3_600_000), offer("b", price=7_200_000))
     assert never(spec(budget_uwos=60_000), seen) == ""

@@ -99,10 +99,11 @@ class Book:
             self._enter(job)
 
     def _enter(self, job: Job) -> None:
-        bucket = self._ready.get(job.key)
+        key = job.key
+        bucket = self._ready.get(key)
         if bucket is None:
-            bucket = self._ready[job.key] = {}
-            insort(self._keys, job.key)
+            bucket = self._ready[key] = {}
+            insort(self._keys, key)
         bucket[job.id] = job
 
     def _leave(self, job: Job) -> None:

@@ -88,8 +88,9 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     @property
     def key(self) -> tuple[int, int]:
         """Return what it is ordered by before its place in line: priority, then the moment at which it should have begun."""
-        due_ms = self.deadline_ms - self.spec.runtime_s * 1000 if self.deadline_ms else FOREVER_MS
-        return (-self.spec.priority, due_ms)
+        if not self.deadline_ms:
+            return (-self.spec.priority, FOREVER_MS)
+        return (-self.spec.priority, self.deadline_ms - self.spec.runtime_s * 1000)
 
     @property
     def room(self) -> int:

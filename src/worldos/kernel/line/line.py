@@ -171,9 +171,10 @@ class Line:
             name, spec, size, said.by, self.book.orders, self.book.wall_ms, spec.deadline_s * _SECOND_MS, array,
             [], [], {}, [], [], [], {}, {}, {},
         )  # fmt: skip
-        job.blocked = sorted({JobId(other) for other in spec.after if not self.book.is_well(JobId(other))})
+        if spec.after:
+            job.blocked = sorted({JobId(other) for other in spec.after if not self.book.is_well(JobId(other))})
         self.book.take_in(job)
-        broken = self.book.broken(job)
+        broken = self.book.broken(job) if job.blocked else None
         if broken is not None:
             self.book.drop_for(job, broken)
             self.book.settle(job)

@@ -117,17 +117,26 @@ class _Planning:
         wanted = min(most, spans.count(job.waiting))
         given: dict[NodeId, int] = {}
         for node, room in self.rooms.items():
-            count = room.attempts.get(job.id, 0)
-            spare = min(room.berths(job) * each - count, wanted) if count and self._may_begin(job, room) else 0
+            spare = self._spare(job, room, each)
             if spare > 0:
-                given[node] = spare
-                wanted -= spare
+                given[node] = min(spare, wanted)
+                wanted -= given[node]
+            if not wanted:
+                break
         berths = self._berths(job, key, -(-wanted // each)) if wanted else []
         self._share(given, berths, wanted, each)
         self._assign(job, given)
         if wanted > len(berths) * each:
             self.full.add(key)
             self._blocked(job, most - sum(given.values()))
+
+    def _spare(self, job: Job, room: Room, each: int) -> int:
+        """Return how many tasks may join those before the berths that a job has; few are not worth a word."""
+        count = room.attempts.get(job.id, 0)
+        if not count or not self._may_begin(job, room):
+            return 0
+        most = room.berths(job) * each
+        return most - count if count <= most // 2 else 0
 
     def _share(self, given: dict[NodeId, int], berths: list[NodeId], wanted: int, each: int) -> None:
         """Spread tasks over new berths evenly, so that none has a queue while another has nothing."""

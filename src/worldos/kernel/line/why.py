@@ -49,7 +49,7 @@ def never(spec: JobSpec, scene: Scene) -> str:
     """Say why no node that is known could ever run a job, or nothing if one could."""
     question = Question(spec.need, scene.view)
     offers = [whole(offer) for offer in scene.offers.values()]
-    able = [offer for offer in offers if question.standing(offer).stage >= question.free]
+    able = [offer for offer in offers if question.place(offer) is not None]
     if not able:
         answer = match.choose(spec.need, offers, scene.view)
         return match.explain(spec.need, answer) if isinstance(answer, match.Refusal) else ""

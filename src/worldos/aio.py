@@ -21,7 +21,7 @@ from worldos.sdk.events import Event
 from worldos.sdk.gang import Wanted
 from worldos.sdk.handle import Handle as SyncHandle
 from worldos.sdk.handle import Statistics
-from worldos.sdk.needs import Amount
+from worldos.sdk.needs import Amount, Amounts
 from worldos.sdk.use import GangWords, UseWords, need
 
 __all__ = ["use", "need", "Handle", "Compute", "Gang"]
@@ -154,7 +154,7 @@ class Using(Generic[H]):
 
 
 @overload
-def use(kind: Literal["CPU", "GPU"], amount: Amount | None = None, **words: Unpack[UseWords]) -> Using[Compute]: ...
+def use(kind: Literal["CPU", "GPU"], amount: Amounts | None = None, **words: Unpack[UseWords]) -> Using[Compute]: ...
 @overload
 def use(kind: str, amount: Amount | None = None, **words: Unpack[UseWords]) -> Using[Handle]: ...
 @overload

@@ -445,3 +445,27 @@ def test_what_is_called_back_and_not_begun_ends_as_cancelled_once() -> None:
     assert calls.arrived(1, 3), "it was begun after all"
     assert calls.handle(CallsRevoked(worker=1, calls=(5, 6, 7))) == []
     assert calls.open_calls == 2
+
+
+def test_a_worker_that_retires_gets_no_more_and_its_calls_cost_no_retry() -> None:
+    calls = lane(1, 2)
+    for call in (1, 2):
+        assert calls.submit(call, 1) == call
+    assert calls.submit(3, 1) == -1
+    assert calls.retire(1) == []
+    assert not calls.arrived(1, 9)
+    assert calls.refill(1) == []
+    assert calls.handle(ResultsArrived(worker=2, calls=(2,), busy_ns=10**9)) == [
+        DeliverResult(worker=2, call=2),
+        SendCall(worker=2, call=3, attempt=1),
+    ]
+    for _ in range(5):  # its worker is taken back again and again
+        calls.handle(WorkerLost(worker=1, loss=Loss.TAKEN_BACK, now_ns=0))
+        assert calls.handle(WorkerJoined(worker=1)) == [
+            SendCall(worker=1, call=1, attempt=calls.attempts(1)),
+        ]
+    once = lane(1)
+    once.submit(1, 0)
+    assert once.handle(WorkerLost(worker=1, loss=Loss.TAKEN_BACK, now_ns=0)) == [
+        DeliverError(call=1, failure=Failure.NODE_GONE, attempts=1)
+    ]

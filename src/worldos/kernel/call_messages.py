@@ -13,6 +13,7 @@ class Loss(StrEnum):
     CRASHED = "crashed"  # it ended by itself: one of its calls may be the reason
     OVER_QUOTA = "over quota"  # it was stopped for taking more than leased
     NODE_GONE = "node gone"  # no call is to blame
+    TAKEN_BACK = "taken back"  # somebody else needed it more: that costs no retry
 
 
 class Failure(StrEnum):

@@ -53,6 +53,7 @@ HEAVY_WINDOW: Final = 2  # calls with large arguments: one runs, one travels
 STEAL_NS: Final = 4_000_000  # work worth calling back from a busy worker
 STUCK_TICKS: Final = 2  # a worker silent for so many ticks gives back what it has not begun
 NOWHERE: Final = -1
+_WITHOUT_FAULT: Final = frozenset({Loss.NODE_GONE, Loss.TAKEN_BACK})
 
 __all__ = [
     "NOWHERE",
@@ -209,6 +210,21 @@ class Calls:
             return False
         del self._calls[call]
         return True
+
+    def retire(self, number: int) -> list[Effect]:
+        """Give a worker nothing more, and ask for what it has not begun."""
+        worker = self._workers.get(number)
+        if worker is None:
+            return []
+        self._hung_up(number)
+        ahead = tuple(call for call in list(worker.out)[1:] if call not in worker.revoking)
+        worker.revoking.update(ahead)
+        return [RevokeCalls(worker=number, calls=ahead)] if ahead else []
+
+    def service_ns(self) -> int:
+        """Return how long a call takes, as the workers measure it; 0 before the first has come back."""
+        known = [worker.service_ns for worker in self._workers.values() if worker.service_ns]
+        return sum(known) // len(known) if known else 0
 
     def call_back(self) -> list[Effect]:
         """Ask for all that no worker has begun; what they give back from now on is cancelled."""
@@ -415,7 +431,9 @@ class Calls:
         if loss is Loss.OVER_QUOTA and alone:
             return Failure.OVER_QUOTA
         if entry.retries == 0:
-            return Failure.NODE_GONE if loss is Loss.NODE_GONE else Failure.WORKER_LOST
+            return Failure.NODE_GONE if loss in _WITHOUT_FAULT else Failure.WORKER_LOST
+        if loss is Loss.TAKEN_BACK:
+            return None
         entry.retries -= 1
         if loss is not Loss.NODE_GONE:
             entry.suspect = True

@@ -11,8 +11,8 @@
     lane.statistics(); lane.shutdown()
 
 Who waits, works: the thread in ``result()`` reads the sockets itself (``wheel``), so a synchronous call has no thread hop.
-This module submits, drives and delivers. Connections are in ``doors``, large arguments in ``stowage``, the background thread
-in ``tender``, and what runs where is decided in ``kernel.calls``.
+This module submits, drives and delivers. Who the workers are is in ``crew``, connections are in ``doors``, large arguments in
+``stowage``, the background thread in ``tender``, and what runs where is decided in ``kernel.calls``.
 
 KeyboardInterrupt may hit between any two instructions. Whatever changes the lane's state is between ``_torn = True`` and
 ``_torn = False``; who finds it True throws the connections away and sends all open calls again (those with ``retries=0``
@@ -27,19 +27,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any, Final, assert_never
-
-import msgspec
 
 from worldos.errors import BadRequest, LeaseEnded, PeerBroke, WorkerLost, WorldError
 from worldos.kernel import calls as kernel
 from worldos.kernel.calls import Calls, Loss
 from worldos.lanes import driving, family, outcome, pack, wire
+from worldos.lanes.crew import TIMED_TURN_SECONDS, Crew
 from worldos.lanes.doors import Doors
 from worldos.lanes.failing import InitializerFailed
 from worldos.lanes.future import NO_PARTS, LaneFuture, RemoteTraceback
 from worldos.lanes.intake import Intake
+from worldos.lanes.lane_use import LaneUse
 from worldos.lanes.link import Door, Link
 from worldos.lanes.outcome import Outcome
 from worldos.lanes.stowage import Stowage
@@ -48,7 +47,6 @@ from worldos.lanes.wheel import Wheel
 from worldos.lanes.wire import Frame, FrameKind, Status
 
 TICK_SECONDS: Final = 0.05
-TIMED_TURN_SECONDS: Final = 0.005
 PUMP_CALLS: Final = 32
 RETRIES_DEFAULT: Final = 3
 
@@ -57,18 +55,7 @@ __all__ = ["Door", "Lane", "LaneFuture", "LaneUse", "RemoteTraceback"]
 OnEvent = Callable[[int, str, Any], object]
 
 
-class LaneUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lane does now."""
-
-    workers: int
-    open_calls: int
-    submitted: int
-    delivered: int
-    losses: int
-    reruns: int
-
-
-class Lane(Executor):
+class Lane(Crew):
     """A lane. Safe for several threads; a forked child gets a clear error."""
 
     def __init__(
@@ -200,8 +187,7 @@ class Lane(Executor):
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while self._calls:
             for future in self.futures():
-                if not future.ended:
-                    self.drive(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+                self.drive(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
         """Take no more calls; cancel those not begun if asked to; wait for the others if asked to; hang up."""
@@ -219,77 +205,6 @@ class Lane(Executor):
             self._stowage.close()
         self._tender.end()
         self._run_callbacks()
-
-    def statistics(self) -> LaneUse:
-        """Return what the lane does now."""
-        return LaneUse(
-            workers=len(self._workers),
-            open_calls=len(self._calls),
-            submitted=self._next_call,
-            delivered=self._delivered,
-            losses=self._losses,
-            reruns=self._machine.reruns,
-        )
-
-    # -- doors and nodes ------------------------------------------------------------------------------------------
-
-    def add_door(self, door: Door) -> None:
-        """Take a worker in. It gets calls as soon as it has answered."""
-        with self._lock:
-            if self._broken is not None:
-                return
-            self._begin()
-            self._functions.far = self._functions.far or not door.local
-            self._doors.add(door)
-            self._torn = False
-            if self._calls and self._tender.sleeps:
-                self._tender.wake()
-
-    def lose_door(self, path: str, why: str) -> None:
-        """Give up a worker for good: its lease or its node is gone. Its calls run elsewhere."""
-        with self._lock:
-            self._begin()
-            self._doors.lose(path, why)
-            self._torn = False
-        self._run_callbacks()
-
-    def no_more_doors(self, why: str = "") -> None:
-        """Know that no door will be added: calls without any worker fail with NodeGone, and ``why``."""
-        with self._lock:
-            self._begin()
-            self._ended = True
-            if not len(self._doors):
-                self._act(self._machine.handle(kernel.WorkersEnded()), why)
-            self._torn = False
-        self._run_callbacks()
-
-    def doubt(self, node: str) -> None:
-        """Run the open calls of a suspected node elsewhere too."""
-        self._judge(node, kernel.WorkerDoubted)
-        self._doubted.add(node)
-
-    def trust(self, node: str) -> None:
-        """Use a node again that was doubted."""
-        self._doubted.discard(node)
-        self._judge(node, kernel.WorkerTrusted)
-
-    def _judge(self, node: str, event: type[kernel.WorkerDoubted | kernel.WorkerTrusted]) -> None:
-        with self._lock:
-            self._begin()
-            for number, link in sorted(self._workers.items()):
-                if link.door.node == node:
-                    self._act(self._machine.handle(event(worker=number)))
-            self._doors.flush_all()
-            self._torn = False
-
-    def wait_for_workers(self, count: int, timeout_s: float) -> bool:
-        """Drive until so many workers have answered; return whether they have."""
-        deadline_s = time.monotonic() + timeout_s
-        while len(self._workers) < count and time.monotonic() < deadline_s:
-            if not self._wheel.pump(TIMED_TURN_SECONDS):
-                with self._lock:
-                    self.condition.wait(TIMED_TURN_SECONDS)
-        return len(self._workers) >= count
 
     # -- what the doors say (lanes.doors.Owner); the lock is held -------------------------------------------------
 

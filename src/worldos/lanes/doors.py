@@ -73,7 +73,7 @@ class Doors:
             self._places[door.path] = Place(door)
             self._knock(self._places[door.path])
 
-    def lose(self, path: str, why: str) -> None:
+    def lose(self, path: str, why: str, loss: Loss = Loss.NODE_GONE) -> None:
         """Give a door up for good."""
         place = self._places.pop(path, None)
         if place is None:
@@ -83,7 +83,12 @@ class Doors:
         if place.link is not None:
             lost = lost or place.link.number
             self._forget(place.link)
-        self._owner.worker_lost(lost, Loss.NODE_GONE, why)
+        self._owner.worker_lost(lost, loss, why)
+
+    def number_at(self, path: str) -> int:
+        """Return the number of the worker behind a door; 0 while none has answered."""
+        place = self._places.get(path)
+        return place.link.number if place is not None and place.link is not None else 0
 
     def close(self) -> list[Door]:
         """Hang up everywhere, saying nothing; return the doors."""

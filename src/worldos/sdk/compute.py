@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 from worldos.errors import BadRequest
 from worldos.lanes.failing import BadChunk, Unsendable
 from worldos.sdk import leaving
+from worldos.sdk.elastic import Elastic
 from worldos.sdk.handle import Handle
 from worldos.sdk.holding import Holding, Part
 
@@ -38,7 +39,14 @@ class Compute(Handle, Executor):
         self._lane = part.lane
         self._retries = retries
         self._shut = False
+        self._elastic: Elastic | None = None
         leaving.watch(self)
+
+    def grow_to(self, most_milli: int, ttl_ns: int) -> None:
+        """From now on follow the queue, with up to this much."""
+        yields = self._retries > 0
+        self._elastic = Elastic(self._holding.connection, self._part, most_milli, ttl_ns, yields=yields)
+        self._part.growth = self._elastic
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker; return its future at once."""
@@ -107,11 +115,14 @@ class Compute(Handle, Executor):
                 f"cannot schedule new futures after {'interpreter ' if leaving.ending() else ''}shutdown"
             )
         try:
-            return self._lane.submit_call(fn, args, kwargs, retries=self._retries)
+            future = self._lane.submit_call(fn, args, kwargs, retries=self._retries)
         except Unsendable as error:  # as every executor, it says so by the future
             failed: Future[Any] = Future()
             failed.set_exception(error)
             return failed
+        if self._elastic is not None and self._elastic.sleeps:
+            self._elastic.ring()
+        return future
 
     def _dropped(self) -> None:
         """Nobody can submit any more: what was submitted still runs, as with every executor."""

@@ -17,12 +17,12 @@ from worldos.model.need import Need
 from worldos.model.resource import Kind
 from worldos.model.where import hint_for
 from worldos.sdk import connection as agent
+from worldos.sdk import needs
 from worldos.sdk.compute import Compute, Cpu, Gpu
 from worldos.sdk.device import Device
 from worldos.sdk.handle import Handle
 from worldos.sdk.holding import Holding, Part
 from worldos.sdk.memory import Memory
-from worldos.sdk.needs import parse_need, unknown_kind
 from worldos.sdk.network import Network
 from worldos.sdk.storage import Storage
 
@@ -50,6 +50,7 @@ class Wanted(Generic[H_co]):
     handle: type[H_co]
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
+    most: int = 0  # grows to this with its queue; 0: it stays as it is
 
 
 class Gang(tuple[*Handles]):
@@ -75,13 +76,14 @@ class Gang(tuple[*Handles]):
 def wanted(kind: str, amount: Any, words: dict[str, Any]) -> Wanted[Any]:
     """Return what these words want."""
     initializer, initargs = words.pop("initializer", None), tuple(words.pop("initargs", ()))
-    parsed = parse_need(kind, amount, **words)
+    least, most = needs.least_and_most(kind, amount)
+    parsed = needs.parse_need(kind, least, **words)
     handle = _HANDLES.get(parsed.kind, Device)
     if (initializer is not None or initargs) and not issubclass(handle, Compute):
         raise BadRequest(f"initializer= comes with a CPU or a GPU, not with {parsed.kind}")
     if initializer is not None and not callable(initializer):
         raise BadRequest("initializer= must be a function")
-    return Wanted(parsed, handle, initializer, initargs)
+    return Wanted(parsed, handle, initializer, initargs, most)
 
 
 def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float | None) -> tuple[Handle, ...]:
@@ -101,10 +103,17 @@ def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float
     except BaseException:
         holding.close()
         raise
-    return tuple(
-        each.handle(holding, part, retries) if issubclass(each.handle, Compute) else each.handle(holding, part)
-        for each, part in zip(wanted, parts, strict=True)
-    )
+    return tuple(_handle(each, holding, part, retries, ttl_ns) for each, part in zip(wanted, parts, strict=True))
+
+
+def _handle(each: Wanted[Any], holding: Holding, part: Part, retries: int, ttl_ns: int) -> Handle:
+    if not issubclass(each.handle, Compute):
+        plain: Handle = each.handle(holding, part)
+        return plain
+    compute: Compute = each.handle(holding, part, retries)
+    if each.most:
+        compute.grow_to(each.most, ttl_ns)
+    return compute
 
 
 def _placed(need: Need, connection: agent.Connection) -> Need:
@@ -113,9 +122,9 @@ def _placed(need: Need, connection: agent.Connection) -> Need:
     return replace(need, near=near or need.near, to=to or need.to) if near or to else need
 
 
-def _explained(refusal: NoCapacity, connection: agent.Connection, needs: Sequence[Need]) -> NoCapacity | BadRequest:
+def _explained(refusal: NoCapacity, connection: agent.Connection, asked: Sequence[Need]) -> NoCapacity | BadRequest:
     """Return the refusal; where a kind or a fact was asked for that no node has ever told of, say so."""
-    strange = [need for need in needs if need.kind not in _KINDS or need.where is not None]
+    strange = [need for need in asked if need.kind not in _KINDS or need.where is not None]
     if not strange:
         return refusal
     resources = connection.ask("resources")
@@ -123,7 +132,7 @@ def _explained(refusal: NoCapacity, connection: agent.Connection, needs: Sequenc
     told = {fact for each in (*resources, *connection.ask("nodes")) for fact in each.get("facts", ())}
     for need in strange:
         if need.kind not in offered:
-            return unknown_kind(need.kind, offered)
+            return needs.unknown_kind(need.kind, offered)
         if need.where is not None and (hint := hint_for(need.where, told)):
             return NoCapacity(str(refusal), hint=hint)
     return refusal

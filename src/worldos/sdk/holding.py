@@ -11,8 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from worldos.errors import LeaseEnded, NoCapacity, Unreachable, WorldError
+from worldos.kernel.calls import Loss
 from worldos.lanes.client import Door, Lane
 from worldos.model.ids import LeaseId, NodeId
 from worldos.model.local import (
@@ -20,6 +22,7 @@ from worldos.model.local import (
     LeaseAdded,
     LeaseDoubted,
     LeaseLost,
+    LeaseWanted,
     Use,
     UseGranted,
     UseRefused,
@@ -28,6 +31,13 @@ from worldos.model.need import LeaseTerms, Need
 from worldos.model.resource import Kind
 from worldos.sdk.connection import Connection, UseMessage
 from worldos.sdk.events import Events
+
+
+class Growth(Protocol):
+    """What makes a part grow and shrink (elastic.py)."""
+
+    def close(self) -> None:
+        """Give back all that was added."""
 
 
 class Part:
@@ -42,6 +52,7 @@ class Part:
         self.sought: set[LeaseId] = set()
         self.ended: WorldError | None = None
         self.resting = False
+        self.growth: Growth | None = None
         self._replaced: set[LeaseId] = set()
         self._paths: dict[LeaseId, tuple[str, ...]] = {}
         self._shared: set[LeaseId] = set()
@@ -98,6 +109,27 @@ class Part:
         if not self.leases and not self.sought:
             self.lane.no_more_doors(message.why)
 
+    def grow(self, terms: LeaseTerms) -> None:
+        """Take in a lease beyond what is needed (elastic.py)."""
+        self.leases[terms.lease] = terms
+        self.events.tell("lease added", lease=terms.lease, node=terms.node)
+
+    def retire(self, lease: LeaseId) -> None:
+        """Give the workers of a lease nothing more."""
+        for path in self._paths.setdefault(lease, ()):  # doors that come later stay closed
+            self.lane.retire(path)
+
+    def busy(self, lease: LeaseId) -> bool:
+        """Tell whether any worker of a lease has a call."""
+        return any(self.lane.is_busy(path) for path in self._paths.get(lease, ()))
+
+    def shrink(self, lease: LeaseId, why: str, loss: Loss) -> None:
+        """Close the doors of a lease beyond what is needed."""
+        if self._drop(lease, why, loss):
+            self.events.tell("lease lost", lease=lease, why=why, replacing=False, asks=True)
+        if not self.leases and not self.sought:
+            self.lane.no_more_doors(why)
+
     def doubt(self, message: LeaseDoubted) -> None:
         """Note that the node of a lease is silent, or is heard again."""
         terms = self.leases.get(message.lease)
@@ -120,13 +152,13 @@ class Part:
         self.sought.clear()
         self.events.tell("ended", why=str(why))
 
-    def _drop(self, lease: LeaseId, why: str) -> bool:
+    def _drop(self, lease: LeaseId, why: str, loss: Loss = Loss.NODE_GONE) -> bool:
         held = self.leases.pop(lease, None) is not None
         self.doubted.discard(lease)
         self._replaced.discard(lease)
         for path in self._paths.pop(lease, ()):
             if self.need.kind != Kind.STORE:
-                self.lane.lose_door(path, why)
+                self.lane.lose_door(path, why, loss)
         return held
 
 
@@ -144,7 +176,7 @@ class Holding:
 
     def ask(self, ttl_ns: int, timeout: float | None) -> None:
         """Ask for all parts and wait for the answer; a refusal is raised with its reason and its hint."""
-        self.connection.send(Use(use=self.use, needs=tuple(part.need for part in self.parts), ttl_ns=ttl_ns))
+        self.connection.send(Use(use=self.use, needs=self.needs(), ttl_ns=ttl_ns))
         try:
             answer = self._answers.get(timeout=timeout)
         except Empty:
@@ -156,8 +188,18 @@ class Holding:
         if answer is not None:
             raise answer
 
+    def needs(self) -> tuple[Need, ...]:
+        """Return what is asked for."""
+        return tuple(part.need for part in self.parts)
+
+    def answer(self, answer: UseRefused | WorldError | None) -> None:
+        """Let ``ask`` know what came of it; nothing is: all was granted."""
+        self._answers.put(answer)
+
     def let_go(self, part: Part) -> None:
         """End a part: what still runs in it is stopped. With the last part everything is given back."""
+        if part.growth is not None:
+            part.growth.close()
         with self._lock:
             self._left.discard(id(part))
             give_back = not self._left and not self._closed
@@ -192,6 +234,9 @@ class Holding:
             case Doors():
                 for part in self._parts_of(message.lease):
                     part.open(message)
+            case LeaseWanted():
+                for part in self._parts_of(message.lease):
+                    part.events.tell("lease wanted", lease=message.lease, within_s=message.grace_ns / 1e9)
             case LeaseDoubted():
                 for part in self._parts_of(message.lease):
                     part.doubt(message)

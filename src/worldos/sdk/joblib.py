@@ -1,6 +1,7 @@
 """joblib on leased processors: ``with parallel_config("worldos", n_jobs=4):``, and so for scikit-learn.
 
-``n_jobs`` is how many cores are leased; -1 (and none given) is what is free now, wherever it is. The lease stays while the
+``n_jobs`` is how many cores are leased; -1 (and none given) is what is free now, wherever it is, or what ``amount=(2, 64)`` says:
+then the lease grows and shrinks with the queue. The lease stays while the
 backend does (the ``with`` block), so several fits in a row find their workers warm. Calls travel in joblib's own batches, as
 arguments of one function: that function is sent once.
 Source: joblib documentation, "Custom backend API".
@@ -22,8 +23,10 @@ from joblib.parallel import (
 )
 
 from worldos.errors import NoCapacity
+from worldos.model.units import parse_amount
 from worldos.sdk.compute import Cpu
 from worldos.sdk.connection import connection
+from worldos.sdk.needs import Amount, least_and_most
 from worldos.sdk.use import use
 
 NAME = "worldos"
@@ -41,6 +44,7 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self, nesting_level: int | None = None, inner_max_num_threads: int | None = None, **words: Any
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self._amount: tuple[Amount, Amount] | None = words.pop("amount", None)
         self._words = words
         self._cpu: Cpu | None = None
         self._cores = 0
@@ -51,6 +55,9 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is not None and n_jobs > 0:
             return n_jobs
+        if self._amount is not None:
+            least, most = least_and_most("CPU", self._amount)
+            return (most or parse_amount("CPU", least or 1)) // MILLI
         free = free_cores() + self._cores
         return max(1, free + 1 + (n_jobs or -1))
 
@@ -102,10 +109,10 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def _lease(self, cores: int) -> Cpu:
         cpu: Cpu
         try:
-            cpu = use("CPU", cores, **self._words)
+            cpu = use("CPU", self._amount or cores, **self._words)
         except NoCapacity:  # a backend of an earlier loop may wait for the collector, with its lease
             gc.collect()
-            cpu = use("CPU", cores, **self._words)
+            cpu = use("CPU", self._amount or cores, **self._words)
         return cpu
 
     def _close(self) -> None:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from worldos.errors import BadRequest
 from worldos.model import limits
 from worldos.model.ids import NodeId
+from worldos.model.isolation import Isolation
 from worldos.model.need import Condition, DataAt, Need, Objective
 from worldos.model.resource import Kind
 from worldos.model.units import parse_amount, parse_bytes, parse_duration_ns
@@ -21,7 +22,11 @@ from worldos.model.where import parse_where
 Amount = int | float | str
 """A plain number (cores, GPUs, bytes, bits per second, pieces) or text with a unit: ``"500m"``, ``"2GB"``."""
 
+Amounts = Amount | tuple[Amount, Amount]
+"""An amount, or the least that is promised and the most that it grows to with its queue: ``(2, 64)``."""
+
 UWOS_PER_WOS = 1_000_000
+CORE_MILLI = 1000
 _BY_LOWER = {kind.value.lower(): kind.value for kind in Kind}
 _WITH_MEMORY = frozenset({Kind.CPU.value, Kind.GPU.value})
 _HOW_MUCH = {
@@ -45,6 +50,9 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
     budget: float | None = None,
     apart: bool = False,
     data: Mapping[str, int] | None = None,
+    yields: bool = False,
+    priority: int = 0,
+    isolation: str | None = None,
 ) -> Need:
     """Return the need that these words say.
 
@@ -52,7 +60,9 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
     ``"arch == 'arm64' and not battery"``. ``near`` is ``"me"``, a node or a place; ``to`` the far end of a Network.
     ``realm`` is a way in the tree of realms: only nodes below it.
     ``budget`` is in WOSCoin an hour. ``apart`` puts this part of a gang on a node of its own. ``data`` says how many
-    bytes of what the work reads lie on which node (``Files.data_at``): work goes to the data.
+    bytes of what the work reads lie on which node (``Files.data_at``): work goes to the data. What ``yields`` may be taken
+    back for who needs it more; of that the lower ``priority`` goes first. ``isolation`` keeps what runs at least so far apart
+    from the machine: ``"process"``, ``"sandbox"`` or ``"wasm"``.
     """
     known = kind_named(kind)
     if memory is not None and known not in _WITH_MEMORY:
@@ -73,7 +83,35 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
         budget_uwos_hour=_budget(budget),
         apart=apart,
         data=_data(data),
+        isolation=_isolation(known, isolation),
+        yields=yields is True,
+        priority=_priority(priority),
     )
+
+
+def least_and_most(kind: str, amount: Amounts | None) -> tuple[Amount | None, int]:
+    """Return the amount that is promised, and the most that it may grow to in base units; 0: it does not."""
+    if not isinstance(amount, tuple):
+        return amount, 0
+    known = kind_named(kind)
+    if known != Kind.CPU or len(amount) != 2:
+        raise BadRequest(
+            f"amount={amount!r}: only a CPU grows, from a least to a most", hint='use("CPU", amount=(2, 64))'
+        )
+    least, most = (parse_amount(known, each) for each in amount)
+    if least > most or least % CORE_MILLI or most % CORE_MILLI:
+        raise BadRequest(f"amount={amount!r}: that is no range of whole cores", hint='use("CPU", amount=(2, 64))')
+    return amount[0], most if most > least else 0
+
+
+def _isolation(kind: str, isolation: str | None) -> str:
+    if isolation is None:
+        return ""
+    if isolation not in set(Isolation):
+        raise BadRequest(f"there is no isolation {isolation!r}", hint=f"there are: {', '.join(Isolation)}")
+    if kind not in _WITH_MEMORY:
+        raise BadRequest(f"isolation= comes with a CPU or a GPU, not with {kind}", hint="no code of yours runs there")
+    return isolation
 
 
 def _data(data: Mapping[str, int] | None) -> tuple[DataAt, ...]:
@@ -140,6 +178,13 @@ def _objective(objective: str) -> Objective:
         return Objective(objective)
     except ValueError:
         raise BadRequest(f"objective={objective!r} is unknown", hint=f"there are: {', '.join(Objective)}") from None
+
+
+def _priority(priority: object) -> int:
+    most = limits.NEED_PRIORITY_MAX
+    if isinstance(priority, bool) or not isinstance(priority, int) or not -most <= priority <= most:
+        raise BadRequest(f"priority={priority!r} is no number from -{most} to {most}")
+    return priority
 
 
 def _budget(budget: object) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worldos.sdk.gang import Gang, Wanted
     from worldos.sdk.handle import Handle
     from worldos.sdk.memory import Memory
-    from worldos.sdk.needs import Amount
+    from worldos.sdk.needs import Amount, Amounts
     from worldos.sdk.network import Network
     from worldos.sdk.storage import Storage
 
@@ -44,6 +44,9 @@ class Words(TypedDict, total=False):
     budget: float | None
     apart: bool
     data: Mapping[str, int] | None
+    yields: bool
+    priority: int
+    isolation: str | None
     initializer: Callable[..., Any] | None
     initargs: tuple[Any, ...]
 
@@ -68,7 +71,7 @@ _SAID = frozenset(Words.__annotations__)
 
 
 @overload
-def need(kind: Literal["CPU"], amount: Amount | None = None, **words: Unpack[Words]) -> Wanted[Cpu]: ...
+def need(kind: Literal["CPU"], amount: Amounts | None = None, **words: Unpack[Words]) -> Wanted[Cpu]: ...
 @overload
 def need(kind: Literal["GPU"], amount: Amount | None = None, **words: Unpack[Words]) -> Wanted[Gpu]: ...
 @overload
@@ -79,7 +82,7 @@ def need(kind: Literal["Storage"], amount: Amount | None = None, **words: Unpack
 def need(kind: Literal["Network"], amount: Amount | None = None, **words: Unpack[Words]) -> Wanted[Network]: ...
 @overload
 def need(kind: str, amount: Amount | None = None, **words: Unpack[Words]) -> Wanted[Any]: ...
-def need(kind: str, amount: Amount | None = None, **words: Any) -> Wanted[Any]:
+def need(kind: str, amount: Amounts | None = None, **words: Any) -> Wanted[Any]:
     """Say one part of a gang, in the words of ``use``; ``apart=True`` puts it on a node of its own."""
     from worldos.sdk import gang  # noqa: PLC0415 - see above
 
@@ -88,7 +91,7 @@ def need(kind: str, amount: Amount | None = None, **words: Any) -> Wanted[Any]:
 
 
 @overload
-def use(kind: Literal["CPU"], amount: Amount | None = None, **words: Unpack[UseWords]) -> Cpu: ...
+def use(kind: Literal["CPU"], amount: Amounts | None = None, **words: Unpack[UseWords]) -> Cpu: ...
 @overload
 def use(kind: Literal["GPU"], amount: Amount | None = None, **words: Unpack[UseWords]) -> Gpu: ...
 @overload
@@ -114,8 +117,9 @@ def use(*what: Any, **words: Any) -> Any:
 
     ``use("CPU", 2, memory="1GB", where="arch == 'arm64'", near="me")`` is a handle; ``use(need(...), need(...))`` are
     several, all or none. ``realm="acme/berlin"`` limits to what is below that realm; without it the nearest realm that can
-    is taken. ``retries`` says how often a call may run again when its worker or node is lost; ``ttl`` how
-    long a lease outlives a program that stopped talking; ``timeout`` how many seconds to wait for the answer.
+    is taken. ``use("CPU", (2, 64))`` has two cores, and up to 64 while its queue is long enough for them. ``retries`` says how
+    often a call may run again when its worker or node is lost; ``ttl`` how long a lease outlives a program that stopped
+    talking; ``timeout`` how many seconds to wait for the answer.
     ``use("Dask", cpus=16)`` starts an engine on leases and hands out its own client; ``wos engines`` lists what there is.
     Raises ``BadRequest`` for what cannot be understood, and ``NoCapacity`` with the reason for what cannot be had.
     """

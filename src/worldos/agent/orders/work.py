@@ -37,7 +37,7 @@ class WorkOrders:
     async def order_work_look(
         self, agent: Agent, call: Call, what: _What, first: _Count = 0, count: _Count = 1000
     ) -> bytes:
-        """How the work stands now: ``jobs``, ``job ID``, ``queues`` or ``queue NAME``."""
+        """How the work stands now: ``jobs``, ``job ID``, ``queues``, ``queue NAME`` or ``keepers``."""
         return await agent.work.ask(WorkAsk(number=0, look=what, first=first, count=count))
 
     async def order_work_never(self, agent: Agent, call: Call, spec: bytes) -> str:

@@ -17,6 +17,7 @@ from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.plan import plan
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.work.limits import (
+    COMPARE_NS,
     GIVE_AGAIN_NS,
     NOT_BEGUN_NS,
     NOT_HELD_NS,
@@ -59,6 +60,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
     stopped_ns: dict[Attempt, int] = {}
     asked_ns: dict[NodeId, int] = {}
     planned_ns: int = -NEVER_NS
+    compared_ns: int = -NEVER_NS
     timed_ns: int = 0
     scene: Scene | None = None
     due_ns: int = 0
@@ -75,12 +77,17 @@ class Dispatch(msgspec.Struct, kw_only=True):
 
     def turn(self, now_ns: int, wall_ms: int, work: Work, site: Site) -> tuple[list[LineCommand], list[Said]]:
         """Do what is due: return what is to be proposed, and who is to be told what."""
-        said = self._reconcile(now_ns, work)
-        lost = self._lost(now_ns, work)
-        busy = bool(work.line.book.busy)
+        said: list[Said] = []
+        lost: list[Lost] = []
+        next_ns = self.compared_ns + COMPARE_NS
+        if now_ns >= next_ns:
+            alive = site.alive()
+            self.holds = {node: held for node, held in self.holds.items() if node in alive}
+            said, lost = self._reconcile(now_ns, work), self._lost(now_ns, work)
+            self.compared_ns, next_ns = now_ns, now_ns + PLAN_IDLE_NS
         self.planned_ns = now_ns
         open_jobs = len(work.line.book.jobs) > len(work.line.book.ended)
-        self.due_ns = now_ns + PLAN_IDLE_NS if open_jobs or busy else NEVER_NS
+        self.due_ns = next_ns if open_jobs or any(self.holds.values()) else NEVER_NS
         commands: list[LineCommand] = [*lost]
         if open_jobs:
             self.scene = self._scene(now_ns, wall_ms, work, site)

@@ -50,8 +50,9 @@ assert PIECE_BYTES < RAFT_COMMAND_BYTES_MAX
 assert TAKE_BYTES_MAX * 2 < ANSWER_BYTES_MAX
 
 # -- giving tasks to nodes ------------------------------------------------------------------------------------------------
-PLAN_NS: Final = 20 * MS  # after a change it is looked this soon for what can be begun,
+PLAN_NS: Final = 40 * MS  # after changes it is looked at most this often for what can be begun,
 PLAN_IDLE_NS: Final = 1 * SECOND  # ... and this often without one, while there is something to do
+COMPARE_NS: Final = 250 * MS  # what is given is compared with what is held this often, while something changes
 GIVE_AGAIN_NS: Final = 2_500 * MS  # an attempt that its node does not say it has is given again this often,
 NOT_BEGUN_NS: Final = 15 * SECOND  # ... and after so long to another; an attempt that began and is held no more:
 NOT_HELD_NS: Final = 4 * SECOND  # ... after this

@@ -11,7 +11,9 @@ from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.view import JobView, TaskView
 from worldos.kernel.line.why import view
 from worldos.kernel.queues.queues import QueueView
+from worldos.kernel.work.replica import Replica
 from worldos.kernel.work.state import Work
+from worldos.model.ids import NodeId
 from worldos.model.work_wire import WorkAsk
 
 T = TypeVar("T")
@@ -24,6 +26,30 @@ class JobSeen(msgspec.Struct, frozen=True, array_like=True):
 
     job: JobView | None
     tasks: tuple[TaskView, ...]
+
+
+class Keepers(msgspec.Struct, frozen=True, kw_only=True):
+    """Who keeps the work: who leads, who votes, who only learns; how long the log is, and what the latest snapshot took."""
+
+    leader: NodeId
+    voters: tuple[NodeId, ...]
+    learners: tuple[NodeId, ...]
+    entries: int
+    snapshot_bytes: int
+
+
+def keepers(replica: Replica) -> bytes:
+    """Return who keeps the work, as its leader sees it."""
+    log = replica.raft.log
+    return _encode(
+        Keepers(
+            leader=replica.me,
+            voters=log.config.voters,
+            learners=log.config.learners,
+            entries=log.committed,
+            snapshot_bytes=replica.snapshot_bytes,
+        )
+    )
 
 
 def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
@@ -43,7 +69,9 @@ def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
         case "queue":
             return _encode(work.queues.view(name))
         case _:
-            raise PeerBroke(f"there is no look at {asked.look!r}: there are jobs, job ID, queues and queue NAME")
+            raise PeerBroke(
+                f"there is no look at {asked.look!r}: there are jobs, job ID, queues, queue NAME and keepers"
+            )
 
 
 def read_jobs(data: bytes) -> tuple[JobView, ...]:
@@ -54,6 +82,11 @@ def read_jobs(data: bytes) -> tuple[JobView, ...]:
 def read_job(data: bytes) -> JobSeen:
     """Read what a look at ``job ID`` gave."""
     return _read(_job, data)
+
+
+def read_keepers(data: bytes) -> Keepers:
+    """Read what a look at ``keepers`` gave."""
+    return _read(_keepers, data)
 
 
 def read_queues(data: bytes) -> tuple[QueueView, ...]:
@@ -68,6 +101,7 @@ def read_queue(data: bytes) -> QueueView | None:
 
 _jobs: msgspec.msgpack.Decoder[tuple[JobView, ...]] = msgspec.msgpack.Decoder(tuple[JobView, ...])
 _job: msgspec.msgpack.Decoder[JobSeen] = msgspec.msgpack.Decoder(JobSeen)
+_keepers: msgspec.msgpack.Decoder[Keepers] = msgspec.msgpack.Decoder(Keepers)
 _queues: msgspec.msgpack.Decoder[tuple[QueueView, ...]] = msgspec.msgpack.Decoder(tuple[QueueView, ...])
 _queue: msgspec.msgpack.Decoder[QueueView | None] = msgspec.msgpack.Decoder(QueueView | None)
 

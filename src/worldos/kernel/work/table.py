@@ -31,7 +31,7 @@ from worldos.kernel.work.limits import (
     ROUND_BYTES,
     TEND_NS,
 )
-from worldos.kernel.work.look import look
+from worldos.kernel.work.look import keepers, look
 from worldos.kernel.work.replica import Applied, Changed, Leads, LeftOut, Lost, Outcome, Ready, Replica
 from worldos.kernel.work.site import Site
 from worldos.kernel.work.voters import next_step
@@ -357,7 +357,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                     self.tend_ns, self.dispatch = now_ns, Dispatch()
                     out += self._all_again(now_ns)
                 case Ready():
-                    out += self._read(now_ns, site, happening)
+                    out += self._read(now_ns, happening)
                 case Changed():
                     pass
                 case LeftOut():
@@ -409,13 +409,14 @@ class WorkTable(msgspec.Struct, kw_only=True):
         self._mind_ask(now_ns)
         return []
 
-    def _read(self, now_ns: int, site: Site, ready: Ready) -> list[Out]:
+    def _read(self, now_ns: int, ready: Ready) -> list[Out]:
         asked = self.asks.get(ready.ticket)
         if asked is None or self.replica is None:
             return []
         if not ready.fresh:
             return self._later(now_ns, asked.number)
-        del site
+        if asked.words.look == "keepers":
+            return self._end(asked, data=keepers(self.replica))
         try:
             data = look(self.replica.work, asked.words, self.dispatch.scene)
         except PeerBroke as error:

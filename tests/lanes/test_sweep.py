@@ -78,3 +78,23 @@ def test_what_was_started_over_a_folder_is_ended_and_nothing_else(tmp_path: Path
     other.wait(5)
     for each in (here, other):
         each.stdin.close()
+
+
+def test_what_cannot_be_looked_into_counts_as_endless_and_goes_all_the_same(tmp_path: Path) -> None:
+    long = tmp_path / "long"
+    long.mkdir()
+    here = os.open(long, os.O_RDONLY)
+    for _ in range(30):  # deeper than a path may be long, though not deep
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    assert sweep.measure(long).is_endless
+    shut = tmp_path / "shut"
+    (shut / "within").mkdir(parents=True)
+    shut.chmod(0)
+    assert sweep.measure(shut).is_endless or os.geteuid() == 0
+    for folder in (long, shut):
+        sweep.remove(folder)
+        assert not folder.exists()

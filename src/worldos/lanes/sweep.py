@@ -7,6 +7,7 @@ its end. Bytes as they lie on the disk.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -28,23 +29,26 @@ class Measure(NamedTuple):
 
 
 def measure(folder: Path, *, files_max: int = SANDBOX_FILES_MAX, depth_max: int = SANDBOX_DEPTH_MAX) -> Measure:
-    """Count what is below a folder, which may be changing meanwhile."""
+    """Count what is below a folder, which may be changing meanwhile. What cannot be looked into has no end, for all we know."""
     size = files = 0
     pending = [(os.fspath(folder), 0)]
     while pending:
         place, depth = pending.pop()
-        if depth > depth_max:
+        if depth > depth_max or files > files_max:
             return Measure(size, files, is_endless=True)
-        with contextlib.suppress(OSError), os.scandir(place) as entries:
-            for entry in entries:
-                files += 1
-                if files > files_max:
-                    return Measure(size, files, is_endless=True)
-                with contextlib.suppress(OSError):
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append((entry.path, depth + 1))
-    return Measure(size, files, is_endless=False)
+        try:
+            with os.scandir(place) as entries:
+                for entry in itertools.islice(entries, files_max + 1):
+                    files += 1
+                    with contextlib.suppress(FileNotFoundError):
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append((entry.path, depth + 1))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return Measure(size, files, is_endless=True)
+    return Measure(size, files, is_endless=files > files_max)
 
 
 def end_named(folder: Path) -> None:
@@ -60,7 +64,8 @@ def remove(folder: Path) -> None:
     """Remove a folder. Nothing may run in it any more."""
     with contextlib.suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # deeper than Python goes
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            command = ["/bin/rm", "-rf", "--one-file-system", "--", os.fspath(folder)]
-            subprocess.run(command, check=False, timeout=REMOVE_SECONDS, capture_output=True)  # noqa: S603
+    if folder.exists():  # deeper than Python goes, or shut
+        for command in (["/bin/chmod", "-R", "u+rwX"], ["/bin/rm", "-rf", "--one-file-system"]):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                words = [*command, "--", os.fspath(folder)]
+                subprocess.run(words, check=False, timeout=REMOVE_SECONDS, capture_output=True)  # noqa: S603

@@ -1,0 +1,652 @@
+"""Ways out of a sandbox, from public lists of escapes, each tried by code that runs as the work of a stranger.
+
+Each attempt is also made outside, by a lease without a sandbox, where that is safe: it works there, so it is the sandbox that
+stops it here, not a mistake in the attempt. After all of them the same sandbox and the same host go on working.
+What stops which: docs/concepts/isolation.md. Raw numbers of system calls are those of x86_64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cloudpickle
+import psutil
+import pytest
+from tests.lanes.harness import Here, eventually
+
+from worldos.errors import OverQuota, WorkerLost, WorldError
+from worldos.lanes import sandbox, sweep
+from worldos.lanes.client import Lane
+from worldos.model.isolation import Isolation
+
+pytestmark = [
+    pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of system calls here are those of x86_64"),
+]
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # what runs inside cannot see this file
+
+APART = {"is_apart": True, "isolation": Isolation.SANDBOX}
+IS_ROOT = os.geteuid() == 0
+MB = 1_000_000
+
+
+class Lanes(NamedTuple):
+    """A lane into a sandbox, and one without."""
+
+    host: Here
+    inside: Lane
+    outside: Lane
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Lanes]:
+    host = Here()
+    with host.lane(1, **APART) as inside, host.lane(1) as outside:
+        yield Lanes(host, inside, outside)
+        assert inside.submit(lambda: "goes on").result(10) == "goes on", "the sandbox itself survived all of this"
+        assert outside.submit(lambda: "goes on").result(10) == "goes on"
+    host.stop()
+    assert not [each for each in psutil.Process().children(recursive=True) if "bwrap" in each.name()]
+
+
+def tried(lane: Lane, attempt: Callable[..., Any], *args: Any) -> Any:
+    """Make an attempt; return what it got, or nothing where it was refused."""
+    try:
+        return lane.submit_call(attempt, args, {}, retries=0).result(20)
+    except OSError:
+        return None
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(100)
+
+
+def test_no_file_of_the_machine_can_be_read(lanes: Lanes, tmp_path: Path) -> None:
+    secret = tmp_path / "device.key"
+    secret.write_text("the key of this device")
+    near_home = Path.home() / f".wos-test-{os.getpid()}"
+    near_home.write_text("a diary")
+    try:
+        for path in (str(secret), str(near_home)):
+            assert tried(lanes.outside, read, path)
+            assert not tried(lanes.inside, read, path)
+    finally:
+        near_home.unlink()
+    for path in ("/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/var/log/syslog", "/run/secrets", "/proc/1/environ"):
+        assert not tried(lanes.inside, read, path), path
+
+
+def test_nothing_is_there_that_was_not_put_there(lanes: Lanes) -> None:
+    def seen() -> list[str]:
+        return sorted(os.listdir("/"))
+
+    assert not {"home", "var", "sys", "boot", "mnt", "run", "opt", "srv", "media"} & set(tried(lanes.inside, seen))
+    home = tried(
+        lanes.inside, lambda: sorted(os.listdir(os.path.expanduser("~root"))) if os.path.isdir("/root") else []
+    )
+    assert home in (None, [], [".pyenv"]), "where an interpreter lies below a home, it alone is there"
+
+
+def test_nothing_can_be_written_but_the_own_folder(lanes: Lanes) -> None:
+    def write(path: str) -> str:
+        with open(path, "ab") as file:
+            file.write(b"x")
+        return path
+
+    for path in ("/new", "/usr/new", "/etc/passwd", "/etc/ld.so.preload", "/bin/sh", sys.executable, os.__file__):
+        assert not tried(lanes.inside, write, path), path
+    assert not tried(lanes.inside, write, f"{Path(sandbox.__file__)}"), "nor what runs it"
+    assert tried(lanes.inside, write, "/tmp/new")
+    assert tried(lanes.inside, write, "own")
+
+
+def test_links_lead_nowhere_else(lanes: Lanes, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+
+    def follow(target: str) -> str:
+        name = f"link-{os.urandom(4).hex()}"
+        os.symlink(target, name)
+        return read(name)
+
+    assert tried(lanes.outside, follow, str(secret)) == "secret"
+    for target in (
+        str(secret),
+        f"../../../../../../../../..{secret}",
+        f"/proc/self/root{secret}",
+        f"/proc/1/root{secret}",
+    ):
+        assert not tried(lanes.inside, follow, target), target
+
+
+def test_the_program_that_runs_it_cannot_be_overwritten_by_its_own_link(lanes: Lanes) -> None:
+    """CVE-2019-5736: /proc/self/exe, opened again for writing when the program has ended."""
+
+    def overwrite() -> bool:
+        for pid in ("self", "1"):
+            held = os.open(f"/proc/{pid}/exe", os.O_PATH)
+            try:
+                os.close(os.open(f"/proc/self/fd/{held}", os.O_WRONLY))
+            finally:
+                os.close(held)
+        return True
+
+    assert not tried(lanes.inside, overwrite)
+
+
+def test_no_descriptor_of_the_agent_came_along(lanes: Lanes) -> None:
+    def kinds() -> list[str]:
+        found = []
+        for fd in os.listdir("/proc/self/fd"):
+            try:
+                found.append(os.readlink(f"/proc/self/fd/{fd}"))
+            except OSError:
+                continue
+        return found
+
+    for target in tried(lanes.inside, kinds):
+        is_own = target.startswith(("socket:", "pipe:", "anon_inode:", "/memfd:", "/proc/")) or target == "/dev/null"
+        assert is_own, f"{target} is open inside"
+    assert not tried(lanes.inside, lambda: [name for name in os.environ if "WORLDOS_HOME" in name or "SSH" in name])
+
+
+# -- other processes ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_other_process_is_seen_signalled_or_read(lanes: Lanes) -> None:
+    me = os.getpid()
+
+    def signalled(pid: int) -> bool:
+        os.kill(pid, 0)
+        return True
+
+    assert tried(lanes.outside, signalled, me)
+    assert not tried(lanes.inside, signalled, me)
+    assert len(tried(lanes.inside, lambda: [each for each in os.listdir("/proc") if each.isdecimal()])) <= 3
+    for name in ("mem", "environ", "maps", "fd", "root", "cwd", "stack", "syscall"):
+        assert not tried(
+            lanes.inside, lambda name=name: os.open(f"/proc/1/{name}", os.O_RDONLY) and os.listdir(f"/proc/1/{name}")
+        )
+    assert not tried(lanes.inside, lambda: os.open("/proc/1/mem", os.O_RDWR))
+
+
+def test_the_first_process_of_the_sandbox_cannot_be_ended_stopped_or_starved(lanes: Lanes) -> None:
+    def attack() -> bool:
+        import resource  # noqa: PLC0415
+        import signal  # noqa: PLC0415
+
+        for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV, signal.SIGHUP):
+            os.kill(1, number)
+        try:
+            resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
+        except PermissionError:
+            return os.path.exists("/proc/1")
+        return False
+
+    assert tried(lanes.inside, attack)
+    assert lanes.inside.submit(os.getpid).result(10) > 1
+
+
+def test_a_worker_that_stops_all_it_can_reach_still_ends_with_its_lease(lanes: Lanes) -> None:
+    def stop() -> None:
+        if not os.fork():
+            os.read(os.pipe()[0], 1)
+        os.kill(-1, 19)
+        os.kill(os.getpid(), 19)
+
+    host = lanes.host
+    with host.lane(1, **APART) as lane:
+        lease = f"lease-{host._leases}"
+        pid = host.call(host.host.room_pid, lease)
+        lane.submit_call(stop, (), {}, retries=0)
+        assert eventually(lambda: any(p.status() == "stopped" for p in psutil.Process(pid).children()), 5)
+        host.do(host.host.close_lease(lease))
+        assert eventually(lambda: not psutil.pid_exists(pid))
+
+
+# -- what costs the machine -----------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_bomb_hits_a_bound_and_goes_with_its_lease(lanes: Lanes) -> None:
+    def bomb() -> int:
+        import signal  # noqa: PLC0415
+        import time  # noqa: PLC0415
+
+        children = []
+        try:
+            while len(children) < 2000:
+                child = os.fork()
+                if not child:
+                    time.sleep(60)
+                    os._exit(0)
+                children.append(child)
+        except OSError:
+            pass
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
+        return len(children)
+
+    assert 10 < lanes.inside.submit_call(bomb, (), {}, retries=0).result(60) <= 512
+
+
+def test_memory_beyond_the_lease_ends_the_worker_and_nothing_else(lanes: Lanes) -> None:
+    with lanes.host.lane(1, **APART, memory_bytes=100 * MB) as lane:
+        with pytest.raises((OverQuota, MemoryError)):
+            lane.submit_call(lambda: len(bytearray(b"x" * 300 * MB)), (), {}, retries=0).result(30)
+        assert lane.submit(lambda: 1).result(20) == 1
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+def test_file_systems_in_memory_are_small(lanes: Lanes, folder: str) -> None:
+    def fill(folder: str) -> int:
+        size = 0
+        try:
+            with open(f"{folder}/much", "wb") as file:
+                while size < 2_000_000_000:
+                    size += file.write(bytes(10_000_000))
+        except OSError:
+            pass
+        os.unlink(f"{folder}/much")
+        return size
+
+    assert tried(lanes.inside, fill, folder) < 300 * MB
+
+
+def fill_with_one() -> None:
+    with open("much", "wb") as file:
+        while True:
+            file.write(os.urandom(1_000_000))
+
+
+def fill_with_many() -> None:
+    number = 0
+    while True:
+        number += 1
+        with open(f"{number}", "wb") as file:
+            file.write(bytes(300_000))
+
+
+def fill_with_depth() -> None:
+    import time  # noqa: PLC0415
+
+    for _ in range(400):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize("fill", [fill_with_one, fill_with_many, fill_with_depth])
+def test_a_disk_that_is_filled_is_emptied_again_and_the_holder_is_told(lanes: Lanes, fill: Callable[[], None]) -> None:
+    with lanes.host.lane(1, **APART, scratch_bytes=20 * MB) as lane:
+        with pytest.raises((WorldError, OSError)) as caught:
+            lane.submit_call(fill, (), {}, retries=0).result(30)
+        assert isinstance(caught.value, WorkerLost | OverQuota | OSError)
+        assert lane.submit(lambda: os.listdir(".")).result(20) in ([], ["much"])
+        room = lanes.host.call(lanes.host.host.room_folder, f"lease-{lanes.host._leases}")
+        left = sweep.measure(room)
+        assert left.size_bytes <= 20.1 * MB
+        assert not left.is_endless
+
+
+# -- network ----------------------------------------------------------------------------------------------------------------
+
+
+def connect(family: int, address: Any) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(3)
+        sock.connect(tuple(address) if isinstance(address, list) else address)
+    return True
+
+
+def test_no_socket_of_the_machine_is_reached(lanes: Lanes, tmp_path: Path) -> None:
+    path = str(tmp_path / "bus")
+    with (
+        socket.create_server(("0.0.0.0", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as near,
+        socket.socket(socket.AF_UNIX) as hidden,
+    ):
+        near.bind(path)
+        near.listen()
+        hidden.bind(f"\0wos-test-{os.getpid()}")
+        hidden.listen()
+        port = tcp.getsockname()[1]
+        addresses = {
+            each.address for many in psutil.net_if_addrs().values() for each in many if each.family == socket.AF_INET
+        }
+        targets = [(socket.AF_INET, [address, port]) for address in sorted(addresses)]
+        targets += [(socket.AF_UNIX, path), (socket.AF_UNIX, f"\0wos-test-{os.getpid()}")]
+        for family, target in targets:
+            assert tried(lanes.outside, connect, family, target), target
+            assert not tried(lanes.inside, connect, family, target), target
+    for path in (
+        "/run/dbus/system_bus_socket",
+        "/tmp/.X11-unix/X0",
+        "/run/docker.sock",
+        "/run/user/0/bus",
+        "\0/tmp/.X11-unix/X0",
+    ):
+        assert not tried(lanes.inside, connect, socket.AF_UNIX, path), path
+
+
+def test_the_internet_is_not_there(lanes: Lanes) -> None:
+    assert not tried(lanes.inside, connect, socket.AF_INET, ["1.1.1.1", 443])
+    assert not tried(lanes.inside, lambda: socket.getaddrinfo("example.org", 443))
+    assert tried(lanes.inside, lambda: [name for _, name in socket.if_nameindex()]) == ["lo"]
+
+
+def test_sockets_that_no_namespace_holds_cannot_be_made(lanes: Lanes) -> None:
+    def make(family: int, kind: int, protocol: int) -> bool:
+        socket.socket(family, kind, protocol).close()
+        return True
+
+    if IS_ROOT:
+        assert tried(lanes.outside, make, socket.AF_PACKET, socket.SOCK_RAW, 0)
+    for family in (socket.AF_PACKET, socket.AF_VSOCK, socket.AF_ALG, 29, 31, 44, 21, 30):
+        assert not tried(lanes.inside, make, family, socket.SOCK_DGRAM, 0), family
+    assert not tried(lanes.inside, make, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    for protocol in (9, 15, 16):  # audit, kernel events, generic
+        assert not tried(lanes.inside, make, socket.AF_NETLINK, socket.SOCK_RAW, protocol), protocol
+
+
+# -- the kernel ----------------------------------------------------------------------------------------------------------------
+
+EPERM, ENOSYS = 1, 38
+RAW = {
+    "ptrace": (101, 0, 0, 0, 0),
+    "process_vm_readv": (310, 1, 0, 0, 0, 0, 0),
+    "process_vm_writev": (311, 1, 0, 0, 0, 0, 0),
+    "kcmp": (312, 1, 1, 0, 0, 0),
+    "pidfd_getfd": (438, -1, 0, 0),
+    "process_madvise": (440, -1, 0, 0, 0, 0),
+    "mount": (165, 0, 0, 0, 0, 0),
+    "umount2": (166, 0, 0),
+    "pivot_root": (155, 0, 0),
+    "chroot": (161, 0),
+    "open_tree": (428, -1, 0, 0),
+    "move_mount": (429, -1, 0, -1, 0, 0),
+    "fsopen": (430, 0, 0),
+    "fsmount": (432, -1, 0, 0),
+    "mount_setattr": (442, -1, 0, 0, 0, 0),
+    "unshare, users": (272, 0x1000_0000),
+    "unshare, mounts": (272, 0x0002_0000),
+    "setns": (308, -1, 0),
+    "clone with users of its own": (56, 0x1000_0011, 0, 0, 0, 0),
+    "add_key": (248, 0, 0, 0, 0, -2),
+    "request_key": (249, 0, 0, 0, 0),
+    "keyctl, session keyring": (250, 0, -3, 0),
+    "bpf": (321, 0, 0, 0),
+    "perf_event_open": (298, 0, 0, -1, -1, 0),
+    "userfaultfd": (323, 0),
+    "io_uring_setup": (425, 1, 0),
+    "init_module": (175, 0, 0, 0),
+    "finit_module": (313, -1, 0, 0),
+    "delete_module": (176, 0, 0),
+    "kexec_load": (246, 0, 0, 0, 0),
+    "kexec_file_load": (320, -1, -1, 0, 0, 0),
+    "reboot": (169, 0, 0, 0, 0),
+    "swapon": (167, 0, 0),
+    "acct": (163, 0),
+    "quotactl": (179, 0, 0, 0, 0),
+    "syslog": (103, 10, 0, 0),
+    "settimeofday": (164, 0, 0),
+    "clock_settime": (227, 0, 0),
+    "adjtimex, reading": (159, 0),
+    "iopl": (172, 3),
+    "ioperm": (173, 0, 1, 1),
+    "modify_ldt": (154, 0, 0, 0),
+    "open_by_handle_at": (304, -100, 0, 0),
+    "name_to_handle_at": (303, -100, 0, 0, 0, 0),
+    "fanotify_init": (300, 0, 0),
+    "move_pages": (279, 1, 0, 0, 0, 0, 0),
+    "sethostname": (170, 0, 0),
+    "personality without random addresses": (135, 0x0004_0000),
+    "vhangup": (153,),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RAW))
+def test_calls_that_only_an_escape_needs_are_refused_before_they_are_looked_at(lanes: Lanes, name: str) -> None:
+    def call(words: tuple[int, ...]) -> int:
+        import ctypes  # noqa: PLC0415
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        answer = libc.syscall(*(ctypes.c_long(word) for word in words))
+        return 0 if answer >= 0 else ctypes.get_errno()
+
+    assert lanes.inside.submit(call, RAW[name]).result(10) == EPERM
+
+
+def test_what_is_newer_than_the_filter_and_what_it_cannot_read_is_not_there(lanes: Lanes) -> None:
+    def call(number: int) -> int:
+        import ctypes  # noqa: PLC0415
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.syscall(ctypes.c_long(number), 0, 0, 0, 0, 0)
+        return ctypes.get_errno()
+
+    for number in (435, 457, 462, 470, 0x4000_0027):  # clone3, statmount, mseal, not yet, getpid as x32
+        assert lanes.inside.submit(call, number).result(10) == ENOSYS, number
+
+
+def test_calls_as_a_32_bit_program_end_the_process(lanes: Lanes) -> None:
+    """The filter is by number, and 32-bit numbers are others: int 0x80 with 20, getpid there, is writev here."""
+
+    def as_32_bit() -> int:
+        import ctypes  # noqa: PLC0415
+        import mmap  # noqa: PLC0415
+
+        child = os.fork()
+        if not child:
+            code = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"  # mov eax, 20; int 0x80; ret
+            page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            page.write(code)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+            os._exit(0 if ctypes.CFUNCTYPE(ctypes.c_int)(address)() > 0 else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert lanes.inside.submit(as_32_bit).result(10) == -31, "SIGSYS"
+    assert lanes.outside.submit(as_32_bit).result(10) in {0, 1, -11}, (
+        "there the kernel answers, if it knows such programs"
+    )
+
+
+def test_namespaces_mounts_and_traces_work_outside(lanes: Lanes) -> None:
+    """The control of the list above: what was refused inside is possible outside, in a child of a worker."""
+
+    def in_child(number: int, flags: int) -> int:
+        import ctypes  # noqa: PLC0415
+
+        child = os.fork()
+        if not child:
+            os._exit(1 if ctypes.CDLL(None).syscall(ctypes.c_long(number), ctypes.c_long(flags), 0, 0, 0) < 0 else 0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert lanes.outside.submit(in_child, 101, 0).result(10) == 0, "PTRACE_TRACEME"
+    if IS_ROOT:
+        assert lanes.outside.submit(in_child, 272, 0x0002_0000).result(10) == 0, "unshare"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sysrq-trigger",
+        "/proc/irq/default_smp_affinity",
+        "/sys/fs/cgroup/release_agent",
+        "/sys/kernel/uevent_helper",
+        "/proc/1/oom_score_adj",
+        "/proc/self/uid_map",
+        "/proc/self/setgroups",
+    ],
+)
+def test_no_setting_of_the_kernel_can_be_changed(lanes: Lanes, path: str) -> None:
+    def change() -> int:
+        fd = os.open(path, os.O_WRONLY)
+        return os.write(fd, b"0 0 1")
+
+    assert not tried(lanes.inside, change)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mem",
+        "kmem",
+        "kmsg",
+        "port",
+        "tty",
+        "console",
+        "ptmx",
+        "fuse",
+        "kvm",
+        "net/tun",
+        "vsock",
+        "vda",
+        "sda",
+        "loop0",
+        "rtc",
+    ],
+)
+def test_no_device_is_there_and_none_can_be_made(lanes: Lanes, name: str) -> None:
+    def touch() -> bool:
+        os.close(os.open(f"/dev/{name}", os.O_RDONLY | os.O_NONBLOCK))
+        return True
+
+    def make() -> bool:
+        os.mknod(f"/tmp/{os.urandom(4).hex()}", 0o020666, os.makedev(1, 1))
+        return True
+
+    assert not tried(lanes.inside, touch)
+    assert not tried(lanes.inside, make)
+
+
+def test_nobody_becomes_anybody_else(lanes: Lanes) -> None:
+    def become() -> list[str]:
+        got = []
+        for name, act in (
+            ("setuid", lambda: os.setuid(0)),
+            ("setgid", lambda: os.setgid(0)),
+            ("setgroups", lambda: os.setgroups([0])),
+            ("setreuid", lambda: os.setreuid(-1, 0)),
+            ("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, -20)),
+        ):
+            try:
+                act()
+                got.append(name)
+            except OSError:
+                continue
+        return got
+
+    assert tried(lanes.inside, become) == []
+
+    def capabilities() -> list[str]:
+        return [line.split()[1] for line in open("/proc/self/status") if line.startswith("Cap")]
+
+    def is_bound() -> dict[str, str]:
+        words = (line.split() for line in open("/proc/self/status") if line.startswith(("NoNewPrivs", "Seccomp:")))  # noqa: SIM115
+        return dict(words)
+
+    assert {int(each, 16) for each in tried(lanes.inside, capabilities)[1:3]} == {0}
+    assert tried(lanes.inside, is_bound) == {"NoNewPrivs:": "1", "Seccomp:": "2"}
+    assert tried(lanes.inside, lambda: __import__("resource").getrlimit(4)) == (1, 1), "no crash is caught outside"
+
+
+def test_programs_with_rights_of_root_have_none_here(lanes: Lanes) -> None:
+    def run() -> tuple[int, int]:
+        import subprocess  # noqa: PLC0415
+
+        mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "none", "/tmp"], capture_output=True, check=False)
+        nested = subprocess.run(["/usr/bin/bwrap", "--ro-bind", "/", "/", "true"], capture_output=True, check=False)
+        return mounted.returncode, nested.returncode
+
+    assert 0 not in tried(lanes.inside, run)
+
+
+def test_words_cannot_be_put_into_a_terminals_mouth(lanes: Lanes) -> None:
+    def put(request: int) -> bool:
+        import fcntl  # noqa: PLC0415
+
+        ends = []
+        for number in (0, 1, 2):
+            try:
+                fcntl.ioctl(number, request, b"x")
+                ends.append(number)
+            except OSError as error:
+                if error.errno != EPERM:
+                    ends.append(-number)
+        return bool(ends)
+
+    assert not tried(lanes.inside, put, 0x5412)
+    assert not tried(lanes.inside, put, 0x541C)
+    assert not tried(lanes.inside, os.openpty)
+
+
+def test_memory_and_messages_of_system_v_and_posix_are_its_own(lanes: Lanes) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    key = 0x5EC0000 + os.getpid() % 0xFFFF
+    segment = libc.shmget(key, 4096, 0o1666)
+    shared = Path(f"/dev/shm/wos-test-{os.getpid()}")
+    shared.write_text("x")
+
+    def find(key: int) -> bool:
+        import ctypes  # noqa: PLC0415
+
+        return ctypes.CDLL(None).shmget(key, 0, 0) >= 0
+
+    try:
+        assert segment >= 0
+        assert tried(lanes.outside, find, key)
+        assert not tried(lanes.inside, find, key)
+        assert not tried(lanes.inside, read, str(shared))
+    finally:
+        libc.shmctl(segment, 0, None)
+        shared.unlink()
+
+
+def test_two_leases_do_not_see_each_other(lanes: Lanes) -> None:
+    with lanes.host.lane(1, **APART) as other:
+        name = f"left-{os.getpid()}"
+
+        def leave() -> None:
+            for folder in ("/tmp", "/dev/shm", "/room", "."):
+                with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                    file.write("x")
+
+        def found() -> list[str]:
+            return [parent for parent, _, files in os.walk("/room") if name in files] + [
+                folder for folder in ("/tmp", "/dev/shm") if name in os.listdir(folder)
+            ]
+
+        other.submit(leave).result(10)
+        assert tried(other, found)
+        assert tried(lanes.inside, found) == []
+        uids = [lane.submit(os.getuid).result(10) for lane in (other, lanes.inside)]
+        assert uids[0] != uids[1] or not IS_ROOT, "nor are they the same user"
+
+
+def test_what_a_sandbox_says_costs_the_agent_no_more_than_a_turn(lanes: Lanes) -> None:
+    """Workers that die as fast as they can: each is replaced ever more slowly, and others are served meanwhile."""
+    with lanes.host.lane(1, **APART) as lane:
+        for _ in range(3):
+            with pytest.raises(WorldError):
+                lane.submit_call(lambda: os._exit(1), (), {}, retries=0).result(20)
+        begun = time.monotonic()
+        assert lanes.outside.submit(lambda: 1).result(5) == 1
+        assert time.monotonic() - begun < 5

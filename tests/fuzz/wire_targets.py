@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,6 +16,7 @@ from worldos.agent.local_api import FromClient
 from worldos.fabric import frame, link, relay
 from worldos.fabric.beacon import Beacon
 from worldos.kernel import charter
+from worldos.lanes import net_wire
 from worldos.lanes import wire as lane_wire
 from worldos.model import wire
 from worldos.model.ids import AccountId, NodeId
@@ -129,6 +131,19 @@ def lane(data: bytes) -> None:
         assert refused(read, EOFError)
 
 
+def net_door(data: bytes) -> None:
+    """What is said at the door of private networks, by programs and by lanes; and a network that a helper is told of."""
+    for decode in (net_wire.decode_word, net_wire.decode_reply, net_wire.decode_through, net_wire.decode_begin):
+
+        def read(decode: Callable[[bytes], msgspec.Struct] = decode) -> None:
+            said = decode(data)
+            assert decode(net_wire.encode(said)) == said
+
+        refused(read)
+    if len(data) >= net_wire.LENGTH.size:
+        refused(lambda: net_wire.size_of(data[: net_wire.LENGTH.size]))
+
+
 _LANE = lane_wire.frame(lane_wire.FrameKind.SIGNAL, 9) + lane_wire.frame(lane_wire.FrameKind.RELEASE, [1, 2])
 
 TARGETS: dict[str, Target] = {
@@ -144,5 +159,6 @@ TARGETS: dict[str, Target] = {
     ),
     "beacon": Target(beacon, (BEACON,)),
     "law": Target(law, (charter.encode_state(charter.Charter(realm=RealmId("r"), name="r", level=Level.GROUP)),)),
+    "net-door": Target(net_door, (*samples(net_wire.Word), *samples(net_wire.Reply), *samples(net_wire.Begin))),
     "lane": Target(lane, (_LANE,), slow=True),
 }

@@ -12,10 +12,12 @@ from worldos.drivers.driver import Driver, Report, Sample, found
 from worldos.drivers.machine import Machine
 from worldos.drivers.survey import sample, survey
 from worldos.kernel.question import ISOLATION
+from worldos.lanes import net_space
 from worldos.lanes.classes import Classes
 from worldos.model.resource import Fact, Scanned
 
 SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
+PRIVATE_NET = "private_net"  # the fact: whether leases here can be joined to a private network
 SAMPLES_BEFORE_DISKS = 6  # disks are measured when a node has lived for some seconds: short programs never wait for it
 
 
@@ -28,6 +30,7 @@ class Scanner:
         self.drivers: dict[str, Driver] = found(report)
         self.extra: dict[str, Fact] = {}
         self.classes = Classes()
+        self.private_net = not net_space.why_not()
         self._report = report
         self._resources: tuple[Scanned, ...] = ()
         self._facts: dict[str, Fact] = {}
@@ -52,7 +55,11 @@ class Scanner:
         self._looks += 1
         samples, facts = sample(self.machine, self.drivers, self._report)
         resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)
-        return resources, {"battery": False, ISOLATION: self.classes.word, **self._facts, **facts, **self.extra}
+        return resources, {**self._standing(), **self._facts, **facts, **self.extra}
+
+    def _standing(self) -> dict[str, Fact]:
+        """Return what is so unless a driver knows better."""
+        return {"battery": False, ISOLATION: self.classes.word, PRIVATE_NET: self.private_net}
 
 
 def _sampled(item: Scanned, now: Sample | None) -> Scanned:

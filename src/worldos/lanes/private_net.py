@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # who joins has to be quick: it loads what it needs alone
 
 PROGRAM: Final = "worldos.lanes.private_net"
 READY: Final = "ready"
+ISOLATION_NAME: Final = "WORLDOS_ISOLATION"  # as in worker.py, which who joins must not load
 PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 BEGIN_BYTES_MAX: Final = 256 * 1024
 _helpers: Final[list[subprocess.Popen[bytes]]] = []  # of this worker: they end with it
@@ -45,8 +46,11 @@ def begin(body: bytes) -> tuple[str, str]:
     ``body`` is a net_wire.Begin. Raises NotAllowed where this host cannot have private networks.
     """
     from worldos.errors import NotAllowed  # noqa: PLC0415 - see above
+    from worldos.model.isolation import Isolation  # noqa: PLC0415
 
-    hint = "lease elsewhere: where=\"private_net == 'yes'\""
+    hint = 'lease where it can be had: where="private_net == true"'
+    if os.environ.get(ISOLATION_NAME, Isolation.PROCESS) != Isolation.PROCESS:
+        raise NotAllowed("a lease in a sandbox has no private network", hint="private networks are of one's own nodes")
     if why := net_space.why_not():
         raise NotAllowed(f"no private network on this node: {why}", hint=hint)
     helper = subprocess.Popen(  # noqa: S603 - our own program

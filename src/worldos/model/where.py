@@ -50,6 +50,7 @@ KNOWN_FACTS: Final[Mapping[str, str]] = {
     "os": "text, as in 'linux'",
     "place": "where the node is",
     "price": "micro-WOSCoin for one unit and hour",
+    "private_net": "true where leases can be joined to a private network",
     "python": "text, as in '3.11.7'",
     "speed_mips": "measured speed of one core",
     "tags": "the resource's tags, as words: tags has avx2",

@@ -1,0 +1,145 @@
+"""The helper of a private network, by itself: what it begins, how commands join it, and that all of it ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from test_net_space import namespaces
+
+from worldos.errors import NotAllowed
+from worldos.lanes import net_space, net_wire, private_net, worker
+from worldos.lanes.net_wire import Begin, Mate
+from worldos.model.ids import LeaseId, NodeId
+
+BEGIN = Begin(
+    net=b"n" * 16,
+    prefix=bytes((10, 9, 8)),
+    members=(Mate(node=NodeId("a"), lease=LeaseId("la"), name="desk top"), Mate(node=NodeId("b"), lease=LeaseId("lb"))),
+    me=0,
+)
+Joined = tuple[str, str]
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Joined]:
+    """A network of one member whose agent is not there: what is inside does not need it."""
+    namespaces()
+    monkeypatch.setenv(net_wire.DOOR_NAME, str(tmp_path / "no-door"))
+    monkeypatch.setenv(net_wire.KEY_NAME, "00" * 32)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    try:
+        yield private_net.begin(net_wire.encode(BEGIN))
+    finally:
+        private_net.end()
+
+
+def inside(net: Joined, *command: str) -> list[str]:
+    token, python = net
+    return [python, "-P", "-m", private_net.PROGRAM, "join", token, "--", *command]
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_command_has_its_input_output_exit_code_and_names(net: Joined) -> None:
+    script = "cat; hostname; grep n1 /etc/hosts; grep desk /etc/hosts; exit 7"
+    done = subprocess.run(inside(net, "sh", "-c", script), input="said\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    assert done.stdout.splitlines() == ["said", "n0", "10.9.8.2 n1", "10.9.8.1 n0 desk-top"]
+
+
+def test_several_commands_meet_in_one_network(net: Joined) -> None:
+    code = "import socket; s = socket.create_server(('10.9.8.1', 80)); print('up', flush=True); s.accept()[0].sendall(b'met')"
+    with subprocess.Popen(inside(net, sys.executable, "-c", code), stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"up\n"
+        ask = "import socket; print(socket.create_connection(('n0', 80)).recv(9))"
+        assert b"met" in subprocess.run(inside(net, sys.executable, "-c", ask), capture_output=True, check=True).stdout
+
+
+def test_signals_reach_the_command_and_its_end_is_told_as_a_shell_does(net: Joined) -> None:
+    with subprocess.Popen(inside(net, "sh", "-c", "echo up; exec sleep 100"), stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"up\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_command_that_is_not_there_is_said_to_be_so(net: Joined) -> None:
+    done = subprocess.run(inside(net, "no-such-program"), capture_output=True, text=True, check=False)
+    assert (done.returncode, "no-such-program" in done.stderr) == (127, True)
+
+
+@pytest.mark.parametrize("ending", ["end", "kill the helper", "kill the first process"])
+def test_all_that_runs_inside_ends_with_the_network(net: Joined, ending: str) -> None:
+    with subprocess.Popen(
+        inside(net, "sh", "-c", "setsid sleep 100 & echo $!; wait"), stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        first = int(net[0].partition(":")[0])
+        sleeping = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _same_space(pid, first)]
+        assert len(sleeping) >= 3
+        if ending == "end":
+            private_net.end()
+        elif ending == "kill the helper":
+            private_net._helpers[-1].kill()
+        else:
+            os.kill(first, signal.SIGKILL)
+        until(
+            lambda: not any(alive(pid) for pid in sleeping), f"still there: {[pid for pid in sleeping if alive(pid)]}"
+        )
+    again = subprocess.run(inside(net, "true"), capture_output=True, text=True, check=False)
+    assert (again.returncode, "has ended" in again.stderr) == (126, True)
+
+
+def _same_space(pid: int, first: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat(f"/proc/{first}/ns/pid").st_ino
+    except OSError:
+        return False
+
+
+def test_a_host_without_the_device_refuses_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(net_space, "TUN", str(tmp_path / "none"))
+    with pytest.raises(NotAllowed, match="no private network on this node") as caught:
+        private_net.begin(net_wire.encode(BEGIN))
+    assert "private_net" in caught.value.hint
+
+
+def test_a_lease_in_a_sandbox_is_told_that_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(worker.ISOLATION_NAME, "sandbox")
+    assert private_net.ISOLATION_NAME == worker.ISOLATION_NAME
+    with pytest.raises(NotAllowed, match="sandbox"):
+        private_net.begin(net_wire.encode(BEGIN))
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80", b"x" * 300])
+def test_a_helper_that_is_told_nonsense_says_so_and_ends(body: bytes) -> None:
+    namespaces()
+    with pytest.raises(NotAllowed, match="private network"):
+        private_net.begin(body)
+    assert not private_net._helpers
+
+
+def test_it_is_nothing_by_itself() -> None:
+    assert private_net.main([]) == 2
+    assert private_net.main(["join", "1:2", "--", "true"]) == 126

@@ -240,7 +240,10 @@ def test_a_fork_bomb_hits_a_bound_and_goes_with_its_lease(lanes: Lanes) -> None:
             os.waitpid(child, 0)
         return len(children)
 
-    assert 10 < lanes.inside.submit_call(bomb, (), {}, retries=0).result(60) <= 512
+    try:
+        assert 10 < lanes.inside.submit_call(bomb, (), {}, retries=0).result(60) <= 512
+    except WorldError:  # without cgroups what children share with their parent counts for each of them
+        assert "watch" in lanes.host.host.describe()
 
 
 def test_memory_beyond_the_lease_ends_the_worker_and_nothing_else(lanes: Lanes) -> None:

@@ -58,6 +58,7 @@ def test_a_command_that_is_not_there_says_so(agent: RunningAgent, folder: Path) 
         (("--near", "the moon"), 3, "moon"),
         (("--objective", "best"), 2, "fastest"),
         (("--with", "none.csv"), 2, "none.csv"),
+        (("--isolation", "moat"), 2, "sandbox"),
     ],
 )
 def test_what_cannot_be_had_is_refused_with_what_to_do(

@@ -33,6 +33,7 @@ def test_each_word_reaches_its_place() -> None:
     assert wanted.objective is Objective.CHEAPEST
     assert wanted.budget_uwos_hour == 500_000
     assert wanted.apart
+    assert parse_need("GPU", isolation="sandbox").isolation == "sandbox"
 
 
 def test_an_unknown_kind_names_the_near_miss_and_those_there_are() -> None:
@@ -66,6 +67,8 @@ def test_the_kind_of_a_foreign_driver_passes_to_the_agent() -> None:
         (("CPU",), {"where": "cores >"}, "expected a value"),
         (("CPU",), {"near": ""}, "not the name"),
         (("CPU",), {"budget": -1}, "WOSCoin"),
+        (("CPU",), {"isolation": "moat"}, "no isolation"),
+        (("Memory", "1GB"), {"isolation": "sandbox"}, "comes with a CPU"),
         (("CPU",), {"budget": float("nan")}, "WOSCoin"),
     ],
 )

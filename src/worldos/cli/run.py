@@ -73,6 +73,7 @@ def run(
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
     data: list[str] = typer.Option([], "--data", help="A file of wos ls that it reads: best run where that lies."),
+    isolation: str = typer.Option("", help="At least so far apart from the machine: process, sandbox or wasm."),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
     session: str = typer.Option("", "--session", help="Tell what it puts out in this session: follow it elsewhere."),
@@ -102,6 +103,7 @@ def run(
         realm=realm or None,
         objective=objective,
         data=_data_at(data),
+        isolation=isolation or None,
     )
     need = msgspec.structs.replace(need, workers=1)
     agent = connection()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worldos.sdk.memory import Memory
     from worldos.sdk.needs import Amount, Amounts
     from worldos.sdk.network import Network
+    from worldos.sdk.queue import Queue
     from worldos.sdk.storage import Storage
 
 RETRIES = 3
@@ -101,6 +102,8 @@ def use(kind: Literal["Storage"], amount: Amount | None = None, **words: Unpack[
 @overload
 def use(kind: Literal["Network"], amount: Amount | None = None, **words: Unpack[UseWords]) -> Network: ...
 @overload
+def use(kind: Literal["Queue"], **words: Any) -> Queue: ...
+@overload
 def use(kind: Literal["Dask", "Ray", "PostgreSQL"], amount: Amount | None = None, **words: Any) -> Any: ...
 @overload
 def use(kind: str, amount: Amount | None = None, **words: Unpack[UseWords]) -> Any: ...
@@ -120,9 +123,14 @@ def use(*what: Any, **words: Any) -> Any:
     is taken. ``use("CPU", (2, 64))`` has two cores, and up to 64 while its queue is long enough for them. ``retries`` says how
     often a call may run again when its worker or node is lost; ``ttl`` how long a lease outlives a program that stopped
     talking; ``timeout`` how many seconds to wait for the answer.
+    ``use("Queue", name="frames")`` is a durable queue of the site (sdk/queue.py).
     ``use("Dask", cpus=16)`` starts an engine on leases and hands out its own client; ``wos engines`` lists what there is.
     Raises ``BadRequest`` for what cannot be understood, and ``NoCapacity`` with the reason for what cannot be had.
     """
+    if what == ("Queue",):  # it takes no capacity, and is kept by agents that last: none is begun for it
+        from worldos.sdk import queue  # noqa: PLC0415 - see above
+
+        return queue.opened(words)
     prepare()
     from worldos.sdk import engines, gang, needs  # noqa: PLC0415 - all of this loads while the agent boots
 

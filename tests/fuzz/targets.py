@@ -19,6 +19,7 @@ from tests.fuzz import (
     trust_targets,
     web_targets,
     wire_targets,
+    work_targets,
 )
 from tests.fuzz.target import Target, refused
 from worldos.depot import wire
@@ -357,4 +358,5 @@ TARGETS = {
     **node_targets.TARGETS,
     **dialogue_targets.TARGETS,
     **web_targets.TARGETS,
+    **work_targets.TARGETS,
 }

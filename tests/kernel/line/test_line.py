@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from tests.kernel.line.works import NODE, Site, spec, submit
+from tests.kernel.offers import cpu
 
+from worldos.kernel.line.line import SUM_MAX
 from worldos.kernel.line.view import Counts, State
 from worldos.kernel.work.limits import LOSSES_MAX
+from worldos.kernel.work.state import Work
 from worldos.model.ids import NodeId
+from worldos.model.need import Need
 from worldos.model.work import (
     ARRAY_TASKS_MAX,
     Assign,
@@ -262,3 +266,16 @@ def test_results_that_the_line_cannot_hold_are_sent_to_the_files(site: Site) -> 
             site.end(attempt, result_file="/elsewhere")
     assert whys == {"results in line are full"}
     assert state(site, "job-1") is State.DONE
+
+
+def test_a_need_that_breaks_a_bound_is_refused(site: Site) -> None:
+    for need in (cpu(0), cpu(-5), cpu(2**63), Need(kind="", amount=1), cpu(1, near="a\nb")):
+        site.refusal(submit("job-1", need=need))
+
+
+def test_sums_stay_within_what_a_snapshot_can_say(site: Site) -> None:
+    site.do(submit("job-1", 3000))
+    for attempt in site.run("job-1", *range(1000)):
+        site.end(attempt, cpu_us=2**53, wall_us=2**53, memory_bytes=2**53, paid_uwos=2**53)
+    assert Work.restore(site.work.snapshot()).snapshot() == site.work.snapshot()
+    assert site.work.line.book.jobs["job-1"].cpu_us == SUM_MAX  # type: ignore[index]

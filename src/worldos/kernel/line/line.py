@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
+from worldos.errors import BadRequest
 from worldos.kernel.line import spans
 from worldos.kernel.line.book import Book
 from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
 from worldos.kernel.line.view import VIEWS_MAX, JobView, TaskView, tasks_of, view_of
+from worldos.kernel.question import check_need
 from worldos.kernel.work.limits import (
     JOB_BYTES,
     JOBS_MAX,
@@ -54,6 +56,7 @@ from worldos.model.work import (
 
 DONE: Final = Applied()
 _encode = msgspec.msgpack.Encoder().encode
+SUM_MAX: Final = 2**60  # of what runners say that their tasks took: it must fit in 64 bits
 _SECOND_MS: Final = 1000
 
 
@@ -194,6 +197,10 @@ class Line:
 
     def _unfit(self, name: JobId, said: Submit) -> Refused | None:
         spec = said.spec
+        try:
+            check_need(spec.need)
+        except BadRequest as refusal:
+            return _no(str(refusal), refusal.hint)
         if name in spec.after:
             return _no(f"job {name} would wait for itself", "leave it out of --after")
         for other in spec.after:
@@ -296,7 +303,7 @@ class Line:
             return _stale(said.attempt)
         past = self._stop(job, said.attempt, Word.SAID)
         past.checkpoint = said.checkpoint or past.checkpoint
-        job.spent_uwos += said.paid_uwos
+        job.spent_uwos = min(SUM_MAX, job.spent_uwos + said.paid_uwos)
         spans.add(job.waiting, said.attempt.index)
         return DONE
 
@@ -382,9 +389,9 @@ class Line:
         self.book.outcome_bytes += size
 
     def _charge(self, job: Job, outcome: Outcome) -> None:
-        job.spent_uwos += outcome.paid_uwos
-        job.cpu_us += outcome.cpu_us
-        job.wall_us += outcome.wall_us
+        job.spent_uwos = min(SUM_MAX, job.spent_uwos + outcome.paid_uwos)
+        job.cpu_us = min(SUM_MAX, job.cpu_us + outcome.cpu_us)
+        job.wall_us = min(SUM_MAX, job.wall_us + outcome.wall_us)
         job.memory_bytes = max(job.memory_bytes, outcome.memory_bytes)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worldos.agent import clock
 from worldos.agent import home as homes
+from worldos.agent.comfort import Watch
 from worldos.agent.company import Company
 from worldos.agent.cosigning import Cosigning
 from worldos.agent.decision_log import DecisionLog
@@ -72,7 +73,6 @@ from worldos.kernel.events import (
     LeaveAsked,
     Persisted,
     RealmFounded,
-    ResourcesScanned,
     StatementsOffered,
     UseAsked,
     UseEnded,
@@ -147,6 +147,7 @@ class Agent:
         self.nets = Nets(self.run_folder / "net", self.node)
         stands = self.depots.stands if self.depots is not None else None
         self.lanes = Lanes(self.scanner, self._lane_failed, stands, self.nets.environ)
+        self.watch = Watch(self.node, self.lanes, self.scanner, self.note)
         self.seats = Seats(started.home.council_folder, self._persisted, self._seat_failed)
         self.work = WorkDoor(started.home, self.node, self.seats, self._send, self.propose, self.note)
         self.network: Network | None = None
@@ -197,6 +198,7 @@ class Agent:
             self.depots.begin()
         if self.company is not None:
             self.spawn(self.company.look_forever())
+            self.spawn(self.watch.look_forever())
             self.spawn(witness_forever(self))
         self.cosigning.begin()
         self.spawn(self._sample_forever())
@@ -264,7 +266,7 @@ class Agent:
             case Tell():
                 self._tell(effect)
             case OpenLane():
-                self.lanes.open(effect.terms)
+                self.lanes.open(effect.terms, gentle=self.watch.is_guest(effect.holder))
             case CloseLane():
                 self._end_lane(effect.lease)
             case Notice():
@@ -472,14 +474,7 @@ class Agent:
 
     async def _scan(self) -> None:
         resources, facts = await asyncio.to_thread(self.scanner.look)
-        event = ResourcesScanned(
-            now_ns=clock.now_ns(),
-            wall_ns=time.time_ns(),
-            resources=resources,
-            facts=facts,
-            addresses=self.addresses(),
-        )
-        self.feed(event)
+        self.feed(self.watch.scanned(resources, facts, self.addresses()))
 
     async def _sample_forever(self) -> None:
         while True:

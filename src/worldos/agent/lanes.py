@@ -50,9 +50,9 @@ class Lanes:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await self._host.stop()
 
-    def open(self, terms: LeaseTerms) -> None:
-        """Begin to staff a lease."""
-        task = asyncio.get_running_loop().create_task(self._open(terms))
+    def open(self, terms: LeaseTerms, *, gentle: bool = False) -> None:
+        """Begin to staff a lease; a guest's workers are gentle (lanes/gentle.py)."""
+        task = asyncio.get_running_loop().create_task(self._open(terms, gentle=gentle))
         self._doors[terms.lease] = task
         task.add_done_callback(lambda done: self._opened(terms.lease, done))
 
@@ -89,6 +89,21 @@ class Lanes:
         else:
             self._host.resume(lease)
 
+    def rest(self, lease: LeaseId, *, rests: bool) -> bool:
+        """Let a guest's workers rest or go on, now; False while there are none yet, or none that could."""
+        task = self._doors.get(lease)
+        if task is None or not task.done() or task.cancelled() or task.exception() or lease in self._unstaffed:
+            return False
+        (self._host.pause if rests else self._host.resume)(lease)
+        return True
+
+    def throttle(self, lease: LeaseId, permille: int) -> bool:
+        """Let a guest have so much of its processors from now on; False where nothing can hold it to that."""
+        task = self._doors.get(lease)
+        if task is None or not task.done() or task.cancelled() or task.exception() or lease in self._unstaffed:
+            return False
+        return self._host.throttle(lease, permille)
+
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return what each lease uses now: workers, bytes, ns of processor."""
         return {
@@ -100,7 +115,7 @@ class Lanes:
         """Say how limits are enforced on this machine."""
         return self._host.describe()
 
-    async def _open(self, terms: LeaseTerms) -> tuple[str, ...]:
+    async def _open(self, terms: LeaseTerms, *, gentle: bool) -> tuple[str, ...]:
         await asyncio.sleep(0)  # the grant goes out first: its holder waits for that, not for workers
         needs = self._needs(terms)
         if needs.door:
@@ -124,6 +139,7 @@ class Lanes:
             driver=needs.driver or None,
             arguments=needs.arguments,
             isolation=isolation,
+            gentle=gentle,
             is_apart=is_apart and self._scanner.classes.can(Isolation.SANDBOX),
             only_words=isolation != Isolation.PROCESS and bool(needs.driver),
             extra=_extra(terms.need.kind),

@@ -9,6 +9,7 @@ import msgspec
 
 from worldos.drivers import storage
 from worldos.drivers.driver import Driver, Report, Sample, found
+from worldos.drivers.health import Heat, heat
 from worldos.drivers.machine import Machine
 from worldos.drivers.survey import sample, survey
 from worldos.kernel.question import ISOLATION
@@ -16,6 +17,7 @@ from worldos.lanes import net_space
 from worldos.lanes.classes import Classes
 from worldos.model.resource import Fact, Scanned
 
+SAMPLES_PER_HEAT = 4
 SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
 PRIVATE_NET = "private_net"  # the fact: whether leases here can be joined to a private network
 SAMPLES_BEFORE_DISKS = 6  # disks are measured when a node has lived for some seconds: short programs never wait for it
@@ -31,6 +33,7 @@ class Scanner:
         self.extra: dict[str, Fact] = {}
         self.classes = Classes()
         self.private_net = not net_space.why_not()
+        self.heat = Heat()
         self._report = report
         self._resources: tuple[Scanned, ...] = ()
         self._facts: dict[str, Fact] = {}
@@ -52,6 +55,8 @@ class Scanner:
             self.classes.prove()
             for isolation, why in self.classes.missing.items():
                 self._report(f"isolation {isolation}", why)
+        if self._looks % SAMPLES_PER_HEAT == 0:
+            self.heat = heat(self.machine)
         self._looks += 1
         samples, facts = sample(self.machine, self.drivers, self._report)
         resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)

@@ -200,6 +200,13 @@ def isolation_of(house: Household, now_ns: int, peer: NodeId, kind: str) -> str:
     return rule.isolation if rule is not None else ""
 
 
+def rule_of(house: Household, now_ns: int, lease: Lease) -> LendRule | None:
+    """Return the rule that keeps a guest's lease, who is here not counting; None where none does."""
+    guest = guest_of(house, lease.holder, by_grant=lease.terms.lease in house.authority.leased)
+    moment = moment_of(house, now_ns)._replace(owner_here=False)
+    return in_force(house.lend.lend, guest, lease.terms.need.kind, moment)
+
+
 def look(house: Household, now_ns: int) -> list[Effect]:
     """See which guests the rules keep, and send away those whose grace is over. Asked at each look at the machine."""
     lending = house.lend

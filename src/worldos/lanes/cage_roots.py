@@ -22,7 +22,7 @@ from worldos.lanes.nursery import descendants
 SHARES_LEAST: Final = 2  # beside a group with the usual 1024 it gets what that leaves
 GENTLE: Final = "gentle"
 KILL_SECONDS: Final = 5.0
-LOCK_TRIES: Final = 20
+LOCK_TRIES: Final = 50
 V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "freezer")
 ROOT_PREFIX: Final = "worldos-"
 

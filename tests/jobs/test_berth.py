@@ -90,6 +90,12 @@ def test_files_go_along(berth: Berth, tmp_path: Path) -> None:
     assert trial.files() == {}, "what came along unchanged does not come back"
 
 
+def test_a_checkpoint_may_come_without_files(berth: Berth, tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    assert trial.run(berth, "cat $WOS_CHECKPOINT/at", (iter(()), tar_of(at="7"))).code == 0
+    assert trial.log.tail() == b"7"
+
+
 def test_a_stop_gives_time_to_leave_a_checkpoint(berth: Berth, tmp_path: Path) -> None:
     trial = Trial(tmp_path)
     script = "trap 'echo 5 > $WOS_CHECKPOINT/step; exit 0' TERM; echo ready; while :; do sleep 0.05; done"

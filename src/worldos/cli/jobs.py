@@ -181,7 +181,7 @@ def _cells(job: JobView) -> tuple[str, ...]:
 
     return (
         job.job,
-        output.text((job.name or job.command)[:COMMAND_CHARS]),
+        output.text(_line(job.name or job.command)[:COMMAND_CHARS]),
         _styled(job.state),
         f"{ended_of(job)}/{tasks_of(job)}",
         str(job.counts.failed or ""),
@@ -215,7 +215,7 @@ def _head(job: JobView, names: dict[str, str]) -> None:
     counts = ", ".join(f"{count} {word}" for word, count in msgspec.structs.asdict(job.counts).items() if count)
     lines = [
         ("job", f"{job.job} {output.text(job.name)}".rstrip()),
-        ("command", output.text(job.command)),
+        ("command", output.text(_line(job.command))),
         ("state", f"{_styled(job.state)}: {counts}"),
         ("why", output.text(job.why)),
         ("submitted", f"{_ago(job.since_ms)} ago by {output.text(names.get(job.by, job.by[:8]))}"),
@@ -254,8 +254,13 @@ def _task_cells(job: JobView, task: TaskView, names: dict[str, str]) -> tuple[st
         str(task.number or ""),
         output.text(names.get(node, node[:8])),
         str(outcome.code) if outcome is not None else "",
-        output.text("".join(char if char.isprintable() else " " for char in told)[:WHY_CHARS]),
+        output.text(_line(told)[:WHY_CHARS]),
     )
+
+
+def _line(told: str) -> str:
+    """Write on one line what others wrote as they liked."""
+    return " ".join("".join(char if char.isprintable() else " " for char in told).split())
 
 
 def _styled(state: str) -> str:

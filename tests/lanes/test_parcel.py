@@ -106,3 +106,65 @@ def test_only_what_changed_counts(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "e").touch()
     assert [name for name, _ in parcel.changed(tmp_path, before)] == ["b", "d/e"]
+
+
+LONG = "d" * 247
+CHAIN = [member("/".join([LONG] * depth), tarfile.DIRTYPE) for depth in range(1, 18)]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("d", tarfile.SYMTYPE, "."), member("d/evil")],
+        [
+            member("a/b", tarfile.DIRTYPE),
+            member("a/b/up", tarfile.SYMTYPE, "../.."),
+            member("esc", tarfile.SYMTYPE, "a/b/up/.."),
+        ],
+        [member("a", tarfile.DIRTYPE), member("a/out", tarfile.SYMTYPE, "../../outside")],
+        [member("a/", tarfile.DIRTYPE), member("a", tarfile.SYMTYPE, "b"), member("a/evil")],
+        [*CHAIN, member("/".join([LONG] * 17) + "/l", tarfile.SYMTYPE, "../" * 18 + "outside")],
+        [member("here/evil")],
+        [member("here", tarfile.DIRTYPE), member("here/x")],
+        [member("./../outside")],
+        [member("l", tarfile.SYMTYPE, "")],
+        [member("hollow", tarfile.GNUTYPE_SPARSE)],
+        [member("own"), member("own/under")],
+    ],
+    ids=str,
+)
+def test_no_way_of_links_and_long_names_leads_out(tmp_path: Path, members: list[tarfile.TarInfo]) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "here").symlink_to(outside)  # which the holder made himself
+    with pytest.raises(WorldError):
+        unpack(inside, stream(*members))
+    assert not list(outside.iterdir())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["inside", "outside"]
+
+
+def test_what_was_a_link_becomes_the_file_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    inside, kept = tmp_path / "inside", tmp_path / "kept"
+    inside.mkdir()
+    kept.write_text("kept")
+    (inside / "result").symlink_to(kept)
+    unpack(inside, stream(member("result")))
+    assert (inside / "result").read_text() == "xxx"
+    assert not (inside / "result").is_symlink()
+    assert kept.read_text() == "kept"
+
+
+def test_no_file_gets_the_rights_of_its_owner_for_all(tmp_path: Path) -> None:
+    for name, mode in (("a", 0o6777), ("b", 0o002), ("c", 0o4111)):
+        info = member(name)
+        info.mode = mode
+        unpack(tmp_path, stream(info))
+    assert [oct((tmp_path / name).stat().st_mode & 0o7777) for name in "abc"] == ["0o755", "0o600", "0o711"]
+
+
+def test_a_name_takes_no_more_memory_than_a_path(tmp_path: Path) -> None:
+    name = member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
+    name.size = 10_000_000
+    with pytest.raises(PeerBroke, match="a name of 10000000 bytes"):
+        unpack(tmp_path, stream(name))

@@ -2,7 +2,7 @@
 
 What comes out of a stream is checked member by member: relative names without "..", only folders, plain files, and
 links that stay inside; anything else raises BadRequest and ends the unpacking. Each is put down from folder to folder by
-descriptors, and never through a link: what tarfile's own filter promised for names alone was broken more than once (CVE-2007-4559,
+descriptors, and never through a link: what filters by names alone promised was broken more than once (CVE-2007-4559,
 CVE-2025-4517), and the folder may hold links already.
 """
 
@@ -131,7 +131,7 @@ class _Ground:
     """The folder into which a parcel is unpacked. Nothing is ever opened through a link, whoever made it and whenever."""
 
     def __init__(self, folder: Path) -> None:
-        self._root = os.open(folder, FOLDER)
+        self._root = os.open(folder, FOLDER & ~os.O_NOFOLLOW)  # the owner's own word
         self._parts: tuple[str, ...] = ()
         self._at = os.dup(self._root)
 

@@ -111,6 +111,8 @@ def unpack(folder: Path, receive: Callable[[], bytes | bytearray]) -> list[str]:
                     if not member.isdir():
                         names.append(member.name)
         except (tarfile.TarError, EOFError, UnicodeError) as error:
+            if source.empty:
+                return []
             raise PeerBroke(f"the parcel of files is damaged: {error}") from None
     source.drain()
     return names

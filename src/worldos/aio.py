@@ -22,9 +22,11 @@ from worldos.sdk.gang import Wanted
 from worldos.sdk.handle import Handle as SyncHandle
 from worldos.sdk.handle import Statistics
 from worldos.sdk.needs import Amount, Amounts
+from worldos.sdk.queue import Message
+from worldos.sdk.queue import Queue as SyncQueue
 from worldos.sdk.use import GangWords, UseWords, need
 
-__all__ = ["use", "need", "Handle", "Compute", "Gang"]
+__all__ = ["use", "need", "Handle", "Compute", "Queue", "Gang"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,6 +114,30 @@ class Compute(Handle):
                 call.cancel()
 
 
+class Queue:
+    """A durable queue, awaited: ``await queue.put(x)``, ``async for message in queue``. ``sync`` is the same for threads."""
+
+    def __init__(self, sync: SyncQueue) -> None:
+        self.sync = sync
+
+    async def get(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - as its twin
+        """Take the oldest message, waiting for one; ``queue.Empty`` if none came in so many seconds."""
+        return await asyncio.to_thread(self.sync.get, timeout)
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Take one message after the other; each is acknowledged when the next is asked for, unless it was settled."""
+        while True:
+            message = await self.get()
+            yield message
+            if not message.settled:
+                await asyncio.to_thread(message.ack)
+
+    def __getattr__(self, name: str) -> Any:
+        """Await any other method of the queue in a thread."""
+        method = getattr(self.sync, name)
+        return partial(asyncio.to_thread, method) if callable(method) else method
+
+
 class Gang(tuple[Any, ...]):
     """The handles of several needs, all or none."""
 
@@ -156,6 +182,8 @@ class Using(Generic[H]):
 @overload
 def use(kind: Literal["CPU", "GPU"], amount: Amounts | None = None, **words: Unpack[UseWords]) -> Using[Compute]: ...
 @overload
+def use(kind: Literal["Queue"], **words: Any) -> Using[Queue]: ...  # type: ignore[overload-overlap] # the narrower first
+@overload
 def use(kind: str, amount: Amount | None = None, **words: Unpack[UseWords]) -> Using[Handle]: ...
 @overload
 def use(*needs: Wanted[Any], **words: Unpack[GangWords]) -> Using[Gang]: ...
@@ -164,7 +192,9 @@ def use(*what: Any, **words: Any) -> Using[Any]:
     return Using(lambda: front.use(*what, **words))
 
 
-def _wrapped(handle: SyncHandle) -> Handle:
+def _wrapped(handle: Any) -> Handle | Queue:
+    if isinstance(handle, SyncQueue):
+        return Queue(handle)
     return Compute(handle) if isinstance(handle, SyncCompute) else Handle(handle)
 
 

@@ -61,6 +61,7 @@ COMMANDS = {
     "guard": ("guard",),
     "run": ("run",),
     "submit": ("submit",),
+    "queue": ("queue",),
     "jobs": ("jobs", "logs", "cancel", "retry", "result"),
     "demo": ("demo",),
     "mcp": ("mcp",),

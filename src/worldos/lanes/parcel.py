@@ -55,13 +55,11 @@ class _Source:
         self._receive = receive
         self._rest = bytearray()
         self._ended = False
-        self.empty = True
 
     def read(self, size: int) -> bytes:
         while len(self._rest) < size and not self._ended:
             chunk = self._receive()
             self._ended = not chunk
-            self.empty = self.empty and not chunk
             self._rest += chunk
         data = bytes(self._rest[:size])
         del self._rest[:size]
@@ -94,10 +92,7 @@ def pack(members: Iterable[tuple[str, Path]], send: Callable[[bytes], None]) -> 
 
 
 def unpack(folder: Path, receive: Callable[[], bytes | bytearray]) -> list[str]:
-    """Unpack a stream into a folder; return the names of the files. A stream of nothing holds none.
-
-    Raises BadRequest for a member that may not be.
-    """
+    """Unpack a stream into a folder; return the names of the files. Raises BadRequest for a member that may not be."""
     names: list[str] = []
     source = _Source(receive)
     with _Ground(folder) as ground:
@@ -111,8 +106,6 @@ def unpack(folder: Path, receive: Callable[[], bytes | bytearray]) -> list[str]:
                     if not member.isdir():
                         names.append(member.name)
         except (tarfile.TarError, EOFError, UnicodeError) as error:
-            if source.empty:
-                return []
             raise PeerBroke(f"the parcel of files is damaged: {error}") from None
     source.drain()
     return names

@@ -87,10 +87,13 @@ class Running:
         self._whole(Path.cwd())
 
     def _whole(self, folder: Path, room: Room | None = None) -> None:
-        if self._peek().kind == FrameKind.INPUT:
-            parcel.unpack(folder, self._next_input)
-        if room is not None and self._peek().kind == FrameKind.INPUT:
-            parcel.unpack(room.checkpoint, self._next_input)
+        for target in [folder] if room is None else [folder, room.checkpoint]:
+            if self._peek().kind != FrameKind.INPUT:
+                break
+            if self._peek().data:
+                parcel.unpack(target, self._next_input)
+            else:
+                self._next()  # no files, where others follow
         first = self._next()
         if first.kind != FrameKind.EXEC:
             raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")

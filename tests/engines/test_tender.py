@@ -61,6 +61,15 @@ def test_a_process_is_ready_when_it_says_so(tends: Tender) -> None:
     assert "warming" in tends.look(0.0)[0].said
 
 
+def test_a_process_is_not_ready_before_it_listens(tends: Tender) -> None:
+    (port,) = tender.free_ports(1)
+    script = f"import socket,sys; print('up'); sys.stdin.buffer; s = socket.create_server(('127.0.0.1', {port})); "
+    script += "print('open'); s.accept()"
+    tends.begin(python("one", script, ready="up", listens=(port,)))
+    until_ready(tends)
+    assert port in tender.listening(os.getpid())
+
+
 def test_what_ends_is_seen_with_its_last_words(tends: Tender) -> None:
     tends.begin(python("one", "raise SystemExit('no such luck')", ready="never"))
     deadline = time.monotonic() + 10

@@ -67,6 +67,7 @@ class Dask(Engine):
             files=self_signed,
             env=_ENV,
             ready="Scheduler at:",
+            listens=(head.ports[SCHEDULER],),
         )
         return {
             seat.index: [*([scheduler] if seat is head else []), _worker(seat, at, tls, self_signed, words)]

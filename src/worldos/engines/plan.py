@@ -35,7 +35,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of an engine. ``ready``: what it says when others may rely on it; empty: as soon as it runs.
+    """One process of an engine. ``ready``: what it says when others may rely on it; ``listens``: ports that are open then.
 
     ``not_root``: it refuses to run as root, and is shown another user where it would. ``files`` are written into its working
     folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end.
@@ -47,6 +47,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[FileName, Annotated[bytes, msgspec.Meta(max_length=FILE_BYTES_MAX)]] = {}
     before: tuple[tuple[str, ...], ...] = ()
     ready: str = ""
+    listens: tuple[int, ...] = ()
     not_root: bool = False
     short: bool = False  # it says ``{short}``
     end_signal: int = 15

@@ -97,6 +97,7 @@ class PostgreSQL(Engine):
             before=(("{bin}/initdb", "-D", "{work}/data", "-U", USER, *auth),),
             files={"password": password.encode(), "pg_hba.conf": HBA},
             ready="database system is ready to accept connections",
+            listens=seat.ports,
             not_root=True,
             end_signal=2,  # "fast": ends sessions, loses nothing
         )

@@ -1,18 +1,16 @@
 """Ray: a head on the first seat, a node on each other; ``ray.init`` is done, the real one, by Ray's own client protocol.
 
-Both ends have the version and the Python that this program has, as Ray demands. A token made for this use is asked of all
-who speak to it. Nothing of the program's machine is in the cluster: ``ray.init`` goes to the head's client server.
-Source: docs.ray.io, "Ray Client" and "Token authentication".
+Both ends have the version and the Python that this program has, as Ray demands. It listens at all addresses and asks nobody who
+they are, so it runs in a private network only. Nothing of the program's machine is in the cluster: ``ray.init`` goes to the
+head's client server. Source: docs.ray.io, "Ray Client" and "Configuring Ray".
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from worldos.engines import credentials
 from worldos.engines.dask import installed, packages
 from worldos.engines.engine import Engaged, Engine, Words
 from worldos.engines.plan import Process, Seat
@@ -23,8 +21,8 @@ ALONG: Final = ("numpy", "pandas", "pyarrow", "cloudpickle")
 GCS, CLIENT, WEB = 0, 1, 2
 STORE_BYTES: Final = 256 << 20  # of shared memory for objects, where the lease says nothing of memory
 STORE_BYTES_MIN: Final = 80 << 20
-TOKEN: Final = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
-AUTH: Final = {"RAY_AUTH_MODE": "token"}
+# Its token is for networks that others are in; it would be read from the home of whoever runs the agent.
+ENV: Final = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
 
 
 class Ray(Engine):
@@ -53,7 +51,6 @@ class Ray(Engine):
 
     def plan(self, seats: Sequence[Seat], words: Words) -> Mapping[int, Sequence[Process]]:
         """Return the head, and a node for each other seat."""
-        env = {**AUTH, TOKEN: credentials.password(), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
         head = seats[0]
         heads = (
             *("--head", "--port", str(head.ports[GCS]), "--ray-client-server-port", str(head.ports[CLIENT])),
@@ -61,13 +58,11 @@ class Ray(Engine):
             *("--dashboard-port", str(head.ports[WEB])),
         )
         joins = ("--address", f"{head.address}:{head.ports[GCS]}")
-        return {seat.index: [_node(seat, heads if seat is head else joins, env)] for seat in seats}
+        return {seat.index: [_node(seat, heads if seat is head else joins)] for seat in seats}
 
     def client(self, engaged: Engaged) -> Any:
         """Initialise ``ray`` for this program, and return the module."""
-        for key in (*AUTH, TOKEN):
-            os.environ[key] = engaged.plan[0][0].env[key]
-        import ray  # noqa: PLC0415 - only who uses Ray loads it; it reads the token from the environment
+        import ray  # noqa: PLC0415 - only who uses Ray loads it
 
         if engaged.words.get("dashboard"):
             engaged.dashboard = f"http://{engaged.address(0, WEB)}"
@@ -77,8 +72,6 @@ class Ray(Engine):
     def leave(self, engaged: Engaged) -> None:
         """Let the client go; the cluster ends with the lease."""
         engaged.client.shutdown()
-        for key in (*AUTH, TOKEN):
-            os.environ.pop(key, None)
 
     def check(self, words: Words) -> None:
         """Ray has one cluster a program."""
@@ -87,7 +80,7 @@ class Ray(Engine):
             raise BadRequest("ray is initialised in this program already", hint="call ray.shutdown() first")
 
 
-def _node(seat: Seat, where: tuple[str, ...], env: dict[str, str]) -> Process:
+def _node(seat: Seat, where: tuple[str, ...]) -> Process:
     store = max(STORE_BYTES_MIN, seat.memory_bytes * 3 // 10) if seat.memory_bytes else STORE_BYTES
     memory = ("--memory", str(max(STORE_BYTES_MIN, seat.memory_bytes - store))) if seat.memory_bytes else ()
     return Process(
@@ -105,7 +98,8 @@ def _node(seat: Seat, where: tuple[str, ...], env: dict[str, str]) -> Process:
             ),
             *("--temp-dir", "{short}/r", "--disable-usage-stats", "--no-monitor"),
         ),
-        env=env,
+        env=ENV,
+        listens=(seat.ports[CLIENT],) if seat.index == 0 else (),
         short=True,
         end_signal=9,  # it keeps nothing that must be saved
         ready="Ray runtime started",

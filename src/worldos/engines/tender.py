@@ -28,6 +28,8 @@ from worldos.errors import BadRequest, WorldError
 from worldos.home import default_home
 
 UNPRIVILEGED: Final = ("postgres", "nobody")
+LISTENS: Final = "0A"  # TCP_LISTEN in /proc/net/tcp
+POLL_SECONDS: Final = 0.1
 SHORT: Final = "/mnt"  # a folder that every Linux has, for mounting things there
 SHORT_BYTES_MAX: Final = 40  # of a working folder, so that 107 bytes are enough for a socket deep in it
 
@@ -57,7 +59,8 @@ class Tended:
     def seen(self) -> Seen:
         """Say how it is."""
         said = self.said.decode(errors="replace")
-        return Seen(name=self.process.name, ready=self.is_ready, code=self.popen.poll(), said=said)
+        ready = self.is_ready and set(self.process.listens) <= listening(self.popen.pid)
+        return Seen(name=self.process.name, ready=ready, code=self.popen.poll(), said=said)
 
 
 class Tender:
@@ -122,6 +125,9 @@ class Tender:
             if not tended.is_ready and tended.popen.poll() is None:
                 tended.news.wait(patience_s)
                 break
+            if not tended.seen().ready:
+                time.sleep(min(patience_s, POLL_SECONDS))
+                break
         return tuple(tended.seen() for tended in self._tended.values())
 
     def run(self, argv: Sequence[str], env: dict[str, str], *, not_root: bool = False) -> Ran:
@@ -151,6 +157,7 @@ class Tender:
         deadline_s = time.monotonic() + grace_s
         for tended in reversed(self._tended.values()):
             _signal(tended, tended.process.end_signal)
+        for tended in self._tended.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 tended.popen.wait(max(0.0, deadline_s - time.monotonic()))
             _signal(tended, signal.SIGKILL)
@@ -214,6 +221,18 @@ def _as_another() -> tuple[str, ...]:
     raise WorldError(
         "this engine refuses to run as root, and this node has no other user", hint="run the agent as a user"
     )
+
+
+def listening(pid: int) -> set[int]:
+    """Return the ports at which somebody listens in the network that a process is in."""
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}", encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if words[3:4] == [LISTENS]:
+                    ports.add(int(words[1].rpartition(":")[2], 16))
+    return ports
 
 
 def last_words(said: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from test_net_space import namespaces
 
-from worldos.errors import NotAllowed
+from worldos.errors import NotAllowed, Unreachable
 from worldos.lanes import net_space, net_wire, private_net, worker
 from worldos.lanes.net_wire import Begin, Mate
 from worldos.model.ids import LeaseId, NodeId
@@ -21,8 +23,11 @@ from worldos.model.ids import LeaseId, NodeId
 BEGIN = Begin(
     net=b"n" * 16,
     prefix=bytes((10, 9, 8)),
-    members=(Mate(node=NodeId("a"), lease=LeaseId("la"), name="desk top"), Mate(node=NodeId("b"), lease=LeaseId("lb"))),
+    members=(Mate(node=NodeId("a"), lease=LeaseId("la"), name="desk top"),),
     me=0,
+)
+THREE = Begin(
+    net=BEGIN.net, prefix=BEGIN.prefix, members=tuple(replace(BEGIN.members[0], name=n) for n in ("a", "b", "")), me=1
 )
 Joined = tuple[str, str]
 
@@ -60,10 +65,41 @@ def alive(pid: int) -> bool:
 
 
 def test_a_command_has_its_input_output_exit_code_and_names(net: Joined) -> None:
-    script = "cat; hostname; grep n1 /etc/hosts; grep desk /etc/hosts; exit 7"
+    script = "cat; hostname; grep desk /etc/hosts; exit 7"
     done = subprocess.run(inside(net, "sh", "-c", script), input="said\n", capture_output=True, text=True, check=False)
     assert done.returncode == 7
-    assert done.stdout.splitlines() == ["said", "n0", "10.9.8.2 n1", "10.9.8.1 n0 desk-top"]
+    assert done.stdout.splitlines() == ["said", "n0", "10.9.8.1 n0 desk-top"]
+
+
+def test_members_are_known_by_number_and_by_the_name_of_their_node() -> None:
+    assert private_net.hosts_of(THREE).splitlines()[2:] == ["10.9.8.1 n0 a", "10.9.8.2 n1 b", "10.9.8.3 n2"]
+
+
+def test_it_stands_when_every_other_was_found() -> None:
+    news, carrier = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with news, carrier:
+        for said in (b"\0no link yet", b"\2", b"\0", b"\2 lost again"):
+            carrier.send(said)
+        private_net._until_linked(THREE, news)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"), [(b"\2no link to c", "n2 .*: no link to c"), (b"\2", "n0 .a.: it does not answer")]
+)
+def test_a_member_to_whom_there_is_no_way_is_named_with_why(
+    said: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private_net, "LINKED_S", 0.05)
+    news, carrier = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with news, carrier:
+        if why.startswith("n2"):
+            carrier.send(b"\0")
+        carrier.send(said)
+        with pytest.raises(Unreachable, match=why):
+            private_net._until_linked(THREE, news)
+        carrier.close()
+        with pytest.raises(Unreachable, match="has ended"):
+            private_net._until_linked(THREE, news)
 
 
 def test_several_commands_meet_in_one_network(net: Joined) -> None:

@@ -27,7 +27,7 @@ with socket.create_server(("127.0.0.1", 5000)) as server:
 def net() -> Iterator[tuple[PrivateNet, list[object]]]:
     if why := net_space.why_not():
         pytest.skip(f"private networks: {why}")
-    with use(need("CPU", 0.2), need("CPU", 0.2)) as cpus, PrivateNet.open(cpus) as opened:
+    with use(need("CPU", 0.5), need("CPU", 0.5)) as cpus, PrivateNet.open(cpus) as opened:
         for member in range(2):
             assert cpus[member].submit(_serve, opened.prefix(member)).result(20) == "up"
         yield opened, list(cpus)
@@ -88,7 +88,7 @@ def test_nothing_is_no_network_and_a_handle_of_several_leases_no_member() -> Non
 def test_a_network_that_is_closed_has_no_forwards_and_nothing_inside() -> None:
     if why := net_space.why_not():
         pytest.skip(f"private networks: {why}")
-    with use("CPU", 0.2) as cpu:
+    with use("CPU", 0.5) as cpu:
         net = PrivateNet.open([cpu])
         assert cpu.submit(_serve, net.prefix(0)).result(20) == "up"
         port = net.forward(0, 5000)

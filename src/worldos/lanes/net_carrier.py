@@ -15,6 +15,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -31,6 +32,8 @@ AGAIN_S_MIN: Final = 0.05
 AGAIN_S_MAX: Final = 2.0
 HEADER_BYTES_MIN: Final = 20
 STREAM_BYTES: Final = 1024 * 1024  # what the kernel may keep of a stream on its way to the agent
+
+Told = Callable[[int, str], None]
 
 
 class _Stream:
@@ -49,9 +52,10 @@ class _Stream:
 
 
 class Carrier:
-    """All streams of one member. ``tun``: the device, non-blocking."""
+    """All streams of one member. ``tun``: the device, non-blocking. ``told`` hears of each way to a member: why not, or empty."""
 
-    def __init__(self, begin: Begin, door: str, key: bytes, tun: int) -> None:
+    def __init__(self, begin: Begin, door: str, key: bytes, tun: int, told: Told = lambda _member, _why: None) -> None:
+        self._told = told
         self._begin = begin
         self._me = begin.me
         self._lease = begin.members[begin.me].lease
@@ -249,6 +253,8 @@ class Carrier:
             reply, fd = Shut(why="the door closed"), -1
         member = self._member(reply, stream)
         self._drop(stream)
+        if isinstance(reply, Shut) and stream.mate >= 0:
+            self._told(stream.mate, reply.why)
         if stream.mate < 0:
             self._waiters += 1
         if member < 0:
@@ -284,6 +290,7 @@ class Carrier:
         stream.asking = False
         self._mates[member] = stream
         self._add(stream)
+        self._told(member, "")
 
     def _lose(self, stream: _Stream) -> None:
         self._drop(stream)

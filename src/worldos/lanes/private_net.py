@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,8 @@ READY: Final = "ready"
 ISOLATION_NAME: Final = "WORLDOS_ISOLATION"  # as in worker.py, which who joins must not load
 PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 BEGIN_BYTES_MAX: Final = 256 * 1024
+LINKED_S: Final = 20.0  # until every helper has found every other
+NEWS_BYTES_MAX: Final = 400
 _helpers: Final[list[subprocess.Popen[bytes]]] = []  # of this worker: they end with it
 
 
@@ -91,7 +94,8 @@ def serve() -> None:
     try:
         size = int.from_bytes(_read(4), "little")
         told = net_wire.decode_begin(_read(min(size, BEGIN_BYTES_MAX)))
-        first, carrier = _make(told)
+        first, carrier, news = _make(told)
+        _until_linked(told, news)
     except (OSError, WorldError) as error:
         _say(1, f"failed {error}")
         return
@@ -111,8 +115,11 @@ def serve() -> None:
         os._exit(0)  # the carrier ends with us
 
 
-def _make(told: Begin) -> tuple[int, int]:
-    """Make the namespaces and what lives in them; return the pids of the first process inside and of the carrier."""
+def _make(told: Begin) -> tuple[int, int, socket.socket]:
+    """Make the namespaces and what lives in them; return the pids of the first process inside and of the carrier, and its news.
+
+    The carrier ends when the socket of its news is closed.
+    """
     net_space.make(f"n{told.me}")
     hosts = tempfile.NamedTemporaryFile("w", prefix="hosts-", delete=False)  # noqa: SIM115 - it stays with the lease
     with hosts:
@@ -122,15 +129,37 @@ def _make(told: Begin) -> tuple[int, int]:
     first = net_space.own_pids()
     tun = net_space.open_tun()
     net_space.set_address(told.address(told.me))
-    ours, its = socket.socketpair()
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     carrier = os.fork()
     if carrier == 0:
         ours.close()
         _carry(told, tun, its)
     its.close()
-    ours.detach()  # open until this process ends: the carrier's signal
     os.close(tun)
-    return first, carrier
+    return first, carrier, ours
+
+
+def _until_linked(told: Begin, news: socket.socket) -> None:
+    """Wait until there is a way to each of the others. Raises Unreachable, saying to whom there is none and why."""
+    from worldos.errors import Unreachable  # noqa: PLC0415 - see above
+
+    missing = {member: "it does not answer" for member in range(len(told.members)) if member != told.me}
+    end_s = time.monotonic() + LINKED_S
+    while missing:
+        news.settimeout(max(0.001, end_s - time.monotonic()))
+        try:
+            heard = news.recv(NEWS_BYTES_MAX)
+        except TimeoutError:
+            member, why = min(missing.items())
+            mate = told.members[member]
+            raise Unreachable(f"there is no way to n{member} ({mate.name or mate.node[:8]}): {why}") from None
+        if not heard:
+            raise Unreachable("what carries its packets has ended")
+        if heard[1:]:
+            missing[heard[0]] = heard[1:].decode("utf-8", "replace")
+        else:
+            missing.pop(heard[0], None)
+    news.settimeout(None)
 
 
 def _carry(told: Begin, tun: int, parent: socket.socket) -> None:
@@ -141,7 +170,13 @@ def _carry(told: Begin, tun: int, parent: socket.socket) -> None:
         net_space.end_with_parent()
         _quiet()
         door, key = _door()
-        Carrier(told, door, key, tun).run(parent.fileno())
+        parent.setblocking(False)  # noqa: FBT003
+
+        def tell(member: int, why: str) -> None:
+            with suppress(OSError):  # nobody listens any more
+                parent.send(bytes((member,)) + why.encode()[: NEWS_BYTES_MAX - 1])
+
+        Carrier(told, door, key, tun, tell).run(parent.fileno())
         code = 0
     finally:
         if code:

@@ -56,7 +56,7 @@ class PrivateNet:
         return made
 
     def _begin(self) -> None:
-        """Have every helper started; they find each other."""
+        """Have every helper started; each says that it stands when it has found all the others."""
         calls = [
             handle.submit(private_net.begin, net_wire.encode(begin))
             for handle, begin in zip(self._handles, self._begins, strict=True)

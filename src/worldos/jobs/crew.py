@@ -28,8 +28,9 @@ from worldos.jobs.limits import (
     LEASE_WAIT_S,
     REFUSED_WAIT_S,
 )
+from worldos.kernel.line.rooms import amounts
 from worldos.lanes.link import Door
-from worldos.model.ids import NodeId, ResourceId
+from worldos.model.ids import NodeId
 from worldos.model.local import Doors, LeaseAdded, LeaseLost, Use, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
 from worldos.sdk.connection import Connection, UseMessage
@@ -79,6 +80,10 @@ class _Lease:
             raise Unreachable(doors.error or "the lease has no worker")
         return Door(path=doors.paths[0], node=doors.node, local=doors.local)
 
+    def is_at(self, node: NodeId) -> bool:
+        """Whether it is a lease of this node."""
+        return self.terms is not None and self.terms.node == node
+
     def give_back(self) -> None:
         """Give it back; twice is once."""
         with suppress(WorldError):
@@ -106,14 +111,15 @@ class Crew:
         self._agent = agent
         self._works = works
         self._need = msgspec.structs.replace(need, workers=1, near=need.near or node)
+        self._node = node
         self._ended = ended
         self._waiting: deque[Run] = deque()
         self._changed = threading.Condition()
         self._berths = 0  # leases that are manned
+        self._here = 0  # of them, those on this node
         self._idle = 0  # of them, those that wait for an attempt
         self._asking = False
         self._closed = False
-        self.resources: tuple[ResourceId, ...] = ()
 
     def add(self, runs: list[Run]) -> None:
         """Take attempts in."""
@@ -135,6 +141,12 @@ class Crew:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    @property
+    def leased(self) -> dict[str, int]:
+        """What there are leases for on this node, by kind, used or idle."""
+        with self._changed:
+            return {kind: amount * self._here for kind, amount in amounts(self._need).items()} if self._here else {}
 
     @property
     def empty(self) -> bool:
@@ -172,7 +184,9 @@ class Crew:
             refused_s = 0.0
             with self._changed:
                 self._berths += 1
+                self._here += lease.is_at(self._node)
                 self._idle += 1
+            self._ended()  # which tells what is leased, too
             threading.Thread(target=self._man, args=(lease, door), name="berth", daemon=True).start()
         self._ended()
 
@@ -217,6 +231,7 @@ class Crew:
             lease.give_back()
             with self._changed:
                 self._berths -= 1
+                self._here -= lease.is_at(self._node)
                 self._idle -= idle
                 self._seek()
                 self._changed.notify_all()

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -220,6 +220,7 @@ class Runner:
         with self._lock:
             for need in [need for need, crew in self._crews.items() if crew.empty]:
                 del self._crews[need]
+        self._changed.set()
 
     # -- the line -------------------------------------------------------------------------------------------------------------
 
@@ -227,9 +228,12 @@ class Runner:
         """Tell the agent what is held here, until the end."""
         while not self._stopped.is_set():
             with self._lock:
-                held = list(self._runs)
+                attempts = [[each.job, each.index, each.number] for each in self._runs]
+                leased: Counter[str] = Counter()
+                for crew in self._crews.values():
+                    leased.update(crew.leased)
             with suppress(WorldError):  # an agent that is gone ends this runner too
-                self._agent.ask("runner_holds", {"attempts": [[each.job, each.index, each.number] for each in held]})
+                self._agent.ask("runner_holds", {"attempts": attempts, "leased": dict(leased)})
             self._changed.wait(HOLDS_EVERY_S)
             self._changed.clear()
             self._stopped.wait(HOLDS_APART_S)  # what changes together is told together

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.agent.agents import RunningAgent, running, until
-from tests.agent.sites import running_site
 
 from worldos.agent.start import make_account
 from worldos.errors import BadRequest, PeerBroke
 from worldos.home import Home
-from worldos.kernel.work.look import read_keepers, read_queue, read_queues
+from worldos.kernel.work.look import read_queue, read_queues
 from worldos.kernel.work.words import decode_answers, encode_command
 from worldos.model.work import (
-    Ack,
     Applied,
     LineCommand,
     Message,
@@ -25,7 +22,6 @@ from worldos.model.work import (
     QueueCommand,
     QueueMade,
     Refused,
-    Take,
     WorkAnswer,
     WorkCommand,
 )
@@ -83,30 +79,6 @@ def test_what_is_no_command_is_refused_in_a_sentence(home: Home) -> None:
         (answer,) = said(agent, put(1))
         assert isinstance(answer, Refused)
         assert answer.hint
-
-
-def test_three_nodes_keep_it_when_one_is_killed(tmp_path: Path) -> None:
-    with running_site(tmp_path, "a", "b", "c") as agents:
-        assert said(agents[0], QueueMade(queue="q")) == (Applied(),)
-        for number in range(30):
-            assert said(agents[number % 3], put(number)) == (Applied(),)
-        until(lambda: _voters(agents[2]) == 3, "three keep it", 60)
-        agents[0].process.kill()
-        agents[0].process.wait()
-        agents[0].code = 0
-        assert waiting(agents[1]) == 30
-        begun_s = time.monotonic()
-        (taken,) = said(agents[2], Take(queue="q", consumer="cons-1", request=1, count=50))
-        assert isinstance(taken, Applied)
-        assert len(taken.messages) == 30
-        ids = tuple(message.id for message, _ in taken.messages)
-        assert said(agents[1], Ack(queue="q", consumer="cons-1", ids=ids)) == (Applied(),)
-        assert waiting(agents[2]) == 0
-        assert time.monotonic() - begun_s < 20
-
-
-def _voters(agent: RunningAgent) -> int:
-    return len(read_keepers(agent.ask("work_look", what="keepers")).voters)
 
 
 def test_garbage_of_a_program_does_not_reach_the_log(home: Home) -> None:

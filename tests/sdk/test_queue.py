@@ -60,7 +60,7 @@ def test_what_was_given_back_or_failed_comes_to_another(name: str) -> None:
         one.put("x")
         one.get(timeout=5).nack()
         with pytest.raises(ZeroDivisionError), other.get(timeout=5) as body:
-            assert 1 / 0 == body
+            assert body == 1 / 0
         third = one.get(timeout=5)
         assert third.deliveries == 3
         with third as body:

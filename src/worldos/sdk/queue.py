@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, Self
 import cloudpickle
 
 from worldos.errors import BadRequest, NoAgent, NotThere, OverQuota, Refused
-from worldos.home import default_home
+from worldos.home import Home, default_home
 from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.limits import ASK_NS
 from worldos.kernel.work.look import read_queue
@@ -136,6 +136,7 @@ class Queue:
         deliveries: int | None = None,
         size: int | None = None,
         make: bool = True,
+        home: Home | None = None,
     ) -> None:
         if not name:
             raise BadRequest("a queue has a name", hint='use("Queue", name="frames")')
@@ -148,6 +149,7 @@ class Queue:
         self.name = name
         self.form = form
         self.visible_s = visible
+        self._home = home
         self._consumer = f"c-{os.urandom(8).hex()}"
         self._request = 0
         self._taking = threading.Lock()
@@ -385,7 +387,7 @@ class Queue:
     def _connected(self) -> Connection:
         with self._opening:
             if self._connection is None or self._connection.ended is not None:
-                self._connection = Connection(default_home().socket_file)
+                self._connection = Connection((self._home or default_home()).socket_file)
             return self._connection
 
 

@@ -113,10 +113,10 @@ class RunnerHost:
             if self._hearing is call:
                 self._hearing = None
 
-    def held(self, attempts: tuple[Attempt, ...]) -> None:
+    def held(self, attempts: tuple[Attempt, ...], leased: dict[str, int]) -> None:
         """The runner says what it has."""
         if self._hearing is not None:
-            self._holds(TasksHeld(attempts=attempts))
+            self._holds(TasksHeld(attempts=attempts, leased=leased))
 
     def told(self, request: int, piece: LogPiece) -> None:
         """The runner answers a ``LogAsk``."""

@@ -23,6 +23,10 @@ HELD_MAX: Final = 8192  # attempts that a runner has at once
 
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 62) - 1)]
 _Job: TypeAlias = Annotated[JobId, msgspec.Meta(min_length=4, max_length=32)]
+Leased: TypeAlias = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[int, msgspec.Meta(ge=0, le=(1 << 62) - 1)]],
+    msgspec.Meta(max_length=64),
+]
 _Node: TypeAlias = Annotated[NodeId, msgspec.Meta(max_length=64)]
 
 
@@ -93,10 +97,11 @@ class TasksStop(msgspec.Struct, frozen=True, kw_only=True, tag="wstop"):
     preempt: bool = False
 
 
-class TasksHeld(msgspec.Struct, frozen=True, kw_only=True, tag="wheld"):
-    """All attempts that the runner of this node has."""
+class TasksHeld(msgspec.Struct, frozen=True, kw_only=True, tag="wheld", omit_defaults=True):
+    """All attempts that the runner of this node has; and by kind, what it has leases for on this node, used or idle."""
 
     attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=HELD_MAX)]
+    leased: Leased = {}
 
 
 class HeldAsk(msgspec.Struct, frozen=True, kw_only=True, tag="wheld?"):

@@ -19,7 +19,7 @@ from worldos.kernel.line.why import never
 from worldos.model import where
 from worldos.model.runner import LOG_PIECE_BYTES_MAX, LogPiece
 from worldos.model.work import Attempt, JobSpec
-from worldos.model.work_wire import HELD_MAX, LOOK_CHARS_MAX, WorkAsk
+from worldos.model.work_wire import HELD_MAX, LOOK_CHARS_MAX, Leased, WorkAsk
 
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -62,9 +62,11 @@ class WorkOrders:
         """Be told what is given to this node, as long as the connection lasts (model/work_wire, and LogAsk)."""
         await agent.work.runner.hear(call)
 
-    async def order_runner_holds(self, agent: Agent, call: Call, attempts: _Attempts) -> None:
-        """These attempts the runner has now, and no others."""
-        agent.work.runner.held(attempts)
+    async def order_runner_holds(
+        self, agent: Agent, call: Call, attempts: _Attempts, leased: Leased | None = None
+    ) -> None:
+        """These attempts the runner has now, and no others; and leases for so much of each kind on this node."""
+        agent.work.runner.held(attempts, leased or {})
 
     async def order_runner_told(self, agent: Agent, call: Call, request: int, piece: bytes) -> None:
         """The answer to a LogAsk: a LogPiece."""

@@ -58,6 +58,8 @@ def plan(line: Line, scene: Scene) -> list[Step]:
 def lost(line: Line, scene: Scene) -> list[Lost]:
     """Return the attempts whose runner is silent for so long that others may have their tasks."""
     found: list[Lost] = []
+    if max(scene.silent_ms.values(), default=0) < LOST_TWICE_MS:
+        return found
     for job, index, run in running(line):
         silent_ms = scene.silent_ms.get(run.node, 0)
         if silent_ms >= (LOST_TWICE_MS if job.spec.twice else LOST_MS):

@@ -49,11 +49,12 @@ class Said(msgspec.Struct, frozen=True):
 class Dispatch(msgspec.Struct, kw_only=True):
     """What this leader knows of runners. Nothing is due before ``due_ns``.
 
-    ``holds``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it was first
-    looked for, or last held. ``scene``: what the last plan was made of.
+    ``holds``, ``leased``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it
+    was first looked for, or last held. ``scene``: what the last plan was made of.
     """
 
     holds: dict[NodeId, frozenset[Attempt]] = {}
+    leased: dict[NodeId, dict[str, int]] = {}
     heard_ns: dict[NodeId, int] = {}
     told_ns: dict[Attempt, int] = {}
     seen_ns: dict[Attempt, int] = {}
@@ -72,6 +73,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
     def held(self, now_ns: int, node: NodeId, message: TasksHeld) -> None:
         """A runner says what it has."""
         self.holds[node] = frozenset(message.attempts)
+        self.leased[node] = message.leased
         self.heard_ns[node] = now_ns
         self.soon(now_ns)
 
@@ -180,6 +182,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
             view=site.view(now_ns),
             wall_ms=wall_ms,
             runners=frozenset(site.alive()),
+            leased=self.leased,
             silent_ms=silent_ms,
             elsewhere=site.looks_further(),
         )

@@ -174,7 +174,7 @@ def test_software_that_is_not_there_and_cannot_come_is_said(
 ) -> None:
     monkeypatch.setattr(tender, "default_home", lambda: Home(tmp_path))
     none = ProgramSoftware(name="nothing", version="1", programs=("nope",), folders=("/no/such",), hint="get it there")
-    with pytest.raises(BadRequest, match="nothing 1 is not installed on this node") as refused:
+    with pytest.raises(BadRequest, match="nothing 1 is not installed there") as refused:
         tends.prepare(none, 5)
     assert refused.value.hint == "get it there"
 

@@ -63,6 +63,7 @@ COMMANDS = {
     "submit": ("submit",),
     "queue": ("queue",),
     "jobs": ("jobs", "logs", "cancel", "retry", "result"),
+    "engines": ("engines", "engine"),
     "demo": ("demo",),
     "mcp": ("mcp",),
     "files": ("put", "get", "cat", "mkdir", "mv", "cp", "rm"),

@@ -16,7 +16,7 @@ from worldos.engines import nets, tender
 from worldos.engines.limits import CALL_SECONDS, INSTALL_SECONDS, LOOK_SECONDS, START_SECONDS, TOOL_SECONDS
 from worldos.engines.plan import Process, Ran, Seat, Seen
 from worldos.engines.software import Software
-from worldos.errors import NodeGone, Unreachable, WorldError
+from worldos.errors import LeaseEnded, NodeGone, Unreachable, WorkerLost, WorldError
 from worldos.sdk.compute import Compute
 
 T = TypeVar("T")
@@ -103,10 +103,11 @@ class Cluster:
 
     # -- while it runs --------------------------------------------------------------------------------------------------
 
-    def look(self) -> dict[int, tuple[Seen, ...]]:
-        """Say how the processes of each seat are."""
+    def check(self) -> None:
+        """Raise why, if a process has ended or a node is gone."""
         looks = {index: self.call(index, tender.look, 0.0) for index in sorted(self._begun)}
-        return {index: self.result(index, future) for index, future in looks.items()}
+        for index, future in looks.items():
+            self._check(index, self.result(index, future))
 
     def run(
         self,
@@ -135,8 +136,13 @@ class Cluster:
             return future.result(limit_s)
         except TimeoutError:
             raise Unreachable(f"the node {self._node(index)[:8]} does not answer") from None
+        except WorldError as error:
+            error.__cause__ = None  # the traceback of the node: the sentence says it all
+            if not isinstance(error, WorkerLost | NodeGone | LeaseEnded):
+                error.args = (f"{error} (on {self._node(index)[:8]})",)
+            raise
 
-    def _check(self, index: int, seen: Sequence[Seen]) -> None:
+    def _check(self, index: int, seen: tuple[Seen, ...]) -> None:
         for process in seen:
             if process.code is not None:
                 raise WorldError(

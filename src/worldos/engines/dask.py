@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from worldos.engines import credentials
@@ -94,6 +96,23 @@ class Dask(Engine):
     def leave(self, engaged: Engaged) -> None:
         """Close the client; its scheduler ends with the lease."""
         engaged.client.close()
+        if engaged.state is not None:
+            engaged.state.cleanup()
+
+    def told(self, engaged: Engaged) -> dict[str, str]:
+        """Return its address, and what another program says to be let in; the certificate lies in a folder meanwhile."""
+        engaged.state = folder = tempfile.TemporaryDirectory(prefix="wos-dask-")
+        files = engaged.plan[0][0].files
+        for name in sorted(files):
+            (Path(folder.name) / name).write_bytes(files[name])
+        ca, pair = (f"{folder.name}/{name}" for name in sorted(files))
+        address = f"tls://{engaged.address(0, SCHEDULER)}"
+        security = f"Security(tls_ca_file={ca!r}, tls_client_cert={pair!r}, tls_client_key={pair!r})"
+        return {
+            "address": address,
+            "dashboard": engaged.dashboard,
+            "client": f"Client({address!r}, security={security})",
+        }
 
 
 _ENV = {"DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION": "1.2", "PYTHONUNBUFFERED": "1"}

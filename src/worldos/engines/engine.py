@@ -65,6 +65,10 @@ class Engine(ABC):
     def leave(self, engaged: Engaged) -> None:  # noqa: B027 - most have nothing to save
         """Close the client, and save what must be kept. Called once, before the processes end."""
 
+    def told(self, engaged: Engaged) -> dict[str, str]:
+        """Return what a person needs to use it from other programs of theirs: labels and values."""
+        return {"client": str(engaged.client)}
+
     def use(self, amount: Any = None, words: dict[str, Any] | None = None) -> Engaged:
         """Lease, install, start, connect: what ``worldos.use`` does for this kind."""
         said = dict(words or {})
@@ -72,7 +76,9 @@ class Engine(ABC):
             said.setdefault("cpus", amount)
         known = SIZE_WORDS | LEASE_WORDS | USE_WORDS | self.words
         if unknown := sorted(said.keys() - known):
-            raise TypeError(f"{self.name} knows no word {unknown[0]}=; there are {', '.join(sorted(known))}")
+            raise BadRequest(
+                f"{self.name} knows no word {unknown[0]}=", hint=f"there are: {', '.join(sorted(known - {'told'}))}"
+            )
         return Engaged(self, said)
 
 
@@ -121,6 +127,10 @@ class Engaged:
     def address(self, index: int, port: int) -> str:
         """Return where this program reaches a port of a seat: ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self.cluster.forward(index, self.seats[index].ports[port])}"
+
+    def check(self) -> None:
+        """Raise why it runs no more, if one of its processes or nodes is gone."""
+        self.cluster.check()
 
     def close(self) -> None:
         """Let the client go, end all processes and give the leases back."""

@@ -49,7 +49,7 @@ def ensure(software: Software, home: Home, told: Told) -> Installed:
         return found
     if not software.requirements:
         assert isinstance(software, ProgramSoftware)
-        raise BadRequest(f"{software.name} {software.version} is not installed on this node", hint=software.hint)
+        raise BadRequest(f"{software.name} {software.version} is not installed there", hint=software.hint)
     folder = folder_of(software, home)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     told(f"waiting for another to install {software.name} {software.version}")

@@ -127,6 +127,11 @@ class PostgreSQL(Engine):
         finally:
             dumps.close()
 
+    def told(self, engaged: Engaged) -> dict[str, str]:
+        """Return its URL."""
+        dumps: Dumps | None = engaged.state
+        return {"url": engaged.client, "kept in": dumps.path if dumps else "nothing: gone at its end"}
+
     def check(self, words: Words) -> None:
         """See to it that there is a place for the dump, before anything is leased."""
         _every_s(words)

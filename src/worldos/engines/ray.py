@@ -73,6 +73,12 @@ class Ray(Engine):
         """Let the client go; the cluster ends with the lease."""
         engaged.client.shutdown()
 
+    def told(self, engaged: Engaged) -> dict[str, str]:
+        """Return its address."""
+        dashboard = {"dashboard": engaged.dashboard} if engaged.dashboard else {}
+        address = f"ray://{engaged.address(0, CLIENT)}"
+        return {"address": address, **dashboard, "client": f"ray.init({address!r})"}
+
     def check(self, words: Words) -> None:
         """Ray has one cluster a program."""
         ray = sys.modules.get("ray")

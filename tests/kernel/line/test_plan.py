@@ -16,7 +16,7 @@ from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, QUIET_MS, Scene
 from worldos.model.ids import NodeId
 from worldos.model.need import Compare
 from worldos.model.offer import Offer
-from worldos.model.work import Assign, Attempt, Began, Lost, Preempt
+from worldos.model.work import Assign, Attempt, Began, Cancel, Lost, Preempt
 
 A, B = NodeId("a"), NodeId("b")
 
@@ -197,7 +197,7 @@ def test_short_tasks_are_given_several_to_a_berth(site: Site) -> None:
     for attempt in site.run("job-1", 0, 1, node=A):
         site.end(attempt, wall_us=10_000)
     steps = planned(site, offer("a", cores=2))
-    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [2 * 50]
+    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [2 * 51]
     for step in steps:
         site.do(step)
     assert planned(site, offer("a", cores=2)) == []
@@ -209,14 +209,34 @@ def test_a_berth_is_filled_again_when_it_is_half_empty(site: Site) -> None:
     one = offer("a", cores=1)
     for step in planned(site, one):
         site.do(step)
-    ends = [Attempt("job-1", index, 1) for index in range(1, 51)]
-    for attempt in ends[:24]:
+    ends = [Attempt("job-1", index, 1) for index in range(1, 52)]
+    for attempt in ends[:25]:
         site.end(attempt, wall_us=10_000)
     busy = {"leased": {A: {"CPU": 1000}}}
     assert planned(site, taken(1000, cores=1), **busy) == []
-    site.end(ends[24], wall_us=10_000)
+    site.end(ends[25], wall_us=10_000)
     steps = planned(site, taken(1000, cores=1), **busy)
-    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [25]
+    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [26]
+
+
+def test_a_node_that_is_free_comes_before_a_queue_at_one_that_is_not(site: Site) -> None:
+    site.do(submit("job-1", 6))
+    for attempt in site.run("job-1", 0, 1, node=A):
+        site.end(attempt, wall_us=10_000)
+    site.run("job-1", 2, node=A)
+    steps = [step for step in planned(site, taken(1000, cores=1), offer("b", cores=4)) if isinstance(step, Assign)]
+    assert [(step.node, len(step.indices)) for step in steps] == [(B, 3)]
+
+
+def test_behind_a_task_that_takes_long_none_waits(site: Site) -> None:
+    site.do(submit("job-1", 6), submit("job-2", 6))
+    site.end(site.run("job-1", 0, node=A)[0], wall_us=2_000_000)
+    site.end(site.run("job-2", 0, node=A)[0], wall_us=1_900_000)
+    steps = [step for step in planned(site, offer("a", cores=2)) if isinstance(step, Assign)]
+    assert [(step.job, len(step.indices)) for step in steps] == [("job-1", 2)]
+    site.do(Cancel(job="job-1"))
+    steps = [step for step in planned(site, offer("a", cores=2)) if isinstance(step, Assign)]
+    assert [(step.job, len(step.indices)) for step in steps] == [("job-2", 4)], "one more each, so that nobody idles"
 
 
 def test_the_last_short_tasks_are_spread_over_all_berths(site: Site) -> None:

@@ -114,23 +114,21 @@ class _Planning:
     # -- begin ---------------------------------------------------------------------------------------------------------------
 
     def _place(self, job: Job, key: Key, most: int) -> None:
-        """Give out tasks of a job: first to berths that have room before them, then to new ones."""
+        """Give out tasks of a job: to new berths while there is room for any, then to those that it has."""
         each = berth_tasks(job)
         wanted = min(most, spans.count(job.waiting))
         given: dict[NodeId, int] = {}
-        for node, room in self.rooms.items():
-            spare = self._spare(job, room, each)
+        berths = self._berths(job, key, -(-wanted // each))
+        left = self._share(given, berths, wanted, each)
+        for node, room in self.rooms.items() if left else ():
+            spare = min(self._spare(job, room, each), left)
             if spare > 0:
-                given[node] = min(spare, wanted)
-                wanted -= given[node]
-            if not wanted:
-                break
-        berths = self._berths(job, key, -(-wanted // each)) if wanted else []
-        self._share(given, berths, wanted, each)
+                given[node] = given.get(node, 0) + spare
+                left -= spare
         self._assign(job, given)
-        if wanted > len(berths) * each:
+        if left:
             self.full.add(key)
-            self._blocked(job, most - sum(given.values()))
+            self._blocked(job, left)
 
     def _spare(self, job: Job, room: Room, each: int) -> int:
         """Return how many tasks may join those before the berths that a job has; few are not worth a word."""
@@ -140,13 +138,13 @@ class _Planning:
         most = room.berths(job) * each
         return most - count if count <= most // 2 else 0
 
-    def _share(self, given: dict[NodeId, int], berths: list[NodeId], wanted: int, each: int) -> None:
-        """Spread tasks over new berths evenly, so that none has a queue while another has nothing."""
+    def _share(self, given: dict[NodeId, int], berths: list[NodeId], wanted: int, each: int) -> int:
+        """Spread tasks over new berths evenly, so that none has a queue while another has nothing; return how many are left."""
         for number, node in enumerate(berths):
-            left = len(berths) - number
-            count = min(each, -(-wanted // left))
+            count = min(each, -(-wanted // (len(berths) - number)))
             given[node] = given.get(node, 0) + count
             wanted -= count
+        return wanted
 
     def _berths(self, job: Job, key: Key, most: int) -> list[NodeId]:
         """Return the nodes where so many berths of a job can be, best first, and take that room."""

@@ -27,7 +27,8 @@ from worldos.model.resource import Kind, Resource
 from worldos.model.work import JobId
 
 BERTH_MS: Final = 500  # so much work lies before a berth at most, if its tasks are short,
-BERTH_TASKS_MAX: Final = 64  # ... and so many tasks
+BERTH_TASKS_MAX: Final = 64  # ... and so many tasks;
+BERTH_LONG_MS: Final = 2_000  # behind one that takes longer none waits
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -141,10 +142,10 @@ def free_of(offer: Offer) -> Counter[str]:
 def berth_tasks(job: Job) -> int:
     """Return how many tasks of a job may stand at one berth: one, unless those that have ended were short."""
     ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
-    if not ended:
+    mean_us = job.wall_us // ended if ended else BERTH_LONG_MS * 1000
+    if mean_us >= BERTH_LONG_MS * 1000:
         return 1
-    mean_us = max(1, job.wall_us // ended)
-    return max(1, min(BERTH_TASKS_MAX, BERTH_MS * 1000 // mean_us))
+    return min(BERTH_TASKS_MAX, 1 + -(-BERTH_MS * 1000 // max(1, mean_us)))
 
 
 def likely_ms(job: Job) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 
 from worldos.agent.lanes import Lanes
 from worldos.agent.scanner import Scanner
-from worldos.errors import BadRequest, LeaseEnded
+from worldos.errors import BadRequest, LeaseEnded, WorldError
+from worldos.lanes import sandbox
 from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.need import LeaseTerms, Need
 
 
-def terms(kind: str = "CPU", amount: int = 1000, name: str = "l1") -> LeaseTerms:
+def terms(kind: str = "CPU", amount: int = 1000, name: str = "l1", isolation: str = "") -> LeaseTerms:
     return LeaseTerms(
         lease=LeaseId(name),
         node=NodeId("n"),
@@ -24,6 +26,7 @@ def terms(kind: str = "CPU", amount: int = 1000, name: str = "l1") -> LeaseTerms
         need=Need(kind=kind, amount=amount),
         resources=(ResourceId(f"n/{kind.lower()}/0"),),
         ttl_ns=10**10,
+        isolation=isolation,
     )
 
 
@@ -91,3 +94,29 @@ def test_workers_rest_and_go_on(folder: Path) -> None:
             await lanes.pause(LeaseId("other"), paused=True)
 
     assert told(folder, story) == []
+
+
+@pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed")
+def test_a_lease_that_is_kept_apart_has_its_workers_in_a_room(folder: Path) -> None:
+    async def story(lanes: Lanes) -> None:
+        lanes.open(terms(isolation="sandbox"))
+        await lanes.paths_of(LeaseId("l1"))
+        room = lanes._host.room_pid("l1")
+        assert os.readlink(f"/proc/{room}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+        lanes.open(terms("Memory", 1000, "l2", isolation="sandbox"))
+        await lanes.paths_of(LeaseId("l2"))
+        assert not lanes._host.room_pid("l2"), "what a driver alone runs for is kept to its words"
+
+    assert told(folder, story) == []
+
+
+def test_a_class_that_this_machine_lacks_ends_the_lease_with_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "bubblewrap", str)
+
+    async def story(lanes: Lanes) -> None:
+        lanes.open(terms(isolation="sandbox"))
+        with pytest.raises(WorldError):
+            await lanes.paths_of(LeaseId("l1"))
+
+    (why,) = told(folder, story)
+    assert "bubblewrap is not installed" in why

@@ -15,6 +15,7 @@ from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.config import read_settings
 from worldos.errors import BadRequest, NotAllowed
+from worldos.lanes import sandbox
 
 Two = tuple[RunningAgent, RunningAgent]
 
@@ -80,6 +81,42 @@ def test_another_account_gets_the_share_and_no_more_and_goes_when_lending_ends(t
     assert 0 <= guest["ends_s"] <= 60
     assert "its owner said so" in guest["why"]
     working.communicate("\n", timeout=20)
+    until(lambda: not office.ask("leases")["granted"], "it gave back what it had")
+
+
+APART = """
+import os, sys, worldos
+def seen():
+    import os
+    return os.environ["WORLDOS_ISOLATION"], os.getuid(), sorted(os.listdir("/")), os.path.exists(sys.argv[1])
+with worldos.use("CPU", 1, realm="acme/office", timeout=10) as cpu:
+    print(*cpu.submit(seen).result(), sep="|")
+with worldos.use("Memory", "1MB", realm="acme/office", timeout=10) as memory:
+    memory["a"] = b"kept"
+    memory["b"] = bytearray(200_000)
+    memory["c"] = memoryview(bytes(100_000))
+    print(memory["a"], len(memory["b"]) + len(memory["c"]))
+    try:
+        print(memory._part.lane.submit(seen).result())
+    except worldos.errors.BadRequest:
+        print("no code")
+"""
+
+
+@pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed")
+def test_the_work_of_another_account_is_in_a_sandbox_whatever_it_says(two: Two) -> None:
+    office, den = two
+    office.ask("lend_off", off=False)
+    rule(office, cpu_permille=1000)
+    environment = {**os.environ, "WORLDOS_HOME": str(den.home.path)}
+    words = [sys.executable, "-c", APART, str(office.home.path)]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    isolation, uid, root, is_home_seen = said.stdout.splitlines()[0].split("|")
+    assert isolation == "sandbox", said.stderr
+    assert int(uid) != os.getuid() or os.getuid()
+    assert "var" not in root
+    assert is_home_seen == "False"
+    assert said.stdout.splitlines()[1:] == ["b'kept' 300000", "no code"], said.stderr
     until(lambda: not office.ask("leases")["granted"], "it gave back what it had")
 
 

@@ -23,7 +23,7 @@ from worldos.lanes import pack
 
 VERBS: Final = ("activate", "rest", "command", "wait", "respond")
 
-PLAIN: Final = frozenset({"bytearray", "complex", "frozenset", "range", "set", "slice"})
+PLAIN: Final = frozenset({"bytearray", "bytes", "complex", "frozenset", "memoryview", "range", "set", "slice"})
 
 _driven: list[Any] = []
 _failures: list[Exception] = []

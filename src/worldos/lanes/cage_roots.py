@@ -192,9 +192,11 @@ def _add_gentle(roots: dict[str, Path], locks: list[int]) -> None:
     if lock is None:
         return
     locks.append(lock)
-    with contextlib.suppress(OSError):
+    try:
+        write_file(root / "cpu.idle", "1")  # whoever else wakes is let in at once
+    except OSError:  # before Linux 5.15
         write_file(root / "cpu.shares", str(SHARES_LEAST))
-        roots[GENTLE] = root
+    roots[GENTLE] = root
 
 
 def _v2_parent() -> Path | None:

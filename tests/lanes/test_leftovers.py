@@ -30,6 +30,15 @@ def test_a_folder_goes_when_nobody_holds_its_lock() -> None:
     assert not alive.exists()
 
 
+def test_a_run_folder_stays_while_who_made_it_lives() -> None:
+    folder, lock = leftovers.run_folder("test")
+    leftovers.clear()
+    assert folder.exists()
+    os.close(lock)
+    leftovers.clear()
+    assert not folder.exists()
+
+
 def test_run_folders_leave_room_for_the_path_of_a_door(tmp_path: Path) -> None:
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path / ("deep" * 10))
     try:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from worldos.errors import WorldError
-from worldos.lanes import sandbox, seccomp, sweep
+from worldos.lanes import leftovers, sandbox, seccomp, sweep
 from worldos.model.isolation import Isolation
 
 USER_NAMESPACES: Final = Path("/proc/sys/user/max_user_namespaces")
-PROOF_PREFIX: Final = "wos-proof-"
 
 
 class Classes:
@@ -74,8 +72,9 @@ def _seen() -> str:
 
 
 async def _proof() -> str:
-    with tempfile.TemporaryDirectory(prefix=PROOF_PREFIX, ignore_cleanup_errors=True) as folder:
-        room = sandbox.Room(Path(folder) / "room", sandbox.Extra())
+    folder, lock = leftovers.run_folder("proof")
+    try:
+        room = sandbox.Room(folder / "room", sandbox.Extra())
         try:
             await room.settle()
         except (WorldError, OSError) as error:
@@ -83,5 +82,7 @@ async def _proof() -> str:
         finally:
             room.end()
             await asyncio.to_thread(room.process.wait)
-            sweep.remove(room.folder)
+    finally:
+        sweep.remove(folder)
+        os.close(lock)
     return ""

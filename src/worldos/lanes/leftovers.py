@@ -21,6 +21,14 @@ def temporary() -> Path:
     return usual if len(bytes(usual)) <= PATH_BYTES_MAX else Path("/tmp")  # noqa: S108 - a folder of our own, 0700
 
 
+def run_folder(name: str) -> tuple[Path, int]:
+    """Make a folder that a next start removes when we are gone; return it, and the descriptor that holds its lock."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{RUN_PREFIX}{os.getuid()}-{name}-", dir=temporary()))
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
 def clear() -> None:
     """Remove cages and run folders of hosts of this user that live no more."""
     clear_leftovers()

@@ -39,10 +39,11 @@ def net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Joined]:
     monkeypatch.setenv(net_wire.DOOR_NAME, str(tmp_path / "no-door"))
     monkeypatch.setenv(net_wire.KEY_NAME, "00" * 32)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    try:
-        yield private_net.begin(net_wire.encode(BEGIN))
-    finally:
-        private_net.end()
+    joined = private_net.begin(net_wire.encode(BEGIN))
+    yield joined
+    private_net.end(joined[0])
+    while private_net._helpers:
+        private_net._helpers.pop().wait(10)
 
 
 def inside(net: Joined, *command: str) -> list[str]:
@@ -135,7 +136,7 @@ def test_all_that_runs_inside_ends_with_the_network(net: Joined, ending: str) ->
         sleeping = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _same_space(pid, first)]
         assert len(sleeping) >= 3
         if ending == "end":
-            private_net.end()
+            private_net.end(net[0])
         elif ending == "kill the helper":
             private_net._helpers[-1].kill()
         else:
@@ -145,6 +146,8 @@ def test_all_that_runs_inside_ends_with_the_network(net: Joined, ending: str) ->
         )
     again = subprocess.run(inside(net, "true"), capture_output=True, text=True, check=False)
     assert (again.returncode, "has ended" in again.stderr) == (126, True)
+    private_net.end(net[0])
+    private_net.end(f"{os.getpid()}:0")  # a number that is another's by now
 
 
 def _same_space(pid: int, first: int) -> bool:

@@ -73,6 +73,9 @@ def run(
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
     data: list[str] = typer.Option([], "--data", help="A file of wos ls that it reads: best run where that lies."),
+    members: int = typer.Option(
+        1, help="On so many leases at once, in a network of their own: for MPI, torch and the like."
+    ),
     isolation: str = typer.Option("", help="At least so far apart from the machine: process, sandbox or wasm."),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Bring files that the command made or changed back to this folder."),
@@ -94,6 +97,10 @@ def run(
         hint = "write it in UTF-8, or put it into a script and take that along: --with script.sh"
         raise BadRequest("an argument of the command is not UTF-8 text", hint=hint)
     kind, amount = ("GPU", gpu) if gpu else ("CPU", cpu)
+    if members != 1:
+        said = {"memory": memory, "where": where, "near": near, "realm": realm, "isolation": isolation}
+        words = {name: value for name, value in said.items() if value}
+        raise typer.Exit(_run_members(members, command, take, kind, amount, objective=objective, **words))
     need = parse_need(
         kind,
         amount,
@@ -125,6 +132,22 @@ def run(
     finally:
         close()
     raise typer.Exit(code)
+
+
+def _run_members(members: int, command: list[str], take: list[Path], kind: str, amount: str, **words: Any) -> int:
+    """Run it as several members of one network."""
+    from worldos.cli.members import run_members  # noqa: PLC0415 - most runs are of one
+    from worldos.lanes.net_wire import MEMBERS_MAX  # noqa: PLC0415
+    from worldos.model.limits import GANG_PARTS_MAX  # noqa: PLC0415
+    from worldos.sdk.connection import close  # noqa: PLC0415
+
+    most = min(MEMBERS_MAX, GANG_PARTS_MAX)
+    if not 1 < members <= most:
+        raise BadRequest(f"--members {members}: a network of leases has 2 to {most}")
+    try:
+        return run_members(members, command, take, kind, amount, **words)
+    finally:
+        close()
 
 
 def _told_in(session: str, command: list[str]) -> AbstractContextManager[Transcript | None]:

@@ -37,7 +37,7 @@ PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
 BEGIN_BYTES_MAX: Final = 256 * 1024
 LINKED_S: Final = 20.0  # until every helper has found every other
 NEWS_BYTES_MAX: Final = 400
-_helpers: Final[list[subprocess.Popen[bytes]]] = []  # of this worker: they end with it
+_helpers: Final[list[subprocess.Popen[bytes]]] = []  # that this worker began: they end with it
 
 
 # -- in the worker --------------------------------------------------------------------------------------------------------
@@ -73,13 +73,17 @@ def begin(body: bytes) -> tuple[str, str]:
     return said[1].strip(), sys.executable
 
 
-def end() -> None:
-    """End this lease's helpers, and all that runs in their networks."""
-    while _helpers:
-        helper = _helpers.pop()
-        assert helper.stdin is not None
-        helper.stdin.close()
-        helper.wait()
+def end(token: str) -> None:
+    """End this lease's part of a network, and all that runs in it; from any worker of the lease. Ended before: nothing."""
+    number, _, began = token.partition(":")
+    with suppress(OSError):
+        first = int(number)
+        pidfd = os.pidfd_open(first)
+        if net_space.started_at(first) == began:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)  # its helper sees that, and ends
+        os.close(pidfd)
+    for helper in [each for each in _helpers if each.poll() is not None]:
+        _helpers.remove(helper)
 
 
 # -- the helper -----------------------------------------------------------------------------------------------------------

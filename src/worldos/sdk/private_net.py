@@ -113,7 +113,8 @@ class PrivateNet:
             return
         self._closed = True
         self._forwards.close()
-        calls = [handle.submit(private_net.end) for handle in self._handles if not handle.closed]
+        ends = zip(self._handles, self._joins, strict=False)  # no joins: it never stood
+        calls = [handle.submit(private_net.end, token) for handle, (token, _) in ends if not handle.closed]
         for call in calls:
             if call.exception(END_S) is not None:
                 continue  # its worker is gone, and with that its helper

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -152,3 +154,23 @@ def test_a_lease_in_a_room_rests_is_counted_and_leaves_nothing(here: Here) -> No
     here.do(here.host.close_lease(lease))
     assert not room.exists()
     assert eventually(lambda: not psutil.pid_exists(doors[0].pid))
+
+
+def test_a_killed_agent_leaves_no_room_and_no_folder() -> None:
+    program = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import time
+from harness import Here
+here = Here()
+lease, doors = here.open(workers=1, is_apart=True, isolation="sandbox")
+print(here.call(here.host.room_pid, lease), here.call(here.host.room_folder, lease), flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid, folder = process.stdout.readline().split()
+        room = psutil.Process(int(pid))
+        all_of_it = [room, *room.children(), psutil.Process(room.ppid())]
+        process.kill()
+        assert not psutil.wait_procs(all_of_it, 5)[1]
+        assert eventually(lambda: not Path(folder).parent.exists())

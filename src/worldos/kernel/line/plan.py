@@ -82,9 +82,9 @@ class _Planning:
         self.victims = 0
         self.given = 0
         self.taken: dict[JobId, int] = {}
-        home = self.rooms.get(scene.view.home)
-        known = {id(run) for _, _, run in home.runs} if home else set()
-        self.elsewhere = sum(1 for _, _, run in running(line) if self._waits_elsewhere(run, known))
+        self.runs: dict[NodeId, list[tuple[Job, int, Running]]] | None = None
+        self.elsewhere: int | None = None
+        self.unkept: list[Job] = []  # fit nowhere now; a node is kept for each before another job is looked at
 
     def steps(self) -> list[Step]:
         """Return the steps."""
@@ -99,6 +99,7 @@ class _Planning:
             most = min(job.room, TASKS_MAX - self.given, affordable(job))
             key = (_encode(job.spec.need), likely_ms(job))
             if most > 0 and key not in self.full:
+                self._keep_rooms()
                 self._place(job, key, most)
         return self.out
 
@@ -106,7 +107,7 @@ class _Planning:
         """Ask those to stop that run where soon nothing will."""
         for room in self.rooms.values():
             left_s = going_s(room)
-            for job, index, run in room.runs if left_s is not None else ():
+            for job, index, run in self._runs(room) if left_s is not None else ():
                 if left_s is not None and left_s <= 2 * job.spec.grace_s + GOING_S and _may_stop(job, run):
                     why = f"its node will go in {left_s} s"
                     self.out.append(Preempt(attempt=Attempt(job.id, index, run.number), why=why))
@@ -225,11 +226,10 @@ class _Planning:
         if soon is not None:
             self._keep(soon, job)
             return
-        if self._preempt(job, question, free):
+        below = (other for other in self.line.book.busy.values() if other.spec.preemptible)
+        if any(other.spec.priority < job.spec.priority for other in below) and self._preempt(job, question, free):
             return
-        ending = [room for room in free if question.place(room.without(room.ending)) is not None]
-        if ending:
-            self._keep(min(ending, key=lambda room: (_last_given_ms(room), room.offer.node)), job)
+        self.unkept.append(job)
 
     def _preempt(self, job: Job, question: Question, rooms: list[Room]) -> bool:
         """Ask those to stop that make room at least cost: the lowest priority, the fewest, the shortest run so far."""
@@ -252,7 +252,9 @@ class _Planning:
 
     def _victims(self, job: Job, question: Question, room: Room) -> list[tuple[Job, int, Running]]:
         """Return whom to ask here, or nobody if that would not make enough room."""
-        able = [one for one in room.runs if _may_stop(one[0], one[2]) and one[0].spec.priority < job.spec.priority]
+        able = [
+            one for one in self._runs(room) if _may_stop(one[0], one[2]) and one[0].spec.priority < job.spec.priority
+        ]
         able.sort(key=lambda one: (one[0].spec.priority, -one[2].given_ms, one[0].order, one[1]))
         gone = room.leaving.copy()
         for number, (other, _, _) in enumerate(able):
@@ -264,22 +266,74 @@ class _Planning:
     def _keep(self, room: Room, job: Job) -> None:
         """Keep a node for a job: others may take there what it leaves, less what those have that came after it."""
         room.kept_for = job
-        room.kept_ms = _fits_ms(room, job, Question(job.spec.need, self.scene.view))
+        room.kept_ms = self._fits_ms(room, job)
         room.slack = free_of(room.without(room.ending))
         room.slack.subtract(amounts(job.spec.need))
-        for other, _, run in room.runs:
+        for other, _, run in self._runs(room):
             if other is not job and run.given_ms >= job.since_ms:
                 room.slack.subtract(amounts(other.spec.need))
 
+    def _keep_rooms(self) -> None:
+        """Keep a node for each job that fits nowhere now, where those that run end soonest."""
+        for job in self.unkept:
+            question = Question(job.spec.need, self.scene.view)
+            ending = [
+                (self._last_given_ms(room), node)
+                for node, room in self.rooms.items()
+                if room.kept_for is None and question.place(room.without(room.ending)) is not None
+            ]
+            if ending:
+                self._keep(self.rooms[min(ending)[1]], job)
+        self.unkept.clear()
+
+    def _fits_ms(self, room: Room, job: Job) -> int:
+        """Return by when a job fits at a node, if all end there as they say; 0: they do not say."""
+        question = Question(job.spec.need, self.scene.view)
+        bounded = [
+            (max(run.begun_ms, run.given_ms) + other.spec.runtime_s * 1000, other)
+            for other, _, run in self._runs(room)
+            if other.spec.runtime_s
+        ]
+        gone: Counter[str] = Counter()
+        for ends_ms, other in sorted(bounded, key=lambda one: one[0]):
+            gone.update(amounts(other.spec.need))
+            if question.place(room.without(gone)) is not None:
+                return ends_ms
+        return 0
+
+    def _last_given_ms(self, room: Room) -> int:
+        return max((run.given_ms for _, _, run in self._runs(room)), default=0)
+
+    def _runs(self, room: Room) -> list[tuple[Job, int, Running]]:
+        """Return the attempts that take up room at a node; all nodes' are gathered at the first call."""
+        if self.runs is None:
+            self.runs = {}
+            for job, index, run in running(self.line):
+                there = self.rooms.get(run.node)
+                if there is not None and job.id in there.attempts and run.at in ("", run.node):
+                    self.runs.setdefault(run.node, []).append((job, index, run))
+        return self.runs.get(room.offer.node, [])
+
+    # -- what our nodes do not have ------------------------------------------------------------------------------------------
+
     def _send_elsewhere(self, job: Job, most: int) -> None:
         home = self.scene.view.home
+        if not self.scene.elsewhere or home not in self.scene.runners:
+            return
+        if self.elsewhere is None:
+            self.elsewhere = self._waiting_elsewhere(home)
         count = min(most, ELSEWHERE_MAX - self.elsewhere, spans.count(job.waiting))
-        if self.scene.elsewhere and home in self.scene.runners and count > 0:
+        if count > 0:
             self.elsewhere += count
             self._assign(job, {home: count})
 
-    def _waits_elsewhere(self, run: Running, known: set[int]) -> bool:
-        return run.node == self.scene.view.home and not run.begun_ms and id(run) not in known
+    def _waiting_elsewhere(self, home: NodeId) -> int:
+        """Return how many attempts at home wait for a lease that will not be at home."""
+        room = self.rooms.get(home)
+        held = room.attempts if room else {}
+        return sum(
+            1 for job, _, run in running(self.line) if run.node == home and not run.begun_ms and job.id not in held
+        )
 
 
 def affordable(job: Job) -> int:
@@ -299,22 +353,3 @@ def going_s(room: Room) -> int | None:
 
 def _may_stop(job: Job, run: Running) -> bool:
     return job.spec.preemptible and not run.asked
-
-
-def _last_given_ms(room: Room) -> int:
-    return max((run.given_ms for _, _, run in room.runs), default=0)
-
-
-def _fits_ms(room: Room, job: Job, question: Question) -> int:
-    """Return by when a job fits at a node, if all end there as they say; 0: they do not say."""
-    bounded = [
-        (max(run.begun_ms, run.given_ms) + other.spec.runtime_s * 1000, other)
-        for other, _, run in room.runs
-        if other.spec.runtime_s
-    ]
-    gone: Counter[str] = Counter()
-    for ends_ms, other in sorted(bounded, key=lambda one: one[0]):
-        gone.update(amounts(other.spec.need))
-        if question.place(room.without(gone)) is not None:
-            return ends_ms
-    return 0

@@ -43,7 +43,7 @@ class Room:
         self.ending: Counter[str] = Counter()  # of all attempts that take up room here
         self.attempts: dict[JobId, int] = {}
         self.begun: dict[JobId, int] = {}
-        self.runs: list[tuple[Job, int, Running]] = []
+        self.begun_use: Counter[str] = Counter()
         self.kept_for: Job | None = None
         self.slack: Counter[str] = Counter()  # what others may take beside the one for whom this node is kept,
         self.kept_ms = 0  # ... and who ends before that may take anything
@@ -64,6 +64,15 @@ class Room:
         """Return how many berths a job's attempts here take up: as many as run, and as many as their number fills."""
         return max(self.begun.get(job.id, 0), -(-self.attempts.get(job.id, 0) // berth_tasks(job)))
 
+    def hold(self, job: Job, share: Mapping[str, int], count: int, begun: int, asked: int) -> None:
+        """Count what attempts of a job take up here: so many, of which so many have begun or were asked to stop."""
+        self.attempts[job.id], self.begun[job.id] = count, begun
+        for kind, amount in share.items():
+            self.begun_use[kind] += amount * begun
+            self.ending[kind] += amount * count
+            self.leaving[kind] += amount * asked
+        self.take(job.spec.need, self.berths(job))
+
     def take(self, need: Need, berths: int = 1) -> None:
         """Take room for so many berths."""
         for kind, amount in amounts(need).items():
@@ -79,7 +88,6 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
     rooms = {
         node: Room(scene.offers[node]) for node in sorted(scene.runners) if node in scene.offers and node not in out
     }
-    begun: dict[NodeId, Counter[str]] = {node: Counter() for node in rooms}
     fits: dict[bytes, set[NodeId]] = {}
     for job in line.book.busy.values():
         share = amounts(job.spec.need)
@@ -88,24 +96,15 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
             question = Question(job.spec.need, scene.view)
             fits[key] = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}
         fitting = fits[key]
-        for index, run in job.running.items():
-            if run.node not in fitting or (run.at and run.at != run.node):
-                continue  # its lease is, or will be, at another node
-            room = rooms[run.node]
-            room.runs.append((job, index, run))
-            room.ending.update(share)
-            if run.asked:
-                room.leaving.update(share)
-            if run.begun_ms:
-                begun[run.node].update(share)
-                room.begun[job.id] = room.begun.get(job.id, 0) + 1
-            room.attempts[job.id] = room.attempts.get(job.id, 0) + 1
-        for node in sorted({run.node for run in job.running.values()} & fitting):
-            room = rooms[node]
-            if job.id in room.attempts:
-                room.take(job.spec.need, room.berths(job))
+        runs = job.running.values()
+        here = Counter([run.node for run in runs if not run.at or run.at == run.node])
+        there = Counter([run.node for run in runs if run.at == run.node])
+        asked = Counter([run.node for run in runs if run.asked]) if job.spec.preemptible else Counter()
+        for node, count in here.items():
+            if node in fitting:  # else its lease will be at another node
+                rooms[node].hold(job, share, count, there[node], asked[node])
     for node, room in rooms.items():
-        room.used.subtract(scene.leased.get(node, begun[node]))
+        room.used.subtract(scene.leased.get(node, room.begun_use))
     return rooms
 
 

@@ -80,8 +80,7 @@ async def _proof() -> str:
         except (WorldError, OSError) as error:
             return str(error)
         finally:
-            room.end()
-            await asyncio.to_thread(room.process.wait)
+            await asyncio.to_thread(room.demolish)
     finally:
         sweep.remove(folder)
         os.close(lock)

@@ -296,10 +296,6 @@ class LaneHost:
         room = self._open(lease_id).room
         return None if room is None else room.folder
 
-    def prepare(self) -> None:
-        """Have a sandbox ready for the first lease that needs one."""
-        self._rooms.prepare()
-
     def statistics(self) -> list[LeaseUse]:
         """Return what each lease takes now."""
         uses = []
@@ -361,11 +357,14 @@ class LaneHost:
         async with lease.moving_in:
             if lease.room is None or lease.room.is_over:
                 lost, lease.room = lease.room, await self._rooms.take(lease.spec.extra)
-                lease.room.enter(lease.cage.entrances())
                 lease.room.worker_ended = self._worker_ended
                 self._rooms.prepare()
                 if lost is not None:
                     self._spawn(self._demolish(lost))
+                if lease.closing:  # it ended while the room was made
+                    await self._demolish(lease.room)
+                    raise WorldError("the lease has ended")
+                lease.room.enter(lease.cage.entrances())
             room = lease.room
         limits = {number: bound for number, bound in order.limits.items() if number != resource.RLIMIT_CORE}
         inside = msgspec.structs.replace(order, folder=f"{sandbox.DISK}/{post.folder.name}", cage=[], limits=limits)
@@ -373,9 +372,7 @@ class LaneHost:
 
     async def _demolish(self, room: Room) -> None:
         """Remove what is left of a room."""
-        room.end()
-        await asyncio.to_thread(room.process.wait)
-        await asyncio.to_thread(sweep.remove, room.folder)
+        await asyncio.to_thread(room.demolish)
 
     async def _man_plain(self, post: _Post, order: nursery.Fork) -> int:
         """Have our own nursery fork the worker."""

@@ -30,7 +30,7 @@ from typing import Final
 import msgspec
 
 from worldos.errors import WorldError
-from worldos.lanes import inside, nursery
+from worldos.lanes import inside, nursery, sweep
 from worldos.lanes.limits import (
     PACKETS_PER_TURN_MAX,
     PROCESSES_MAX,
@@ -216,13 +216,17 @@ class Room:
             raise WorldError("the sandbox did not start in time") from None
 
     def enter(self, entrances: list[str]) -> None:
-        """Bring the room under the limits of a lease, before there are workers."""
-        for path in entrances:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, str(self.pid).encode())
-            finally:
-                os.close(fd)
+        """Bring the room under the limits of a lease, before there are workers; without limits nothing runs in it."""
+        try:
+            for path in entrances:
+                fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.write(fd, str(self.pid).encode())
+                finally:
+                    os.close(fd)
+        except OSError as error:
+            self.end()
+            raise WorldError("the sandbox could not be brought under the limits of its lease") from error
 
     async def fork(self, order: nursery.Fork, listener: socket.socket) -> int:
         """Have a worker forked; return its pid as the host sees it."""
@@ -254,6 +258,12 @@ class Room:
                 self.process.pid,
             ):  # a child that has just begun outlives it
                 nursery.kill(pid)
+
+    def demolish(self) -> None:
+        """End it, and remove what is left of it. Blocks while its processes go: a moment, if nothing was written in it."""
+        self.end()
+        self.process.wait()
+        sweep.remove(self.folder)
 
     def _heard(self) -> None:
         for _ in range(PACKETS_PER_TURN_MAX):
@@ -376,14 +386,17 @@ class Rooms:
                 room = Room(self._folder(), extra)
         try:
             await room.settle()
-        except WorldError:
-            await asyncio.to_thread(shutil.rmtree, room.folder, ignore_errors=True)
+        except BaseException:  # also where whoever waited does so no more
+            room.demolish()
             raise
         return room
 
     def prepare(self) -> None:
         """Begin a spare, unless there is one."""
-        if not self._closed and (self._spare is None or self._spare.is_over):
+        if self._spare is not None and self._spare.is_over:
+            self._spare.demolish()
+            self._spare = None
+        if not self._closed and self._spare is None:
             self._spare = Room(self._folder(), Extra())
 
     async def close(self) -> None:
@@ -391,6 +404,4 @@ class Rooms:
         self._closed = True
         if self._spare is not None:
             spare, self._spare = self._spare, None
-            spare.end()
-            await asyncio.to_thread(spare.process.wait)
-            await asyncio.to_thread(shutil.rmtree, spare.folder, ignore_errors=True)
+            await asyncio.to_thread(spare.demolish)

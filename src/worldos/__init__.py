@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worldos.jobs.submit import submit
     from worldos.sdk.checked import checked
     from worldos.sdk.gang import Gang
+    from worldos.sdk.private_net import PrivateNet
     from worldos.sdk.use import need, use
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "submit",
     "checked",
     "Gang",
+    "PrivateNet",
     "aio",
     "WorldError",
     "BadRequest",
@@ -71,6 +73,8 @@ def __getattr__(name: str) -> object:
         return importlib.import_module("worldos.jobs.submit").submit
     if name == "Gang":
         return importlib.import_module("worldos.sdk.gang").Gang
+    if name == "PrivateNet":
+        return importlib.import_module("worldos.sdk.private_net").PrivateNet
     if name == "aio":
         return importlib.import_module("worldos.aio")
     raise AttributeError(f"module 'worldos' has no attribute {name!r}")

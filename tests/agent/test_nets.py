@@ -71,7 +71,7 @@ def at_a_door(folder: Path, story: Callable[[Nets], Awaitable[None]]) -> None:
     }
     node = SimpleNamespace(
         node=HERE,
-        leases=SimpleNamespace(is_live=lambda lease, peer: (lease, peer) == (ONE, THERE)),
+        leases=SimpleNamespace(leases={ONE: None}, is_live=lambda lease, peer: (lease, peer) == (ONE, THERE)),
         uses=SimpleNamespace(held=SimpleNamespace(leases=held)),
     )
 
@@ -176,6 +176,7 @@ def test_a_channel_of_a_stranger_is_refused(folder: Path, monkeypatch: pytest.Mo
             (HERE, NetHello(ONE), "no such lease of yours"),  # it is held by another node
             (THERE, NetHello(OTHER), "no such lease of yours"),
             (THERE, NetHello(ONE, FAR, NET), "nothing of this lease waits"),
+            (THERE, NetHello(OTHER, FAR, NET), "no such lease of yours"),
         ):
             knocker = Knocker()
             door.on_channel(node, knocker, hello)  # type: ignore[arg-type]

@@ -253,6 +253,6 @@ def test_a_killed_agent_takes_its_member_along_and_no_other(realm: Realm) -> Non
     c.kill()
     until(lambda: len(marked()) < before, 10, "what ran on c has ended")
     assert "reached b'n1 7000'" in holder.inside(0, REACH, "10", f"n1:{FIRST_PORT}")
-    holder.kill()
+    holder.end()  # it closes the network of what is left
     c.wos("up")
     c.node = c.tell("status")["node"]

@@ -116,7 +116,8 @@ class Nets:
 
     def on_channel(self, node: NodeId, channel: Channel, hello: NetHello) -> None:
         """A node comes for a helper here."""
-        if not hello.by and not self._node.leases.is_live(hello.lease, node):
+        leases = self._node.leases
+        if not (hello.lease in leases.leases if hello.by else leases.is_live(hello.lease, node)):
             channel.refuse("there is no such lease of yours here")
         else:
             self._begin(self._let_in(node, channel, hello))

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import wait
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from worldos.errors import BadRequest, NoCapacity
+from worldos.errors import BadRequest, NoCapacity, WorldError
 from worldos.lanes import net_wire, private_net
 from worldos.lanes.net_wire import Begin, Enter, Mate
 from worldos.model.ids import LeaseId
@@ -113,11 +115,11 @@ class PrivateNet:
             return
         self._closed = True
         self._forwards.close()
-        ends = zip(self._handles, self._joins, strict=False)  # no joins: it never stood
-        calls = [handle.submit(private_net.end, token) for handle, (token, _) in ends if not handle.closed]
-        for call in calls:
-            if call.exception(END_S) is not None:
-                continue  # its worker is gone, and with that its helper
+        calls = []
+        for handle, (token, _) in zip(self._handles, self._joins, strict=False):  # no joins: it never stood
+            with suppress(RuntimeError, WorldError):  # its lease is gone, and with that its helper
+                calls.append(handle.submit(private_net.end, token))
+        wait(calls, END_S)
 
     def __enter__(self) -> Self:
         return self

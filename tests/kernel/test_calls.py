@@ -6,10 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from worldos.kernel.calls import (
-    WINDOW_MAX,
+from worldos.kernel.call_messages import (
     CallCancelled,
-    Calls,
     CallsRevoked,
     CallSubmitted,
     ClockTicked,
@@ -30,6 +28,8 @@ from worldos.kernel.calls import (
     WorkersEnded,
     WorkerTrusted,
 )
+from worldos.kernel.call_parts import WINDOW_MAX
+from worldos.kernel.calls import Calls
 
 
 def lane(*workers: int) -> Calls:

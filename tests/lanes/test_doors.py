@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness import eventually
 
-from worldos.kernel.calls import Loss
+from worldos.kernel.call_messages import Loss
 from worldos.lanes import wire
 from worldos.lanes.doors import Doors
 from worldos.lanes.link import Door, Link

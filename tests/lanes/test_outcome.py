@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from worldos.errors import BadRequest, NodeGone, OverQuota, WorkerLost, WorldError
-from worldos.kernel.calls import DeliverError, Failure
+from worldos.kernel.call_messages import DeliverError, Failure
 from worldos.lanes import outcome, pack
 from worldos.lanes.future import LaneFuture, RemoteTraceback
 from worldos.lanes.wire import Status

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from worldos.kernel import leases
-from worldos.kernel.calls import Calls, DeliverResult
+from worldos.kernel.call_messages import DeliverResult
+from worldos.kernel.calls import Calls
 from worldos.kernel.held import HeldLeases
 from worldos.kernel.leases import Leases
 from worldos.kernel.registry import Registry

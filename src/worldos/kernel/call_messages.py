@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from worldos.model.ids import NodeId
+
 
 class Loss(StrEnum):
     """Why a worker is lost."""
@@ -54,9 +56,11 @@ class CallCancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker is ready for calls."""
+    """A worker is ready for calls. ``far``: bytes to it cross a network."""
 
     worker: int
+    node: NodeId = NodeId("")
+    far: bool = False
 
 
 class WorkerLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -30,8 +30,10 @@ from collections.abc import Callable
 from typing import Any, Final, assert_never
 
 from worldos.errors import BadRequest, LeaseEnded, PeerBroke, WorkerLost, WorldError
-from worldos.kernel import calls as kernel
-from worldos.kernel.calls import Calls, Loss
+from worldos.kernel import call_messages as kernel
+from worldos.kernel.call_messages import Loss
+from worldos.kernel.calls import NOWHERE, Calls
+from worldos.kernel.profile import Profiles
 from worldos.lanes import driving, family, outcome, pack, wire
 from worldos.lanes.crew import TIMED_TURN_SECONDS, Crew
 from worldos.lanes.doors import Doors
@@ -45,10 +47,12 @@ from worldos.lanes.stowage import Stowage
 from worldos.lanes.tender import Tender
 from worldos.lanes.wheel import Wheel
 from worldos.lanes.wire import Frame, FrameKind, Status
+from worldos.model.ids import NodeId
 
 TICK_SECONDS: Final = 0.05
 PUMP_CALLS: Final = 32
 RETRIES_DEFAULT: Final = 3
+TIMES_MAX: Final = 4096
 
 __all__ = ["Door", "Lane", "LaneFuture", "LaneUse", "RemoteTraceback"]
 
@@ -65,11 +69,14 @@ class Lane(Crew):
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
         patience_s: float = 30.0,
+        profiles: Profiles | None = None,
     ) -> None:
         self._lock = threading.RLock()
         self.condition = threading.Condition(self._lock)
         self._patience_ns = int(patience_s * 1e9)
-        self._machine = Calls(patience_ns=self._patience_ns)
+        self.profiles = profiles
+        self._machine = Calls(patience_ns=self._patience_ns, profiles=profiles)
+        self._times: dict[int, tuple[int, int]] = {}
         self._functions = pack.Functions()
         self._initializer = (
             None if initializer is None else pack.pack_initializer(self._functions, initializer, initargs)
@@ -125,8 +132,9 @@ class Lane(Crew):
             else:
                 future.data = data
             self._calls[call] = future
-            number = self._machine.submit(call, retries, heavy=bool(parts))
-            if number != kernel.NOWHERE:
+            size = sum(part.bytes.nbytes for part in parts) if parts else len(data)
+            number = self._machine.submit(call, retries, heavy=bool(parts), digest=function.key, size_bytes=size)
+            if number != NOWHERE:
                 link = self._workers[number]
                 # An idle worker starts at once; a busy one gets its next calls in batches.
                 full = link.put_call(future)
@@ -137,6 +145,8 @@ class Lane(Crew):
                     self._doors.later(link)
             elif self._machine.stopped:
                 self._act(self._machine.handle(kernel.WorkersEnded()))
+            elif self._machine.placing is not None:
+                self._offer()
             elif self._broken is not None:  # closed while the arguments were stowed
                 self._finish(future, None, self._broken)
             self._torn = False
@@ -146,6 +156,14 @@ class Lane(Crew):
         if pump:
             self._wheel.pump(0.0)
         return future
+
+    def _offer(self) -> None:
+        """Let workers take what waits, where calls go to the node on which they end soonest."""
+        self._machine.now_us = time.monotonic_ns() // 1000
+        effects = self._machine.offer()
+        if effects:
+            self._act(effects)
+            self._doors.flush_all()
 
     def verb(self, name: str, /, *args: Any, **kwargs: Any) -> LaneFuture:
         """Drive the object behind the lease by one of the verbs (``lanes.driving``). Never done twice."""
@@ -216,7 +234,9 @@ class Lane(Crew):
             link.put(FrameKind.FUNCTION, function.number, function.blob)
             link.put(FrameKind.INITIALIZE, function.number, data)
             self._doors.later(link)
-        self._act(self._machine.handle(kernel.WorkerJoined(worker=link.number)))
+        door = link.door
+        joined = kernel.WorkerJoined(worker=link.number, node=NodeId(door.node), far=not door.local)
+        self._act(self._machine.handle(joined))
         if link.door.node in self._doubted:
             self._act(self._machine.handle(kernel.WorkerDoubted(worker=link.number)))
         self.condition.notify_all()
@@ -312,7 +332,11 @@ class Lane(Crew):
     def _deliver(self, link: Link, outcomes: list[Outcome], busy_ns: int) -> None:
         machine = self._machine
         number = link.number
+        machine.now_us = time.monotonic_ns() // 1000
         for call, value, error in outcomes:
+            size = self._intake.size_bytes(call)
+            if machine.placing is not None or call in self._times:
+                self._learn(number, call, size)
             spare = machine.others(call, number) if machine.speculated else []
             if machine.arrived(number, call):
                 self._finish(self._calls[call], value, error)
@@ -328,6 +352,12 @@ class Lane(Crew):
             self._doors.flush(link)
         elif machine.open_calls and not machine.outstanding_count(number):
             self._act(machine.spread(number))
+
+    def _learn(self, number: int, call: int, size: int) -> None:
+        function = self._calls[call].function if call in self._calls else None
+        if self.profiles is not None and function is not None:
+            self.profiles.function(function.key, function.name)
+        self._machine.ran(number, call, self._times.pop(call, (0, 0)), size)
 
     def _finish(self, future: LaneFuture, value: Any, error: BaseException | None) -> None:
         del self._calls[future.call]
@@ -382,6 +412,10 @@ class Lane(Crew):
         kind, meta, data = frame
         if kind == FrameKind.REVOKED:
             self._act(self._machine.handle(kernel.CallsRevoked(worker=link.number, calls=tuple(meta))))
+        elif kind == FrameKind.TIMES:
+            if len(self._times) > TIMES_MAX:  # of calls that were lost in between
+                self._times.clear()
+            self._times.update((call, (wall, cpu)) for call, wall, cpu in meta if call in self._calls)
         elif kind == FrameKind.RELEASE:
             self._stowage.released(link, meta)
         elif kind == FrameKind.DROP:
@@ -415,6 +449,7 @@ class Lane(Crew):
     def _break(self, reason: WorldError) -> None:
         """Fail all calls, now and later: no worker will ever run one."""
         self._broken = reason
+        self._times.clear()
         self._machine = Calls(patience_ns=self._patience_ns)
         self._doors.close()
         for future in list(self._calls.values()):
@@ -433,7 +468,7 @@ class Lane(Crew):
         """Start over with all open calls: new connections, a new machine."""
         self._torn = self._torn_reading = False
         doors = self._doors.close()
-        self._machine = Calls(patience_ns=self._patience_ns)
+        self._machine = Calls(patience_ns=self._patience_ns, profiles=self.profiles)
         for call, future in sorted(self._calls.items()):
             if future.ended:
                 self._calls.pop(call)
@@ -441,7 +476,9 @@ class Lane(Crew):
                 name = future.function.name
                 self._finish(future, None, WorkerLost(f"{name} was interrupted together with the program"))
             else:
-                self._machine.submit(call, future.retries, heavy=bool(future.parts))
+                parts, key = future.parts, future.function.key
+                size = sum(part.bytes.nbytes for part in parts) if parts else len(future.data)
+                self._machine.submit(call, future.retries, heavy=bool(parts), digest=key, size_bytes=size)
         for door in doors:
             self._doors.add(door)
 

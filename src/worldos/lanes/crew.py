@@ -11,8 +11,9 @@ from concurrent.futures import Executor
 from typing import Final
 
 from worldos.errors import WorldError
-from worldos.kernel import calls as kernel
-from worldos.kernel.calls import Calls, Loss
+from worldos.kernel import call_messages as kernel
+from worldos.kernel.call_messages import Loss
+from worldos.kernel.calls import Calls
 from worldos.kernel.growing import Load
 from worldos.lanes import pack
 from worldos.lanes.doors import Doors

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from worldos.kernel.calls import Loss
+from worldos.kernel.call_messages import Loss
 from worldos.lanes import wire
 from worldos.lanes.link import Door, Link, Place
 from worldos.lanes.wire import FrameKind

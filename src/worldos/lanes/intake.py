@@ -17,6 +17,7 @@ class Intake:
     def __init__(self, stowage: Stowage, calls: dict[int, LaneFuture]) -> None:
         self._stowage = stowage
         self._calls = calls
+        self._large: dict[int, int] = {}  # results that are not small, and their bytes
 
     def sort(self, link: Link, frames: list[Frame]) -> tuple[list[Outcome], int, list[Frame]]:
         """Load results; return them, the time that they took, and all other frames. Raises PeerBroke."""
@@ -33,6 +34,7 @@ class Intake:
             elif frame.kind == FrameKind.RESULT:
                 busy_ns += meta.busy_ns
                 data, *buffers = self._located(link, frame)
+                self._large[meta.call] = sum(place[2] for place in meta.places)
                 loaded = outcome.load(self._name(meta.call), meta.status, data, buffers, is_own=is_own)
                 outcomes.append((meta.call, *loaded))
             elif frame.kind == FrameKind.SEGMENT:
@@ -43,6 +45,10 @@ class Intake:
             else:
                 others.append(frame)
         return outcomes, busy_ns, others
+
+    def size_bytes(self, call: int) -> int:
+        """Return the bytes of a result that just came, if it was large; asked once."""
+        return self._large.pop(call, 0) if self._large else 0
 
     def _name(self, call: int) -> str:
         future = self._calls.get(call)

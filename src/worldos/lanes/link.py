@@ -71,7 +71,9 @@ class Link:
     def put_hello(self) -> None:
         """Queue the greeting."""
         path = [os.path.abspath(p) for p in sys.path] if self.door.local else []
-        hello = wire.Hello(version=wire.VERSION, python=sys.version_info[:2], path=path, shares_memory=self.door.local)
+        hello = wire.Hello(
+            version=wire.VERSION, python=sys.version_info[:2], path=path, shares_memory=self.door.local, times=True
+        )
         self.outbox.put(wire.frame(FrameKind.HELLO, hello))
 
     def put_call(self, future: LaneFuture) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
-from worldos.kernel.calls import DeliverError, Failure
+from worldos.kernel.call_messages import DeliverError, Failure
 from worldos.lanes import pack, plain
 from worldos.lanes.failing import Unsendable
 from worldos.lanes.future import LaneFuture, RemoteTraceback

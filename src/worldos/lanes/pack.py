@@ -43,11 +43,12 @@ _dumps = pickle.dumps
 class Function:
     """A pickled function. ``number`` names it on the lane, ``digest`` anywhere."""
 
-    __slots__ = ("blob", "digest", "name", "number")
+    __slots__ = ("blob", "digest", "key", "name", "number")
 
     def __init__(self, number: int, digest: bytes, blob: bytes, name: str) -> None:
         self.number = number
         self.digest = digest
+        self.key = digest.hex()  # of its profile
         self.blob = blob
         self.name = name
 

@@ -70,6 +70,7 @@ class FrameKind(IntEnum):
     OUTPUT = 27  # worker to holder
     ROOM = 28  # the command that follows gets folders of its own (lanes/room.py), and others may follow it
     TOOK = 29  # worker to holder
+    TIMES = 30  # worker to holder: of calls whose results follow, how long they took, and of that the processor (us)
 
 
 class Status(IntEnum):
@@ -88,6 +89,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     python: tuple[int, int]
     path: list[str] = []
     shares_memory: bool = False
+    times: bool = False  # tell how long calls take
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +167,7 @@ META: Final[dict[FrameKind, Any]] = {
     FrameKind.OUTPUT: None,
     FrameKind.ROOM: None,
     FrameKind.TOOK: Took,
+    FrameKind.TIMES: list[tuple[int, int, int]],
 }
 _DECODERS: Final = [
     msgspec.msgpack.Decoder(META[FrameKind(k)]) if k else msgspec.msgpack.Decoder() for k in range(len(META) + 1)

@@ -40,6 +40,8 @@ GREETERS_MAX: Final = 16
 FLUSH_NS: Final = 1_000_000
 FLUSH_BYTES: Final = 256 * 1024
 LOOK_NS: Final = 1_000_000
+TIMED_NS: Final = 100_000  # shorter calls are not worth a word about their time
+MARK_NS: Final = 1_000_000
 PRINT_NS: Final = 100_000_000  # what a long call prints is seen this soon
 
 Job = tuple[int, "Callable[..., Any] | Exception", Any, list[memoryview]]
@@ -66,7 +68,7 @@ class Stop(Exception):
 class Worker:
     """The worker's end of a lane, after the greeting."""
 
-    def __init__(self, sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> None:
+    def __init__(self, sock: socket.socket, inbox: wire.Inbox, terms: Terms, *, times: bool = False) -> None:
         self.sock = sock
         self.inbox = inbox
         self.terms = terms
@@ -76,6 +78,10 @@ class Worker:
         self._result_bytes = 0
         self._busy_ns = 0
         self._last_look_ns = 0
+        self._tells_times = times
+        self._times: list[tuple[int, int, int]] = []
+        self._cpu_ns = 0  # of this process, as of ``_marked_ns``
+        self._marked_ns = 0
         self._printed: list[tuple[int, str]] = []
         self._printed_ns = 0
         self._calling = False
@@ -191,9 +197,16 @@ class Worker:
     def _do(self, job: Job) -> None:
         call, function, args, buffers = job
         started_ns = time.perf_counter_ns()
+        if self._tells_times and started_ns - self._marked_ns > MARK_NS:
+            self._cpu_ns, self._marked_ns = time.process_time_ns(), started_ns
         status, data, out = self._outcome(function, args, buffers)
         del job, args, buffers, function
-        busy_ns = time.perf_counter_ns() - started_ns
+        ended_ns = time.perf_counter_ns()
+        busy_ns = ended_ns - started_ns
+        if self._tells_times and busy_ns >= TIMED_NS:
+            cpu_ns, before_ns = time.process_time_ns(), self._cpu_ns
+            self._cpu_ns, self._marked_ns = cpu_ns, ended_ns
+            self._times.append((call, busy_ns // 1000, max(0, cpu_ns - before_ns) // 1000))
         if out or len(data) >= wire.SMALL_BYTES:
             self._busy_ns += busy_ns
             self._send_large(call, status, data, out)
@@ -252,6 +265,7 @@ class Worker:
                 self._windows.copy(*own, size, segment)
             self._tell(segment)
             places.append((segment.number, 0, size))
+        self._send_times()
         meta = wire.Result(busy_ns=self._busy_ns, call=call, status=status, places=places)
         self._busy_ns = 0
         self.send(wire.frame(FrameKind.RESULT, meta, sum(part.nbytes for part in inline)), *inline)
@@ -283,8 +297,14 @@ class Worker:
             results, busy_ns = self._results, self._busy_ns
             self._results, self._result_bytes, self._busy_ns = [], 0, 0
         if results:
+            self._send_times()
             with self._sending:
                 self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
+
+    def _send_times(self) -> None:
+        if self._times:
+            times, self._times = self._times, []
+            self.send(wire.frame(FrameKind.TIMES, times))
 
     def send(self, head: bytes, *parts: Any) -> None:
         """Send one frame, whole."""
@@ -354,10 +374,10 @@ def serve(listener: socket.socket, terms: Terms) -> None:
     """Wait for the holder at this door and serve it until it hangs up."""
     if only_wasm():
         wasm.warm()
-    sock, inbox = _greeted(listener, terms)
+    sock, inbox, hello = _greeted(listener, terms)
     listener.close()
     sock.setblocking(True)  # noqa: FBT003
-    worker = Worker(sock, inbox, terms)
+    worker = Worker(sock, inbox, terms, times=hello.times)
     sys.stdout, sys.stderr = _Printed(worker, 1), _Printed(worker, 2)
     gc.collect()
     gc.freeze()
@@ -366,7 +386,7 @@ def serve(listener: socket.socket, terms: Terms) -> None:
     worker.run()
 
 
-def _greeted(listener: socket.socket, terms: Terms) -> tuple[socket.socket, wire.Inbox]:
+def _greeted(listener: socket.socket, terms: Terms) -> tuple[socket.socket, wire.Inbox, wire.Hello]:
     """Return the first connection that says Hello as it should; drop all others."""
     listener.setblocking(False)  # noqa: FBT003
     poll = select.poll()
@@ -390,12 +410,12 @@ def _greeted(listener: socket.socket, terms: Terms) -> tuple[socket.socket, wire
                 continue
             sock, inbox, _deadline = greeters[fd]
             outcome = _greet(sock, inbox, terms)
-            if outcome:
+            if isinstance(outcome, wire.Hello):
                 poll.unregister(fd)
                 del greeters[fd]
                 for other in list(greeters):
                     drop(other)
-                return sock, inbox
+                return sock, inbox, outcome
             if outcome is False:
                 drop(fd)
         for fd in [fd for fd, (_, _, deadline) in greeters.items() if deadline < time.monotonic()]:
@@ -422,8 +442,8 @@ def _holders() -> set[int]:
     return known if os.environ.get(ISOLATION_NAME, Isolation.PROCESS) == Isolation.PROCESS else known | {UNKNOWN_USER}
 
 
-def _greet(sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> bool | None:
-    """Return True if this is our holder, False if it is to be dropped, None if it has not said enough yet."""
+def _greet(sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> wire.Hello | bool | None:
+    """Return what our holder says, False if it is to be dropped, None if it has not said enough yet."""
     try:
         frames = inbox.receive()
         if not frames:
@@ -444,7 +464,7 @@ def _greet(sock: socket.socket, inbox: wire.Inbox, terms: Terms) -> bool | None:
         sock.send(wire.frame(FrameKind.WELCOME, welcome))
     except (OSError, EOFError, PeerBroke) as error:
         return None if isinstance(error, BlockingIOError) else False
-    return True
+    return hello
 
 
 def _refusal(hello: wire.Hello) -> str:

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from worldos.errors import BadRequest
 from worldos.lanes.failing import BadChunk, Unsendable
-from worldos.sdk import leaving
+from worldos.sdk import leaving, profiles
 from worldos.sdk.elastic import Elastic
 from worldos.sdk.handle import Handle
 from worldos.sdk.holding import Holding, Part
@@ -40,6 +40,7 @@ class Compute(Handle, Executor):
         self._retries = retries
         self._shut = False
         self._elastic: Elastic | None = None
+        self._learned_at = self._lane.profiles.clock if self._lane.profiles is not None else 0
         leaving.watch(self)
 
     def grow_to(self, most_milli: int, ttl_ns: int) -> None:
@@ -98,6 +99,8 @@ class Compute(Handle, Executor):
     def close(self) -> None:
         """Give the lease back at once. What still runs is stopped, what waits is cancelled."""
         self._shut = True
+        if self._open and self._lane.profiles is not None:
+            profiles.ended(self._holding.connection, self._lane.profiles, self._learned_at)
         super().close()
 
     def __exit__(

@@ -135,6 +135,13 @@ class Connection:
         """Put a question to the agent and wait for the answer; a failure comes as the error that it was."""
         return self._question(lambda number: Ask(request=number, name=name, arguments=arguments or {}), timeout)
 
+    def tell(self, name: str, arguments: dict[str, Any]) -> None:
+        """Give an order whose answer nobody waits for."""
+        with self._tables:
+            self._number += 1
+            number = self._number
+        self.send(Ask(request=number, name=name, arguments=arguments))
+
     def node(self) -> NodeId:
         """Return the id of the node that we talk to."""
         if self._node is None:

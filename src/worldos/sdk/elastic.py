@@ -15,7 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from worldos.errors import WorldError
-from worldos.kernel.calls import Loss
+from worldos.kernel.call_messages import Loss
 from worldos.kernel.growing import Growing
 from worldos.model.ids import LeaseId
 from worldos.model.local import LeaseLost, LeaseWanted, UseGranted

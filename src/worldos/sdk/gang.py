@@ -17,7 +17,7 @@ from worldos.model.need import Need
 from worldos.model.resource import Kind
 from worldos.model.where import hint_for
 from worldos.sdk import connection as agent
-from worldos.sdk import needs
+from worldos.sdk import needs, profiles
 from worldos.sdk.compute import Compute, Cpu, Gpu
 from worldos.sdk.device import Device
 from worldos.sdk.handle import Handle
@@ -92,7 +92,7 @@ def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float
     if len(wanted) > limits.GANG_PARTS_MAX:
         raise BadRequest(f"a gang of {len(wanted)} needs, at most {limits.GANG_PARTS_MAX} can be asked for at once")
     connection = agent.connection()
-    lanes = [Lane(initializer=each.initializer, initargs=each.initargs) for each in wanted]
+    lanes = [_lane(each, connection) for each in wanted]
     parts = [Part(_placed(each.need, connection), lane) for each, lane in zip(wanted, lanes, strict=True)]
     holding = Holding(connection, parts)
     try:
@@ -104,6 +104,11 @@ def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float
         holding.close()
         raise
     return tuple(_handle(each, holding, part, retries, ttl_ns) for each, part in zip(wanted, parts, strict=True))
+
+
+def _lane(each: Wanted[Any], connection: agent.Connection) -> Lane:
+    learned = profiles.begun(connection) if issubclass(each.handle, Compute) else None
+    return Lane(initializer=each.initializer, initargs=each.initargs, profiles=learned)
 
 
 def _handle(each: Wanted[Any], holding: Holding, part: Part, retries: int, ttl_ns: int) -> Handle:

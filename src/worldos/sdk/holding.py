@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from worldos.errors import LeaseEnded, NoCapacity, Unreachable, WorldError
-from worldos.kernel.calls import Loss
+from worldos.kernel.call_messages import Loss
 from worldos.lanes.client import Door, Lane
 from worldos.model.ids import LeaseId, NodeId
 from worldos.model.local import (

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from worldos.kernel.calls import (
-    Calls,
+from worldos.kernel.call_messages import (
     CallsRevoked,
     CallSubmitted,
     ClockTicked,
@@ -31,6 +30,7 @@ from worldos.kernel.calls import (
     WorkersEnded,
     WorkerTrusted,
 )
+from worldos.kernel.calls import Calls
 from worldos.kernel.events import ClientGone, UseAsked, UseEnded
 from worldos.model.ids import ClientId, LeaseId, UseId
 from worldos.model.limits import MS, SECOND

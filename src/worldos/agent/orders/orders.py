@@ -29,6 +29,7 @@ from worldos.agent.orders.named import device_called
 from worldos.agent.orders.net import NetOrders
 from worldos.agent.orders.passkey import PasskeyOrders
 from worldos.agent.orders.post import PostOrders
+from worldos.agent.orders.profile import ProfileOrders
 from worldos.agent.orders.provider import ProviderOrders
 from worldos.agent.orders.realm import RealmOrders, center_line
 from worldos.agent.orders.role import RoleOrders
@@ -65,6 +66,7 @@ class Orders(
     NetOrders,
     PasskeyOrders,
     PostOrders,
+    ProfileOrders,
     ProviderOrders,
     RealmOrders,
     RoleOrders,

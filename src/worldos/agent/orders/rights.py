@@ -101,6 +101,9 @@ RIGHTS: Final[dict[str, Right]] = {
     "stores": Right(Op.WRITE, Impact.REVERSIBLE, (FILES,)),
     "lend": Right(Op.POLICY, Impact.COSTLY, HERE),
     # those who work for us
+    "profiles": Right(Op.READ, Impact.READ, HERE),
+    "profiles_learned": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
+    "profile_show": Right(Op.READ, Impact.READ, HERE),
     "provider_owner": Right(Op.READ, Impact.READ, (NODE,)),
     "provider_did": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),
     "provider_checked": Right(Op.LEASE, Impact.REVERSIBLE, (NODE,)),

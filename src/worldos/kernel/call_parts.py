@@ -1,0 +1,64 @@
+"""A call without a result and a worker that has some, as ``calls`` knows them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worldos.model.ids import NodeId
+
+AHEAD_NS: Final = 2_000_000
+WINDOW_MAX: Final = 512
+
+
+class CallEntry:
+    """A call without a result. ``at``: the workers that have it."""
+
+    __slots__ = ("at", "attempts", "digest", "heavy", "queued", "repeatable", "retries", "size_bytes", "suspect")
+
+    def __init__(self, retries: int, digest: str, size_bytes: int, *, heavy: bool) -> None:
+        self.digest = digest
+        self.size_bytes = size_bytes
+        self.retries = retries
+        self.repeatable = retries > 0
+        self.heavy = heavy
+        self.suspect = False
+        self.queued = False
+        self.attempts = 0
+        self.at: list[int] = []
+
+
+class WorkerEntry:
+    """A worker and what it has: ``out`` in order of sending, ``revoking`` those asked back."""
+
+    __slots__ = (
+        "closed",
+        "doubted",
+        "far",
+        "id",
+        "node",
+        "out",
+        "revoking",
+        "service_ns",
+        "silent_ticks",
+        "solo",
+        "window",
+    )
+
+    def __init__(self, number: int, node: NodeId, *, far: bool) -> None:
+        self.id = number
+        self.node = node
+        self.far = far
+        self.out: dict[int, None] = {}
+        self.window = 1
+        self.service_ns = 0
+        self.doubted = False
+        self.closed = False
+        self.solo = False
+        self.silent_ticks = 0
+        self.revoking: set[int] = set()
+
+    def learn(self, calls: int, busy_ns: int) -> None:
+        """Fit the window to the measured time of a call: quickly down, slowly up."""
+        sample = busy_ns // calls
+        self.service_ns = sample if sample > self.service_ns else (3 * self.service_ns + sample) // 4
+        self.window = min(WINDOW_MAX, max(1, AHEAD_NS // (self.service_ns + 1)))

@@ -1,0 +1,273 @@
+"""The calls of a lane side by side with its workers: what every call does, quick enough to be done for each.
+
+``calls`` is the machine on top of this, and says the rules. ``submit``, ``ran``, ``arrived`` and ``refill`` are its transitions
+without messages. Where workers are on several nodes, ``placing`` holds what waits; else it is queues in order of submission.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import Final
+
+from worldos.kernel.call_messages import Effect, SendCall
+from worldos.kernel.call_parts import WINDOW_MAX, CallEntry, WorkerEntry
+from worldos.kernel.placing import Placing
+from worldos.kernel.profile import Profiles, Ran
+
+HEAVY_WINDOW: Final = 2  # calls with large arguments: one runs, one travels
+NOWHERE: Final = -1
+
+
+class CallTable:
+    """The calls of one lane. ``patience_ns``: how long calls wait when no worker is left.
+
+    With ``profiles``, calls go where they end soonest once there are workers on several nodes (placing.py); ``now_us`` is set
+    by whoever drives before it says anything.
+    """
+
+    def __init__(self, *, patience_ns: int = 30_000_000_000, profiles: Profiles | None = None) -> None:
+        self.patience_ns = patience_ns
+        self.profiles = profiles
+        self.placing: Placing | None = None
+        self.now_us = 0
+        self.ended = False
+        self.speculated = False  # some call may be at two workers
+        self.withdrawing = False  # what workers give back is cancelled
+        self.reruns = 0  # calls sent again because their worker was lost or doubted
+        self._calls: dict[int, CallEntry] = {}
+        self._workers: dict[int, WorkerEntry] = {}
+        self._trusted: list[WorkerEntry] = []
+        self._fresh: deque[int] = deque()
+        self._again: list[int] = []
+        self._suspects: list[int] = []
+        self._alone_since_ns: int | None = None
+
+    # -- what every call does: the fast forms ---------------------------------------------------------------------------
+
+    def submit(self, call: int, retries: int, *, heavy: bool = False, digest: str = "", size_bytes: int = 0) -> int:
+        """Take a call; return the worker to send it to now, or NOWHERE: it waits (ask ``offer`` where calls are placed)."""
+        entry = self._calls[call] = CallEntry(retries, digest, size_bytes, heavy=heavy)
+        if self.placing is not None:
+            entry.queued = True
+            self.placing.add(call, digest, size_bytes, heavy=heavy)
+            return NOWHERE
+        if not (self._fresh or self._again or self._suspects):
+            best: WorkerEntry | None = None
+            fewest = WINDOW_MAX
+            for worker in self._trusted:
+                out = len(worker.out)
+                if out < fewest and out < worker.window and not worker.solo:
+                    best, fewest = worker, out
+                    if out == 0:
+                        break
+            if best is not None and not (heavy and fewest >= HEAVY_WINDOW):
+                best.out[call] = None
+                entry.at.append(best.id)
+                entry.attempts = 1
+                return best.id
+        entry.queued = True
+        self._fresh.append(call)
+        return NOWHERE
+
+    def arrived(self, worker: int, call: int) -> bool:
+        """Take a result; return whether it is the one to deliver."""
+        source = self._workers.get(worker)
+        if source is not None and call in source.out:
+            del source.out[call]
+            if source.solo:
+                source.solo = False
+            if source.revoking:
+                source.revoking.discard(call)
+        if self.placing is not None:
+            self.placing.back(call, worker)
+            self.placing.forget(call)
+        return self._calls.pop(call, None) is not None
+
+    def ran(self, worker: int, call: int, took: tuple[int, int], out_bytes: int) -> None:
+        """Learn from a result, before ``arrived``: its time at the worker, and the processor's, in us (0: very short)."""
+        entry, source = self._calls.get(call), self._workers.get(worker)
+        if entry is None or source is None or call not in source.out or self.profiles is None:
+            return
+        if self.placing is not None:
+            self.placing.done(call, worker, took, out_bytes, self.now_us)
+        elif took[0]:
+            known = Ran(
+                node=source.node, wall_us=took[0], cpu_us=took[1], in_bytes=entry.size_bytes, out_bytes=out_bytes
+            )
+            self.profiles.learn(entry.digest, known)
+
+    def others(self, call: int, worker: int) -> list[int]:
+        """Return the other workers that have this call. Ask before ``arrived``; needed if ``speculated``."""
+        entry = self._calls.get(call)
+        return [w for w in entry.at if w != worker] if entry is not None and len(entry.at) > 1 else []
+
+    def learn(self, worker: int, calls: int, busy_ns: int) -> None:
+        """Note what ``calls`` results together took at this worker."""
+        source = self._workers.get(worker)
+        if source is not None and calls:
+            source.silent_ticks = 0
+            source.learn(calls, busy_ns)
+
+    def refill(self, worker: int) -> list[int]:
+        """Return the waiting calls that this worker gets now; they count as sent."""
+        target = self._workers.get(worker)
+        if target is None or target.doubted or target.closed or target.solo or len(target.out) * 2 > target.window:
+            return []
+        if self._suspects:
+            return [] if target.out else self._take_suspect(target)
+        sent: list[int] = []
+        if self.placing is not None:
+            while len(target.out) < target.window and (taken := self._placed(target, force=False)):
+                sent.extend(taken)
+            return sent
+        while len(target.out) < target.window:
+            call = self._next()
+            if call is None:
+                break
+            entry = self._calls[call]
+            if entry.heavy and len(target.out) >= HEAVY_WINDOW:
+                heappush(self._again, call)
+                break
+            self._place(call, entry, target)
+            sent.append(call)
+        return sent
+
+    def cancel(self, call: int) -> bool:
+        """Forget a call that no worker has; return whether it was so."""
+        entry = self._calls.get(call)
+        if entry is None or entry.attempts:
+            return False
+        del self._calls[call]
+        if self.placing is not None:
+            self.placing.forget(call)
+        return True
+
+    def service_ns(self) -> int:
+        """Return how long a call takes, as the workers measure it; 0 before the first has come back."""
+        known = [worker.service_ns for worker in self._workers.values() if worker.service_ns]
+        return sum(known) // len(known) if known else 0
+
+    def attempts(self, call: int) -> int:
+        """Return how often this call was sent."""
+        entry = self._calls.get(call)
+        return entry.attempts if entry is not None else 0
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls have no result yet."""
+        return len(self._calls)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no call can ever run again."""
+        return self.ended and not self._workers
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any call waits for a worker."""
+        return bool(self._fresh or self._again or self._suspects) or (self.placing is not None and self.placing.waiting)
+
+    def outstanding_count(self, worker: int) -> int:
+        """Return how many calls this worker has."""
+        return len(self._workers[worker].out)
+
+    def repeatable_at(self, worker: int) -> bool:
+        """Whether this worker has any call that would run elsewhere if it were lost."""
+        entry = self._workers.get(worker)
+        calls = [self._calls.get(call) for call in entry.out] if entry is not None else []
+        return any(call is not None and call.retries > 0 for call in calls)
+
+    def outstanding(self, worker: int) -> list[int]:
+        """Return the calls that this worker has, in order of sending."""
+        entry = self._workers.get(worker)
+        return list(entry.out) if entry is not None else []
+
+    # -- the queues -----------------------------------------------------------------------------------------------------
+
+    def _requeue(self, call: int, entry: CallEntry) -> None:
+        entry.queued = True
+        if self.placing is not None and not entry.suspect:
+            self.placing.again(call)
+            return
+        heappush(self._suspects if entry.suspect else self._again, call)
+
+    def _wants(self, call: int) -> bool:
+        """Whether a queued number still stands for a call that needs a worker (queues are cleaned when read)."""
+        entry = self._calls.get(call)
+        return entry is not None and entry.queued
+
+    def _next(self) -> int | None:
+        while self._again:
+            call = heappop(self._again)
+            if self._wants(call):
+                if not self._calls[call].suspect:
+                    return call
+                heappush(self._suspects, call)  # it became one while it waited
+        while self._fresh:
+            call = self._fresh.popleft()
+            if self._wants(call):
+                return call
+        return None
+
+    def _take_suspect(self, target: WorkerEntry) -> list[int]:
+        while self._suspects:
+            call = heappop(self._suspects)
+            if self._wants(call):
+                target.solo = True
+                self._place(call, self._calls[call], target)
+                return [call]
+        return self.refill(target.id)
+
+    # -- placing --------------------------------------------------------------------------------------------------------
+
+    def _begin_placing(self, profiles: Profiles) -> None:
+        """From now on there is more than one node: look where calls end soonest."""
+        self.placing = Placing(profiles)
+        for worker in self._trusted:
+            self.placing.join(worker.id, worker.node, far=worker.far)
+        for call, entry in self._calls.items():
+            waits = entry.queued and not entry.suspect
+            take_in = self.placing.add if waits else self.placing.know
+            take_in(call, entry.digest, entry.size_bytes, heavy=entry.heavy)
+        for worker in self._trusted:
+            for call in worker.out:
+                self.placing.sent(call, worker.id, self.now_us)
+        self._fresh.clear()
+        self._again.clear()
+
+    def _placed(self, target: WorkerEntry, *, force: bool) -> list[int]:
+        """Let a worker take what it should."""
+        assert self.placing is not None
+        has = len(target.out)
+        room, heavy_room = (1, 1) if force else (target.window - has, HEAVY_WINDOW - has)
+        taken = self.placing.take(target.id, room, self.now_us, heavy_room=heavy_room, force=force)
+        for call in taken:
+            self._place(call, self._calls[call], target)
+        return taken
+
+    def _unstick(self) -> list[Effect]:
+        """Nobody does anything and nobody takes what waits: estimates may err, work goes on."""
+        if not self._trusted or any(worker.out for worker in self._workers.values()):
+            return []
+        first = self._trusted[0]
+        return [SendCall(worker=first.id, call=call, attempt=1) for call in self._placed(first, force=True)]
+
+    def _distrust(self, worker: WorkerEntry) -> None:
+        if worker in self._trusted:
+            self._trusted.remove(worker)
+        if self.placing is not None:
+            self.placing.leave(worker.id)
+
+    def _drop_entry(self, call: int) -> CallEntry:
+        if self.placing is not None:
+            self.placing.forget(call)
+        return self._calls.pop(call)
+
+    def _place(self, call: int, entry: CallEntry, target: WorkerEntry) -> None:
+        entry.queued = False
+        entry.attempts += 1
+        entry.at.append(target.id)
+        target.out[call] = None
+        if self.placing is not None:
+            self.placing.sent(call, target.id, self.now_us)

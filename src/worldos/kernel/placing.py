@@ -1,0 +1,250 @@
+"""Where a call ends soonest: the waiting calls of a lane whose workers are on several nodes, and which worker takes which.
+
+Calls that wait are of *sorts*: a function, and about how many bytes it brings. A worker that has room looks at one call of each
+sort and takes of the one that it does best beside the others (the least quotient of its own time and the best time
+elsewhere), if that call would end here before the other nodes could get to it: its time on the way, behind what is already under
+way, and its work, against all that waits shared out among the others. Else the worker rests, although work waits: it would
+come too late. Each time a worker has room this is decided anew with what was learned meanwhile (profile.py); only the few calls
+that a worker has ahead are bound, and those are called back when another rests.
+
+Of a sort that brings much to a node whose way is not known, one call goes first, and teaches it.
+Units: microseconds and bytes. Source: heterogeneous earliest finish time, H. Topcuoglu et al., IEEE TPDS 2002; the rule for who
+takes what is comparative advantage.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from worldos.kernel.profile import RATE_BYTES_MIN, SMALL_US, Profiles, Ran
+from worldos.model.ids import NodeId
+
+AHEAD_US: Final = 2_000
+SORTS_IDLE: Final = 256  # beyond so many, those of which none waits are forgotten
+NEVER_US: Final = 1 << 60
+SCALE: Final = 1 << 20
+
+
+class Sort:
+    """Waiting calls that cost about the same."""
+
+    __slots__ = ("calls", "digest", "heavy", "size_bytes", "waiting")
+
+    def __init__(self, digest: str, size_bytes: int, *, heavy: bool) -> None:
+        self.digest = digest
+        self.size_bytes = size_bytes
+        self.heavy = heavy
+        self.calls: deque[int] = deque()
+        self.waiting = 0
+
+
+class Berth:
+    """A worker: where it is, and what it has."""
+
+    __slots__ = ("begun_us", "far", "node", "out")
+
+    def __init__(self, node: NodeId, *, far: bool) -> None:
+        self.node = node
+        self.far = far
+        self.out: dict[int, tuple[int, int]] = {}  # calls: when they were sent, and how many bytes they bring
+        self.begun_us = 0  # when what it does now could begin at the earliest
+
+
+class Placing:
+    """All of it for one lane. The caller says which workers may be given calls, and that a taken call is sent."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        self.profiles = profiles
+        self._sorts: dict[tuple[str, int], Sort] = {}
+        self._of: dict[int, Sort] = {}
+        self._size: dict[int, int] = {}
+        self._queued: set[int] = set()
+        self._berths: dict[int, Berth] = {}
+        self._moving: dict[NodeId, int] = {}  # bytes under way to a node
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any call waits."""
+        return bool(self._queued)
+
+    def join(self, worker: int, node: NodeId, *, far: bool) -> None:
+        """Count a worker in."""
+        self._berths[worker] = Berth(node, far=far)
+
+    def leave(self, worker: int) -> None:
+        """Count a worker out, with what it has."""
+        berth = self._berths.get(worker)
+        if berth is not None:
+            for call in list(berth.out):
+                self.back(call, worker)
+            del self._berths[worker]
+
+    def know(self, call: int, digest: str, size_bytes: int, *, heavy: bool) -> Sort:
+        """Take a call in without letting it wait: a worker has it."""
+        key = (digest, size_bytes.bit_length())
+        sort = self._sorts.get(key)
+        if sort is None:
+            if len(self._sorts) >= SORTS_IDLE:
+                self._sorts = {each: sort for each, sort in self._sorts.items() if sort.waiting}
+            sort = self._sorts[key] = Sort(digest, size_bytes, heavy=heavy)
+        self._of[call] = sort
+        self._size[call] = size_bytes
+        return sort
+
+    def add(self, call: int, digest: str, size_bytes: int, *, heavy: bool) -> None:
+        """Let a call wait."""
+        sort = self.know(call, digest, size_bytes, heavy=heavy)
+        sort.calls.append(call)
+        sort.waiting += 1
+        self._queued.add(call)
+
+    def back(self, call: int, worker: int) -> None:
+        """A call is no longer at a worker; ``again`` lets it wait once more."""
+        berth = self._berths.get(worker)
+        gone = berth.out.pop(call, None) if berth is not None else None
+        if berth is not None and gone is not None and berth.far:
+            self._moving[berth.node] = max(0, self._moving.get(berth.node, 0) - gone[1])
+
+    def again(self, call: int) -> None:
+        """Let a call that was sent wait again, before the others of its sort."""
+        sort = self._of.get(call)
+        if sort is not None and call not in self._queued:
+            self._sorts[sort.digest, sort.size_bytes.bit_length()] = sort
+            sort.calls.appendleft(call)
+            sort.waiting += 1
+            self._queued.add(call)
+
+    def forget(self, call: int) -> None:
+        """A call has its result, or needs none."""
+        sort = self._of.pop(call, None)
+        self._size.pop(call, None)
+        if sort is not None and call in self._queued:
+            self._queued.discard(call)
+            sort.waiting -= 1
+
+    def done(self, call: int, worker: int, took: tuple[int, int], out_bytes: int, now_us: int) -> None:
+        """Learn from a call that came back; ``took`` is its time there, and of that the processor's."""
+        berth, sort = self._berths.get(worker), self._of.get(call)
+        if berth is None or sort is None or call not in berth.out:
+            return
+        sent_us, in_bytes = berth.out[call]
+        wall_us, cpu_us = took
+        away_us = -1
+        if berth.far:
+            away_us = max(1, now_us - max(sent_us, berth.begun_us) - wall_us)
+            if len(berth.out) > 1 and away_us < wall_us:
+                away_us = -1  # it travelled while another ran
+        berth.begun_us = now_us
+        self.back(call, worker)
+        learned = Ran(
+            node=berth.node,
+            wall_us=wall_us or SMALL_US,
+            cpu_us=cpu_us,
+            in_bytes=in_bytes,
+            out_bytes=out_bytes,
+            away_us=away_us,
+        )
+        self.profiles.learn(sort.digest, learned)
+
+    def sent(self, call: int, worker: int, now_us: int) -> None:
+        """A call goes to a worker."""
+        berth = self._berths.get(worker)
+        if berth is None or call in berth.out:
+            return
+        if not berth.out:
+            berth.begun_us = now_us
+        size_bytes = self._size.get(call, 0)
+        berth.out[call] = (now_us, size_bytes)
+        if berth.far:
+            self._moving[berth.node] = self._moving.get(berth.node, 0) + size_bytes
+
+    def take(self, worker: int, room: int, now_us: int, *, heavy_room: int, force: bool = False) -> list[int]:
+        """Return the calls that this worker takes now, none if others would end them sooner (unless it is to take one)."""
+        berth = self._berths.get(worker)
+        if berth is None:
+            return []
+        best: Sort | None = None
+        least, best_work_us = NEVER_US, 1
+        for sort in self._sorts.values():
+            if not sort.waiting or (sort.heavy and heavy_room <= 0):
+                continue
+            here_us = self._cost_us(sort, berth.node, far=berth.far)
+            quotient = here_us * SCALE // max(1, self._elsewhere_us(sort, berth.node))
+            if quotient < least and (force or self._pays(sort, berth, now_us)):
+                best, least, best_work_us = sort, quotient, here_us
+        if best is None:
+            return []
+        count = min(room, best.waiting, max(1, AHEAD_US // best_work_us))
+        return self._pop(best, min(count, heavy_room) if best.heavy else count)
+
+    # -- the rule -------------------------------------------------------------------------------------------------------
+
+    def _pays(self, sort: Sort, berth: Berth, now_us: int) -> bool:
+        """Tell whether a call of this sort ends here before the other nodes would get to it."""
+        way_us = self._way_us(sort, berth) if berth.far else 0
+        is_unknown = sort.size_bytes >= RATE_BYTES_MIN and not self.profiles.is_measured(berth.node)
+        if berth.far and is_unknown and self._moving.get(berth.node, 0) >= RATE_BYTES_MIN:
+            return False  # one call goes first, and teaches what the way carries
+        here_us = max(self._ready_us(berth, now_us), way_us) + self.profiles.work_us(sort.digest, berth.node)
+        share, soonest_us = 0, NEVER_US
+        for node, workers in self._others(berth.node).items():
+            drained_us = self._drained_us(node, workers, sort, now_us)
+            share += SCALE * SCALE // max(1, drained_us)
+            soonest_us = min(soonest_us, self._cost_us(sort, node, far=self._berths[workers[0]].far))
+        if not share:
+            return True
+        return here_us <= SCALE * SCALE // share + soonest_us
+
+    def _drained_us(self, node: NodeId, workers: list[int], sort: Sort, now_us: int) -> int:
+        """Return when a node alone would be done with all that waits but for one call of a sort."""
+        work_us = sum(self._ready_us(self._berths[worker], now_us) for worker in workers)
+        size_bytes = self._moving.get(node, 0)
+        far = self._berths[workers[0]].far
+        for each in self._sorts.values():
+            count = each.waiting - 1 if each is sort else each.waiting
+            if count > 0:
+                work_us += count * self.profiles.work_us(each.digest, node)
+                size_bytes += count * each.size_bytes
+        drained_us = work_us // len(workers)
+        return max(drained_us, self.profiles.way_us("", node, size_bytes)) if far else drained_us
+
+    def _others(self, node: NodeId) -> dict[NodeId, list[int]]:
+        found: dict[NodeId, list[int]] = {}
+        for worker, berth in self._berths.items():
+            if berth.node != node:
+                found.setdefault(berth.node, []).append(worker)
+        return found
+
+    def _elsewhere_us(self, sort: Sort, node: NodeId) -> int:
+        others = {berth.node: berth.far for berth in self._berths.values() if berth.node != node}
+        return min((self._cost_us(sort, other, far=far) for other, far in others.items()), default=SCALE)
+
+    def _ready_us(self, berth: Berth, now_us: int) -> int:
+        """Return when a worker is done with what it has, as far as can be told."""
+        if not berth.out:
+            return 0
+        total_us = 0
+        for call in berth.out:
+            sort = self._of.get(call)
+            if sort is not None:
+                total_us += self._cost_us(sort, berth.node, far=berth.far)
+        return max(0, total_us - (now_us - berth.begun_us))
+
+    def _cost_us(self, sort: Sort, node: NodeId, *, far: bool) -> int:
+        return self.profiles.estimate_us(sort.digest, node, sort.size_bytes, far=far)
+
+    def _way_us(self, sort: Sort, berth: Berth) -> int:
+        return self.profiles.way_us(sort.digest, berth.node, sort.size_bytes + self._moving.get(berth.node, 0))
+
+    # -- the queues -----------------------------------------------------------------------------------------------------
+
+    def _pop(self, sort: Sort, count: int) -> list[int]:
+        taken: list[int] = []
+        while sort.calls and len(taken) < count:
+            call = sort.calls.popleft()
+            if call in self._queued and self._of.get(call) is sort:
+                self._queued.discard(call)
+                sort.waiting -= 1
+                taken.append(call)
+        return taken

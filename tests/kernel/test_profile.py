@@ -1,0 +1,124 @@
+"""What is learned of functions and ways, what follows from it for nodes that were not tried, and what is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldos.errors import PeerBroke
+from worldos.kernel.profile import FUNCTIONS_MAX, NODES_MAX, WORK_DEFAULT_US, Mean, Profiles, Ran, Way
+from worldos.model.ids import NodeId
+
+A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+
+
+def ran(node: NodeId, wall_us: int, cpu_us: int = 0, size: int = 100, away_us: int = -1) -> Ran:
+    return Ran(node=node, wall_us=wall_us, cpu_us=cpu_us, in_bytes=size, out_bytes=0, away_us=away_us)
+
+
+def test_a_mean_follows_what_changes_and_says_how_much_it_varies() -> None:
+    mean = Mean()
+    for _ in range(20):
+        mean.learn(1000)
+    assert (mean.mean, mean.deviation, mean.count) == (1000, 0, 20)
+    for _ in range(40):
+        mean.learn(3000)
+    assert 2900 <= mean.mean <= 3000
+    assert mean.deviation < 200
+
+
+def test_what_was_never_run_is_guessed_and_what_ran_once_is_known() -> None:
+    profiles = Profiles()
+    assert profiles.work_us("f", A) == WORK_DEFAULT_US
+    profiles.learn("f", ran(A, 5000, 5000))
+    assert (profiles.work_us("f", A), profiles.work_us("f", B)) == (5000, 5000)
+
+
+def test_a_node_that_was_not_tried_is_judged_by_what_computes_and_not_by_what_waits() -> None:
+    profiles = Profiles()
+    for _ in range(9):
+        profiles.learn("f", ran(A, 4000, 4000))
+        profiles.learn("f", ran(B, 1000, 1000))
+        profiles.learn("computes", ran(A, 8000, 8000))
+        profiles.learn("waits", ran(A, 8000, 80))
+        profiles.learn("half", ran(A, 8000, 4000))
+    assert 1800 <= profiles.work_us("computes", B) <= 2200
+    assert profiles.work_us("waits", B) >= 7900
+    assert 4800 <= profiles.work_us("half", B) <= 5200
+    assert profiles.functions["waits"].cpu_permille == 10
+
+
+def test_a_way_is_known_by_what_it_carried_and_small_calls_say_how_long_the_trip_is() -> None:
+    profiles = Profiles()
+    assert profiles.estimate_us("f", B, 1_000_000, far=True) > profiles.estimate_us("f", B, 1_000_000, far=False)
+    assert not profiles.is_measured(B)
+    profiles.learn("f", ran(B, 1000, 0, 100, away_us=2_000))
+    profiles.learn("f", ran(B, 1000, 0, 1_000_000, away_us=1_002_000))
+    assert profiles.is_measured(B)
+    assert profiles.ways[B].trip_us == 2_000
+    assert 990_000 <= profiles.ways[B].rate_bytes_s <= 1_010_000
+    assert 2_000_000 <= profiles.way_us("f", B, 2_000_000) <= 2_600_000, "what comes back is on the way too"
+    profiles.learn("g", ran(B, 1000, 0, 1_000_000, away_us=3_000))
+    assert profiles.ways[B].rate_bytes_s > 100_000_000, "it is quick to believe that a way is better"
+
+
+def test_what_was_not_used_for_the_longest_time_is_forgotten_first() -> None:
+    profiles = Profiles()
+    for number in range(FUNCTIONS_MAX):
+        profiles.learn(f"{number}", ran(A, 10))
+    profiles.learn("0", ran(A, 10))
+    profiles.learn("new", ran(A, 10))
+    assert len(profiles.functions) == FUNCTIONS_MAX
+    assert "0" in profiles.functions
+    assert "1" not in profiles.functions
+    for number in range(3 * NODES_MAX):
+        profiles.learn("new", ran(NodeId(f"n{number}"), 10, 10, 10**6, away_us=5))
+    known = profiles.functions["new"]
+    assert max(len(known.on), len(known.cpu_on), len(profiles.ways), len(profiles.slowness)) <= NODES_MAX
+
+
+def test_it_survives_being_kept_and_merged() -> None:
+    profiles = Profiles()
+    profiles.function("f", "area")
+    profiles.learn("f", ran(A, 5000, 4000, away_us=7))
+    again = Profiles.restore(profiles.snapshot())
+    assert again == profiles
+    clock = again.clock
+    again.learn("g", ran(B, 70))
+    fresh = again.since(clock, 10)
+    assert set(fresh.functions) == {"g"}
+    profiles.merge(Profiles.restore(fresh.snapshot()))
+    assert set(profiles.functions) == {"f", "g"}
+    assert profiles.work_us("g", B) == 70
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x93\x01", b"x" * 5_000_000])
+def test_garbage_is_refused(garbage: bytes) -> None:
+    with pytest.raises(PeerBroke):
+        Profiles.restore(garbage)
+
+
+def test_a_table_with_too_many_nodes_is_refused() -> None:
+    with pytest.raises(PeerBroke):
+        Profiles.restore(Profiles(ways={NodeId(str(n)): Way() for n in range(NODES_MAX + 1)}).snapshot())
+
+
+numbers = st.integers(-(1 << 62), 1 << 62)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("fgh"), st.sampled_from([A, B, C]), numbers, numbers, numbers, numbers), max_size=30
+    )
+)
+def test_whatever_is_said_all_figures_stay_within_their_bounds(
+    said: list[tuple[str, NodeId, int, int, int, int]],
+) -> None:
+    profiles = Profiles()
+    for digest, node, wall_us, cpu_us, size, away_us in said:
+        profiles.learn(digest, ran(node, wall_us, cpu_us, size, away_us))
+    assert Profiles.restore(profiles.snapshot()) == profiles
+    for node in (A, B, C):
+        for digest in "fgh":
+            assert profiles.estimate_us(digest, node, 10**9, far=True) >= profiles.work_us(digest, node) > 0

@@ -78,6 +78,7 @@ class Dask(Engine):
 
     def client(self, engaged: Engaged) -> Any:
         """Return a ``distributed.Client`` of the scheduler."""
+        import dask  # noqa: PLC0415
         import distributed  # noqa: PLC0415 - only who uses Dask loads it
         from distributed.security import Security  # noqa: PLC0415
 
@@ -87,6 +88,7 @@ class Dask(Engine):
             tls_ca_file=ca, tls_client_cert=pair, tls_client_key=pair, require_encryption=True
         )
         engaged.dashboard = f"http://{engaged.address(0, WEB)}/status"
+        dask.config.set({"distributed.dashboard.link": engaged.dashboard})  # what client.dashboard_link says
         client = distributed.Client(  # type: ignore[no-untyped-call]
             f"tls://{engaged.address(0, SCHEDULER)}", security=security, direct_to_workers=False, set_as_default=True
         )

@@ -22,7 +22,12 @@ GCS, CLIENT, WEB = 0, 1, 2
 STORE_BYTES: Final = 256 << 20  # of shared memory for objects, where the lease says nothing of memory
 STORE_BYTES_MIN: Final = 80 << 20
 # Its token is for networks that others are in; it would be read from the home of whoever runs the agent.
-ENV: Final = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+ENV: Final = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_raylet_start_wait_time_s": "100",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 class Ray(Engine):

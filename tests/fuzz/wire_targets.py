@@ -16,15 +16,39 @@ from worldos.agent.local_api import FromClient
 from worldos.fabric import frame, link, relay
 from worldos.fabric.beacon import Beacon
 from worldos.kernel import charter
+from worldos.kernel.work import look, words
+from worldos.kernel.work.state import Work
 from worldos.lanes import net_wire
 from worldos.lanes import wire as lane_wire
 from worldos.model import wire
 from worldos.model.ids import AccountId, NodeId
+from worldos.model.need import Need
 from worldos.model.realm import Level, RealmId
+from worldos.model.work import (
+    Ack,
+    Attempt,
+    Finished,
+    JobSpec,
+    Message,
+    Outcome,
+    Put,
+    QueueMade,
+    Submit,
+    Take,
+    WorkCommand,
+)
 from worldos.trust.keys import DeviceKey, id_of
 
 KEY, OTHER = DeviceKey.from_seed(b"k" * 32), DeviceKey.from_seed(b"o" * 32)
 ACCOUNT = AccountId(id_of(b"a" * 32))
+WORK = WorkCommand(
+    said=(
+        QueueMade(queue="q"),
+        Put(queue="q", messages=(Message(b"12345678", b"body"),)),
+        Submit(job="job-1", spec=JobSpec(argv=("true",), need=Need(kind="CPU", amount=1000)), by=NodeId("a")),
+    ),
+    wall_ms=1000,
+)
 
 
 def message(data: bytes) -> None:
@@ -44,6 +68,22 @@ def program(data: bytes) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     assert msgspec.msgpack.encode(said)
+
+
+def work(data: bytes) -> None:
+    """A command to a site's work, its answers, and what is seen of it; what was applied is read again from a snapshot."""
+
+    def do() -> None:
+        command = words.decode_command(data)
+        assert words.decode_command(words.encode_command(command)) == command
+        state = Work()
+        state.apply(WORK)
+        assert len(state.apply(command)) == len(command.said)
+        assert Work.restore(state.snapshot()).snapshot() == state.snapshot()
+
+    refused(do)
+    for read in (words.decode_answers, look.read_jobs, look.read_job, look.read_queues, look.read_queue, Work.restore):
+        refused(lambda read=read: read(data))
 
 
 def frames(data: bytes) -> None:
@@ -146,6 +186,15 @@ def net_door(data: bytes) -> None:
 
 _LANE = lane_wire.frame(lane_wire.FrameKind.SIGNAL, 9) + lane_wire.frame(lane_wire.FrameKind.RELEASE, [1, 2])
 
+_AFTER = WorkCommand(
+    said=(
+        Take(queue="q", consumer="cons", request=1),
+        Ack(queue="q", consumer="cons", ids=(b"12345678",)),
+        Finished(attempt=Attempt("job-1", 0, 1), outcome=Outcome(code=0)),
+    ),
+    wall_ms=2000,
+)
+_WORK = (words.encode_command(WORK), words.encode_command(_AFTER))
 TARGETS: dict[str, Target] = {
     "message": Target(message, tuple(wire.encode(each) for each in EXAMPLES)),
     "program": Target(program, samples(FromClient)),
@@ -159,6 +208,7 @@ TARGETS: dict[str, Target] = {
     ),
     "beacon": Target(beacon, (BEACON,)),
     "law": Target(law, (charter.encode_state(charter.Charter(realm=RealmId("r"), name="r", level=Level.GROUP)),)),
+    "work": Target(work, (*_WORK, *samples(WorkCommand)), slow=True),  # it is applied, and a snapshot taken
     "net-door": Target(net_door, (*samples(net_wire.Word), *samples(net_wire.Reply), *samples(net_wire.Begin))),
     "lane": Target(lane, (_LANE,), slow=True),
 }

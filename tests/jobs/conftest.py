@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent.agents import RunningAgent, new_home, running
 
+from worldos.jobs.desk import Desk
 from worldos.lanes.host import LaneHost, LaneSpec
 from worldos.lanes.link import Door
 
@@ -48,3 +52,23 @@ def workers() -> Iterator[Workers]:
     here = Workers()
     yield here
     here.stop()
+
+
+@pytest.fixture(scope="session")
+def agent() -> Iterator[RunningAgent]:
+    """Give a real agent of a home of its own."""
+    with tempfile.TemporaryDirectory(prefix="wos-j-") as folder, running(new_home(Path(folder) / "desk")) as agent:
+        yield agent
+
+
+@pytest.fixture
+def desk(agent: RunningAgent) -> Desk:
+    """Give the line of that agent's site."""
+    return Desk(agent.ask)
+
+
+@pytest.fixture
+def at_home(agent: RunningAgent, monkeypatch: pytest.MonkeyPatch) -> RunningAgent:
+    """Let this program be one of that home."""
+    monkeypatch.setenv("WORLDOS_HOME", str(agent.home.path))
+    return agent

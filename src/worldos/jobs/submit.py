@@ -261,7 +261,9 @@ def _pickled(
 
     from worldos.lanes.pack import Functions  # noqa: PLC0415
 
-    Functions().of(function)  # says what cannot be sent, and lets modules of this program travel by value
+    functions = Functions()
+    functions.far = True  # modules of this program travel by value
+    functions.of(function)  # says what cannot be sent
     try:
         data: bytes = cloudpickle.dumps((function, args, kwargs, items))
     except Exception as error:

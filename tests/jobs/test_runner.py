@@ -1,0 +1,86 @@
+"""The runner of a real agent: it survives its own death, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from tests.agent.agents import RunningAgent, new_home, running, until
+
+from worldos.jobs.desk import ENDED, Desk
+from worldos.jobs.words import new_job_id
+from worldos.kernel.line.view import State
+from worldos.model.need import Need
+from worldos.model.work import JobId, JobSpec, Span
+
+NEED = Need(kind="CPU", amount=500)
+
+
+def put(desk: Desk, script: str, last: int = 0, **words: object) -> JobId:
+    job = new_job_id()
+    array = (Span(0, last),) if last else ()
+    desk.submit(job, JobSpec(argv=("sh", "-c", script), need=NEED, array=array, **words))  # type: ignore[arg-type]
+    return job
+
+
+def runner_of(agent: RunningAgent) -> psutil.Process | None:
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "worldos.jobs.runner" in line and str(agent.home.path) in line:
+            return process
+    return None
+
+
+def end_of(desk: Desk, job: str) -> State:
+    until(lambda: desk.job(job).state in ENDED, f"{job} ends", 60)
+    return desk.job(job).state
+
+
+def test_a_killed_runner_is_followed_by_another_and_each_task_ends_once(agent: RunningAgent, desk: Desk) -> None:
+    job = put(desk, "sleep 0.3; echo $WOS_ATTEMPT > made", last=5, twice=True)
+    until(lambda: desk.job(job).counts.running > 0, "it runs", 30)
+    runner = until(lambda: runner_of(agent), "the runner is there")
+    runner.kill()
+    assert end_of(desk, job) == State.DONE
+    assert desk.job(job).counts.done == 6
+    again = runner_of(agent)
+    assert again is not None
+    assert again.pid != runner.pid
+
+
+def test_all_of_it_ends_with_the_agent(tmp_path: Path) -> None:
+    home = new_home(Path(f"/tmp/wos-r-{os.getpid()}"))
+    with running(home) as agent:
+        desk = Desk(agent.ask)
+        job = put(desk, "echo $$; sleep 1000")
+        until(lambda: desk.task(job, 0).begun_ms and desk.log(job, 0, 0).data, "it says which process it is", 30)
+        pid = int(desk.log(job, 0, 0).data)
+        runner = runner_of(agent)
+        assert runner is not None
+        assert psutil.pid_exists(pid)
+    until(lambda: not runner.is_running() and not psutil.pid_exists(pid), "runner and task are gone")
+    subprocess.run(["rm", "-r", str(home.path)], check=True)
+
+
+def test_a_runner_without_an_agent_says_why_it_does_not_stand(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "worldos.jobs.runner", str(tmp_path), "n", "a"],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert run.stdout.startswith("failed ") or run.returncode == 0  # its input has ended at once
+
+
+def test_a_task_is_cancelled_while_it_runs(agent: RunningAgent, desk: Desk) -> None:
+    job = put(desk, "echo $$; trap '' TERM; while :; do sleep 0.1; done", grace_s=1)
+    until(lambda: desk.task(job, 0).begun_ms and desk.log(job, 0, 0).data, "it runs", 30)
+    pid = int(desk.log(job, 0, 0).data)
+    desk.cancel(job)
+    until(lambda: not psutil.pid_exists(pid), "its process ends after the grace", 20)
+    assert desk.job(job).state == State.DROPPED

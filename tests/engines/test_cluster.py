@@ -1,0 +1,101 @@
+"""A cluster begins whole or not at all, says what went wrong where, and ends though a node is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from worldos.engines import tender
+from worldos.engines.cluster import Cluster
+from worldos.engines.plan import Prepared, Process, Seen
+from worldos.engines.software import ProgramSoftware
+from worldos.errors import BadRequest, LeaseEnded, Unreachable, WorldError
+
+SOFTWARE = ProgramSoftware(name="x", version="1", programs=("x",), folders=("/",))
+
+
+class Lane:
+    """The far end of one lease: what its tender answers, and what it was asked, in one common order."""
+
+    kind = "CPU"
+
+    def __init__(self, name: str, asked: list[tuple[str, str]], answers: dict[str, Sequence[Any]]) -> None:
+        self.nodes = (name * 8,)
+        self.closed = False
+        self._asked = asked
+        self._answers = {what: list(each) for what, each in answers.items()}
+
+    def submit(self, fn: Callable[..., Any], *_: Any) -> Future[Any]:
+        self._asked.append((self.nodes[0][0], fn.__name__))
+        future: Future[Any] = Future()
+        left = self._answers.get(fn.__name__, [None])
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return future
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def cluster_of(*answers: dict[str, Sequence[Any]]) -> tuple[Cluster, list[tuple[str, str]], list[Lane]]:
+    asked: list[tuple[str, str]] = []
+    lanes = [Lane(name, asked, each) for name, each in zip("abc", answers, strict=False)]
+    return Cluster(lanes, "here", lambda _: None), asked, lanes  # type: ignore[arg-type]
+
+
+def seen(*, ready: bool, code: int | None = None, said: str = "") -> tuple[Seen, ...]:
+    return (Seen(name="one", ready=ready, code=code, said=said),)
+
+
+PLAN = {index: [Process(name="one", argv=("x",))] for index in range(3)}
+
+
+def test_the_head_is_ready_before_the_others_begin() -> None:
+    ready = {"look": [seen(ready=True)]}
+    cluster, asked, _ = cluster_of({"look": [seen(ready=False), seen(ready=True)]}, ready, ready)
+    cluster.begin(PLAN)
+    assert asked[:3] == [("a", "begin"), ("a", "look"), ("a", "look")]
+    assert asked[3:5] == [("b", "begin"), ("c", "begin")]
+
+
+def test_a_process_that_ended_is_said_with_its_node_and_last_words() -> None:
+    cluster, _, _ = cluster_of({"look": [seen(ready=False, code=3, said="warming up\nno room\n")]})
+    with pytest.raises(WorldError, match="one on aaaaaaaa ended with 3: no room"):
+        cluster.begin({0: PLAN[0]})
+
+
+def test_software_is_prepared_on_all_at_once_and_asked_about_until_it_is_there() -> None:
+    done = Prepared(done=True)
+    cluster, asked, _ = cluster_of({"prepare": [Prepared(done=False, doing="fetching"), done]}, {"prepare": [done]})
+    cluster.prepare(SOFTWARE)
+    assert asked == [("a", "prepare"), ("b", "prepare"), ("a", "prepare")]
+
+
+def test_what_a_node_cannot_install_is_said_with_the_node() -> None:
+    cluster, _, _ = cluster_of({"prepare": [BadRequest("x 1 is not installed there", hint="install it")]})
+    with pytest.raises(BadRequest, match=r"is not installed there \(on aaaaaaaa\)") as refused:
+        cluster.prepare(SOFTWARE)
+    assert refused.value.hint == "install it"
+
+
+def test_a_node_that_does_not_answer_is_said() -> None:
+    cluster, _, _ = cluster_of({})
+    with pytest.raises(Unreachable, match="the node aaaaaaaa does not answer"):
+        cluster.result(0, Future(), 0.01)
+
+
+def test_the_end_reaches_all_though_one_is_gone() -> None:
+    ready = {"look": [seen(ready=True)]}
+    gone = {**ready, "end": [LeaseEnded("its node is gone")]}
+    cluster, asked, lanes = cluster_of(ready, gone, ready)
+    cluster.begin(PLAN)
+    cluster.end()
+    assert [each for each in asked if each[1] == tender.end.__name__] == [("c", "end"), ("b", "end"), ("a", "end")]
+    assert all(lane.closed for lane in lanes)
+    cluster.end()

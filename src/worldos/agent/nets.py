@@ -40,6 +40,7 @@ OPENING_S: Final = 12.0  # ... and for the other node's answer to that
 WAITING_MAX: Final = 4096  # connections at the door
 PER_LEASE_MAX: Final = 64  # ... of one lease, and visitors to it
 PACKETS_PRIORITY: Final = 1
+STREAM_BYTES: Final = 1024 * 1024  # what the kernel may keep of a stream on its way to a helper
 
 
 class NetHello(msgspec.Struct, frozen=True, tag="net"):
@@ -132,6 +133,7 @@ class Nets:
                 sock.close()
                 continue
             sock.setblocking(False)  # noqa: FBT003
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BYTES)
             self._begin(self._serve(sock))
 
     async def _serve(self, sock: socket.socket) -> None:

@@ -43,7 +43,7 @@ class PrivateNet:
 
     @classmethod
     def open(cls, handles: Sequence[Compute]) -> Self:
-        """Make a network of the leases behind these handles, one each. Raises NoCapacity where a node cannot."""
+        """Make a network of the leases behind these handles, one each. Raises NotAllowed, with why, where a node cannot."""
         if not 0 < len(handles) <= net_wire.MEMBERS_MAX:
             raise BadRequest(f"a private network has 1 to {net_wire.MEMBERS_MAX} members, not {len(handles)}")
         members = tuple(Mate(node=terms.node, lease=terms.lease) for terms in map(_lease_of, handles))

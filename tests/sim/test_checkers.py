@@ -58,7 +58,7 @@ def test_without_a_bug_nobody_objects() -> None:
 
 
 def test_a_table_that_forgets_to_count_holds_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgets(old, self, now_ns, holder, ask, takes):
+    def forgets(old, self, now_ns, holder, ask, takes, isolation):
         lease = old(self, now_ns, holder, ask, takes, isolation)
         if lease.held:
             for resource, amount in takes.items():

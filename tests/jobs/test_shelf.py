@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_a_file_is_kept_fetched_once_and_dropped(agent: RunningAgent, tmp_path: 
         shelf.remove(f"/{FOLDER}/abcd1")
         with pytest.raises(NotThere):
             list(shelf.pieces(parcel_path("abcd1")))
+    finally:
+        shelf.close()
+
+
+def test_what_nobody_knows_any_more_is_swept_out(agent: RunningAgent, tmp_path: Path) -> None:
+    shelf = Shelf(agent.home, tmp_path)
+    try:
+        for job in ("known1", "gone01"):
+            shelf.put(b"x", parcel_path(job))
+        assert shelf.sweep(lambda job: job == "known1", before_ns=0) == [], "it may be about to be submitted"
+        found = shelf.sweep(lambda job: job != "gone01", before_ns=time.time_ns() + 10**9)
+        assert found == ["gone01"]
+        assert "known1" in shelf.jobs()
     finally:
         shelf.close()
 

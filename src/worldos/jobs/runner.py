@@ -41,10 +41,13 @@ from worldos.jobs.limits import (
     PULSE_EVERY_S,
     PULSE_WAIT_S,
     SILENT_S,
+    SWEEP_AGE_NS,
+    SWEEP_EVERY_S,
 )
 from worldos.jobs.logs import Log
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Teller, Word, was_taken_in
+from worldos.kernel.work.look import read_job
 from worldos.model.ids import NodeId
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.runner import LogAsk, LogPiece
@@ -254,6 +257,16 @@ class Runner:
             except WorldError:
                 self._mind_silence()
 
+    def sweep(self) -> None:
+        """Now and then drop the files of jobs that the line has forgotten."""
+        while not self._stopped.wait(SWEEP_EVERY_S):
+            with suppress(WorldError):
+                self._shelf.sweep(self._is_known, time.time_ns() - SWEEP_AGE_NS)
+
+    def _is_known(self, job: str) -> bool:
+        data = bytes(self._agent.ask("work_look", {"what": f"job {job}", "count": 0}))
+        return read_job(data).job is not None
+
     def _mind_silence(self) -> None:
         """Stop what may not run beside its successor, once the line was silent for long enough to have named one."""
         if time.monotonic() < max(self._heard_s, self._teller.heard_s) + SILENT_S:
@@ -304,6 +317,7 @@ def run(home: Home, node: NodeId) -> None:
     with Asking(home, "worldos/jobs/runner.py") as asking:
         threading.Thread(target=runner.hold, name="holds", daemon=True).start()
         threading.Thread(target=runner.listen, name="listens", daemon=True).start()
+        threading.Thread(target=runner.sweep, name="sweeps", daemon=True).start()
         _say("ready")
         try:
             asking.ask("runner_hear", progress=runner.hear, timeout_s=None)

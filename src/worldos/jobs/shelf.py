@@ -7,7 +7,7 @@ fetched once for all its tasks on this node. Where the realm keeps no files, tha
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -57,12 +57,19 @@ class Shelf:
         with suppress(WorldError):
             self._open().remove(name, recursive=True)
 
-    def jobs(self) -> list[str]:
-        """Return the jobs of which something is kept."""
+    def jobs(self) -> dict[str, int]:
+        """Return the jobs of which something is kept, and since when (ns since 1970)."""
         try:
-            return [about.name.rpartition("/")[2] for about in self._open().list(FOLDER)]
+            return {about.name.rpartition("/")[2]: about.modified_ns for about in self._open().list(FOLDER)}
         except NotThere:
-            return []
+            return {}
+
+    def sweep(self, is_known: Callable[[str], bool], before_ns: int) -> list[str]:
+        """Drop what was kept before that moment for jobs that nobody knows any more; return which."""
+        old = [job for job, since_ns in sorted(self.jobs().items()) if since_ns < before_ns and not is_known(job)]
+        for job in old:
+            self.remove(f"/{FOLDER}/{job}")
+        return old
 
     def parcel(self, job: str, spec: JobSpec) -> Iterator[bytes] | None:
         """Yield what a job brings along, compressed; None if nothing."""

@@ -87,8 +87,8 @@ class Run:
 
     # -- running -------------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, berth: Berth, shelf: Shelf) -> Ran | Word | None:
-        """Run it at a berth. Return how it ended, or the word that says so already; None: nobody wants to know.
+    def carry_out(self, berth: Berth, shelf: Shelf, node: str = "") -> Ran | Word | None:
+        """Run it at a berth, on the ``node`` of this name. Return how it ended, or the word that says so already; None: nobody wants to know.
 
         Raises what befell the berth itself, which is then of no more use.
         """
@@ -99,7 +99,7 @@ class Run:
             berth.clear()
             self._berth = berth
         try:
-            return berth.run(self._errand(), self._parcels(shelf), self.log, self._result, self._left)
+            return berth.run(self._errand(node), self._parcels(shelf), self.log, self._result, self._left)
         finally:
             with self._lock:
                 self._berth = None
@@ -119,9 +119,11 @@ class Run:
             return Finished(attempt=self.attempt, outcome=self._outcome(CODE_UNFIT, why))
         return Lost(attempt=self.attempt, why=why)
 
-    def _errand(self) -> Errand:
+    def _errand(self, node: str) -> Errand:
         attempt, spec = self.attempt, self.spec
         told = {"WOS_JOB": attempt.job, "WOS_TASK": str(attempt.index), "WOS_ATTEMPT": str(attempt.number)}
+        if node:
+            told["WOS_NODE"] = node
         return Errand(
             argv=spec.argv,
             env={**spec.env, **told},

@@ -80,6 +80,7 @@ class Runner:
         self._answerers = ThreadPoolExecutor(1, "answers")
         self._changed = threading.Event()  # what is held here
         self._stopped = threading.Event()
+        self._names: dict[NodeId, str] = {}
         self._heard_s = time.monotonic()
 
     # -- what the agent says ---------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class Runner:
         """Carry an attempt out; return whether the berth is good for another."""
         self._teller.say(Began(attempt=run.attempt, at=terms.node))
         try:
-            ran = run.carry_out(berth, self._shelf)
+            ran = run.carry_out(berth, self._shelf, self._name_of(terms.node))
         except (WorldError, OSError) as error:
             known = error if isinstance(error, WorldError) else WorldError(str(error))
             self._say(run, run.broken(known))
@@ -160,6 +161,14 @@ class Runner:
         else:
             self._say(run, run.ended(ran, self._shelf))
         return True
+
+    def _name_of(self, node: NodeId) -> str:
+        """Return what a node is called; asked once for each."""
+        name = self._names.get(node)
+        if name is None:
+            self._names.update({NodeId(row["node"]): str(row["name"]) for row in self._agent.ask("nodes")})
+            name = self._names.setdefault(node, node[:8])  # of another account
+        return name
 
     def nowhere(self, run: Run, why: str) -> None:
         """No lease can be had for this one: the line may know another node."""

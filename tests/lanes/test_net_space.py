@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,6 +74,28 @@ def test_a_process_is_named_by_its_number_and_its_beginning() -> None:
         other.kill()
     with pytest.raises(OSError, match="No such"):
         net_space.started_at(other.pid)
+
+
+def test_an_ordinary_user_can_where_the_system_lets_it() -> None:
+    namespaces()
+    if os.geteuid() != 0:
+        pytest.skip("whoever runs this is an ordinary user: the other tests are of that")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copy(net_space.__file__, folder)
+        code = "import net_space; print(net_space.why_not() or 'can')\n" + MAKER.replace("from worldos.lanes ", "")
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-B", "-c"]
+        with subprocess.Popen([*nobody, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder) as maker:
+            assert maker.stdin is not None
+            assert maker.stdout is not None
+            if (said := maker.stdout.readline().decode().strip()) != "can":
+                pytest.skip(f"private networks of ordinary users: {said}")
+            first, _began = maker.stdout.readline().split()
+            ask = JOINER.replace("from worldos.lanes ", "") + "\nos.system('id -u; grep CapEff /proc/self/status')"
+            joined = subprocess.run([*nobody, ask, first], capture_output=True, text=True, check=True, cwd=folder)
+            name, _address, _processes, _folder, user, _, rights = joined.stdout.split()
+            assert (name, user, int(rights, 16)) == ("n7", "65534", 0)
+            maker.stdin.close()
 
 
 def test_who_joins_sees_that_network_those_processes_and_its_own_folder(tmp_path: Path) -> None:

@@ -120,6 +120,21 @@ def test_signals_reach_the_command_and_its_end_is_told_as_a_shell_does(net: Join
         assert running.wait(5) == 128 + signal.SIGTERM
 
 
+def test_a_command_ends_with_whoever_brought_it_in(net: Joined) -> None:
+    with subprocess.Popen(inside(net, "sh", "-c", "echo up; exec sleep 100"), stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"up\n"
+        first = int(net[0].partition(":")[0])
+        running.kill()
+        assert running.stdout.read() == b""  # nobody holds its other end any more
+    until(
+        lambda: (
+            len([pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _same_space(pid, first)]) <= 2
+        ),
+        "gone",
+    )
+
+
 def test_a_command_that_is_not_there_is_said_to_be_so(net: Joined) -> None:
     done = subprocess.run(inside(net, "no-such-program"), capture_output=True, text=True, check=False)
     assert (done.returncode, "no-such-program" in done.stderr) == (127, True)

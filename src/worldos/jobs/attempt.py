@@ -88,8 +88,9 @@ class Run:
     # -- running -------------------------------------------------------------------------------------------------------------
 
     def carry_out(self, berth: Berth, shelf: Shelf, node: str = "") -> Ran | Word | None:
-        """Run it at a berth, on the ``node`` of this name. Return how it ended, or the word that says so already; None: nobody wants to know.
+        """Run it at a berth, on the ``node`` of this name.
 
+        Return how it ended, or the word that says so already; None: nobody wants to know.
         Raises what befell the berth itself, which is then of no more use.
         """
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -174,3 +175,26 @@ time.sleep(60)
         process.kill()
         assert not psutil.wait_procs(all_of_it, 5)[1]
         assert eventually(lambda: not Path(folder).parent.exists())
+
+
+def test_a_copy_of_us_below_tmp_is_the_one_that_runs_in_the_room(tmp_path: Path) -> None:
+    ours = Path(sandbox.__file__).parents[1]
+    shutil.copytree(ours, tmp_path / "src" / "worldos", ignore=shutil.ignore_patterns("__pycache__", "static"))
+    (tmp_path / "src" / "worldos" / "which.py").write_text("HERE = __file__\n")
+    program = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from harness import Here
+from worldos.lanes import sandbox
+here = Here()
+def which():
+    import worldos.which
+    return worldos.which.HERE
+with here.lane(1, is_apart=True, isolation="sandbox") as lane:
+    print(lane.submit(which).result(10))
+here.stop()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert said.stdout.strip() == str(tmp_path / "src" / "worldos" / "which.py"), said.stderr

@@ -86,7 +86,7 @@ def libraries() -> tuple[list[str], list[str]]:
     shown -= {"/", "/usr"}
     found = sorted(path for path in shown if os.path.isdir(path) and not _is_below(path, shown - {path} | {"/usr"}))
     search = [path for path in sys.path if path and _is_below(path, {*found, "/usr"})]
-    return found, [*search, str(package.parent)]
+    return found, search if str(package.parent) in search else [str(package.parent), *search]
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
@@ -104,8 +104,9 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         words += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
+    words += ["--perms", "1777", "--size", str(TEMPORARY_BYTES_MAX), "--tmpfs", "/tmp"]  # noqa: S108
     words += _folders_on_the_way((DISK, *shown, *extra.folders, *SHOWN, "/dev/shm"))  # noqa: S108
-    words += _shown(shown)
+    words += _shown(shown)  # after /tmp: a copy of us may lie below it
     for name in ("passwd", "group", "hosts", "nsswitch.conf"):
         words += ["--ro-bind", str(folder / name), f"/etc/{name}"]
     if extra.network:
@@ -116,7 +117,6 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
     for path in (*DEVICES, *extra.devices):
         words += ["--dev-bind", path, path]
     words += ["--perms", "1777", "--size", str(SHARED_BYTES_MAX), "--tmpfs", "/dev/shm"]  # noqa: S108
-    words += ["--perms", "1777", "--size", str(TEMPORARY_BYTES_MAX), "--tmpfs", "/tmp"]  # noqa: S108
     words += ["--bind", str(folder / "disk"), DISK]
     for path in extra.folders:
         words += ["--bind", path, path]
@@ -128,7 +128,7 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
 
 def _folders_on_the_way(targets: tuple[str, ...]) -> list[str]:
     """Return words that make the folders above what is mounted: bubblewrap would make them for root alone."""
-    parents = sorted({str(parent) for target in targets for parent in Path(target).parents} - {"/"})
+    parents = sorted({str(parent) for target in targets for parent in Path(target).parents} - {"/", "/tmp"})  # noqa: S108
     return [word for parent in parents for word in ("--perms", "0755", "--dir", parent)]
 
 

@@ -16,13 +16,11 @@ from worldos.model.raft import AppendAsk, Config, Entry, Snapshot, Vote
 from worldos.model.work import Message, Put, QueueMade, Take, WorkCommand
 
 A, B = NodeId("a"), NodeId("b")
-QUEUE = encode_command(WorkCommand(said=(QueueMade(queue="q"),)))
+QUEUE = WorkCommand(said=(QueueMade(queue="q"),))
 
 
-def put(size: int, number: int = 1) -> bytes:
-    return encode_command(
-        WorkCommand(said=(Put(queue="q", messages=(Message(number.to_bytes(8, "big"), b"x" * size),)),))
-    )
+def put(size: int, number: int = 1) -> WorkCommand:
+    return WorkCommand(said=(Put(queue="q", messages=(Message(number.to_bytes(8, "big"), b"x" * size),)),))
 
 
 def settled(replica: Replica, outcome: Outcome, now_ns: int = 0) -> list[replicas.Happening]:
@@ -43,7 +41,7 @@ def lone() -> Replica:
     return replica
 
 
-def proposed(replica: Replica, command: bytes) -> list[replicas.Happening]:
+def proposed(replica: Replica, command: WorkCommand) -> list[replicas.Happening]:
     index, outcome = replica.propose(0, command)
     assert index
     return settled(replica, outcome)
@@ -70,10 +68,16 @@ def test_a_command_of_many_pieces_is_one() -> None:
 
 
 def test_half_a_command_of_a_leader_that_died_counts_for_nothing() -> None:
-    whole = put(2 * PIECE_BYTES)
-    pieces = replicas._pieces(whole)
+    pieces = replicas._pieces(encode_command(put(2 * PIECE_BYTES)))
     assert [piece[:1] for piece in pieces] == [replicas.FIRST, replicas.MIDDLE, replicas.LAST]
-    commands = [b"\0" + QUEUE, *pieces[:2], b"\0" + put(5, 2), pieces[1], pieces[2], *pieces]
+    commands = [
+        b"\0" + encode_command(QUEUE),
+        *pieces[:2],
+        b"\0" + encode_command(put(5, 2)),
+        pieces[1],
+        pieces[2],
+        *pieces,
+    ]
     founding = Entry(term=1, index=1, config=Config(voters=(A,)))
     entries = [Entry(term=1, index=2 + at, command=command) for at, command in enumerate(commands)]
     recovered = Recovered(vote=Vote(term=1, voted=A), snapshot=None, entries=(founding, *entries), damaged="", life=2)
@@ -85,7 +89,9 @@ def test_half_a_command_of_a_leader_that_died_counts_for_nothing() -> None:
 def test_bytes_in_the_log_that_are_no_command_change_nothing() -> None:
     replica = lone()
     before = replica.work.snapshot()
-    assert proposed(replica, b"\xc1") == []
+    index, effects = replica.raft.propose(0, b"\0\xc1")
+    assert index
+    assert settled(replica, replica._carry(effects)) == []
     assert replica.work.snapshot() == before
 
 
@@ -95,9 +101,7 @@ def test_the_work_takes_the_place_of_its_log() -> None:
     for number in range(2 * COMPACT_BYTES_MIN // 250_000):
         proposed(replica, put(250_000, number))
         taken = Take(queue="q", consumer="cons", request=number + 1)
-        proposed(replica, encode_command(WorkCommand(said=(taken,))))
-        said = encode_command(WorkCommand(said=()))
-        proposed(replica, said)
+        proposed(replica, WorkCommand(said=(taken,)))
     snapshot = replica.raft.log.snapshot
     assert snapshot is not None
     entries = tuple(entry for entry in replica.raft.log.entries if entry.index > snapshot.index)

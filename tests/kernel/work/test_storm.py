@@ -15,7 +15,6 @@ from tests.kernel.work.sites import Pump
 from worldos.kernel.work.look import read_job
 from worldos.kernel.work.replica import Applied as Happened
 from worldos.kernel.work.replica import Replica
-from worldos.kernel.work.words import decode_command
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, SECOND
 from worldos.model.need import Need
@@ -33,6 +32,7 @@ from worldos.model.work import (
     QueueMade,
     Submit,
     Take,
+    WorkCommand,
 )
 from worldos.model.work_wire import WorkAsk
 
@@ -196,10 +196,10 @@ def storms(count: int) -> None:
 def test_a_replica_that_answers_before_a_majority_has_it_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Replica.propose
 
-    def hasty(self: Replica, now_ns: int, command: bytes) -> object:
+    def hasty(self: Replica, now_ns: int, command: WorkCommand) -> object:
         index, outcome = honest(self, now_ns, command)
         if index:
-            answers = tuple(Applied() for _ in decode_command(command).said)
+            answers = tuple(Applied() for _ in command.said)
             outcome.happenings.append(Happened(index, answers))
         return index, outcome
 

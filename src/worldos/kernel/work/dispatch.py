@@ -22,6 +22,7 @@ from worldos.kernel.work.limits import (
     NOT_BEGUN_NS,
     NOT_HELD_NS,
     PLAN_IDLE_NS,
+    PLAN_JOB_NS,
     PLAN_NS,
     TIME_IDLE_NS,
     TIME_NS,
@@ -50,7 +51,8 @@ class Dispatch(msgspec.Struct, kw_only=True):
     """What this leader knows of runners. Nothing is due before ``due_ns``.
 
     ``holds``, ``leased``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it
-    was first looked for, or last held. ``scene``: what the last plan was made of.
+    was first looked for, or last held. ``scene``: what the last plan was made of; ``pace_ns``: how long until
+    the next: a long line that found nothing to do is not gone through at each change.
     """
 
     holds: dict[NodeId, frozenset[Attempt]] = {}
@@ -61,6 +63,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
     stopped_ns: dict[Attempt, int] = {}
     asked_ns: dict[NodeId, int] = {}
     planned_ns: int = -NEVER_NS
+    pace_ns: int = PLAN_NS
     compared_ns: int = -NEVER_NS
     timed_ns: int = 0
     scene: Scene | None = None
@@ -68,7 +71,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
 
     def soon(self, now_ns: int) -> None:
         """Something changed: look soon what follows."""
-        self.due_ns = min(self.due_ns, max(now_ns, self.planned_ns + PLAN_NS))
+        self.due_ns = min(self.due_ns, max(now_ns, self.planned_ns + self.pace_ns))
 
     def held(self, now_ns: int, node: NodeId, message: TasksHeld) -> None:
         """A runner says what it has."""
@@ -93,7 +96,10 @@ class Dispatch(msgspec.Struct, kw_only=True):
         commands: list[LineCommand] = [*lost]
         if open_jobs:
             self.scene = self._scene(now_ns, wall_ms, work, site)
-            commands += plan(work.line, self.scene)
+            steps = plan(work.line, self.scene)
+            commands += steps
+            waiting = len(work.line.book.jobs) - len(work.line.book.ended)
+            self.pace_ns = PLAN_NS if steps else min(PLAN_IDLE_NS, PLAN_NS + waiting * PLAN_JOB_NS)
         return commands[:BATCH_MAX], said
 
     def lets_time_pass(self, now_ns: int, work: Work) -> bool:

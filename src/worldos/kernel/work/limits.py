@@ -51,6 +51,7 @@ assert TAKE_BYTES_MAX * 2 < ANSWER_BYTES_MAX
 
 # -- giving tasks to nodes ------------------------------------------------------------------------------------------------
 PLAN_NS: Final = 40 * MS  # after changes it is looked at most this often for what can be begun,
+PLAN_JOB_NS: Final = 20_000  # ... later by this for each open job, when the last look found nothing to do,
 PLAN_IDLE_NS: Final = 1 * SECOND  # ... and this often without one, while there is something to do
 COMPARE_NS: Final = 250 * MS  # what is given is compared with what is held this often, while something changes
 GIVE_AGAIN_NS: Final = 2_500 * MS  # an attempt that its node does not say it has is given again this often,

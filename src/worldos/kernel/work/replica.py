@@ -34,11 +34,11 @@ from worldos.kernel.raft import (
 from worldos.kernel.stored import Recovered
 from worldos.kernel.work.limits import COMPACT_BYTES_MIN, PIECE_BYTES
 from worldos.kernel.work.state import Work
-from worldos.kernel.work.words import decode_command
+from worldos.kernel.work.words import decode_command, encode_command
 from worldos.model.ids import NodeId
 from worldos.model.limits import NEVER_NS, RAFT_CAUGHT_UP_ENTRIES, RAFT_ENTRY_BYTES, SEAT_LONE_NS, SEAT_SETTLED_NS
 from worldos.model.raft import NOBODY, AppendAsk, Config, Entry, RaftMessage, Snapshot
-from worldos.model.work import WorkAnswer
+from worldos.model.work import WorkAnswer, WorkCommand
 
 WHOLE, FIRST, MIDDLE, LAST = b"\0", b"\1", b"\2", b"\3"
 
@@ -87,7 +87,8 @@ class Outcome(msgspec.Struct):
 class Replica(msgspec.Struct, kw_only=True):
     """One member of the group. ``tick`` is not due before ``due_ns``.
 
-    ``pieces``: what has come of a command in several entries. ``since_bytes``: how much was applied since the last snapshot,
+    ``pieces``: what has come of a command in several entries. ``own``: what this node proposed as leader, by index: it
+    need not be read again. ``since_bytes``: how much was applied since the last snapshot,
     which had ``snapshot_bytes``. ``mended``: the write that ends a repair. ``seated``: the log has named this node.
     """
 
@@ -96,6 +97,7 @@ class Replica(msgspec.Struct, kw_only=True):
     work: Work
     due_ns: int = 0
     pieces: list[bytes] = []
+    own: dict[int, WorkCommand] = {}
     since_bytes: int = 0
     snapshot_bytes: int = 0
     mended: int = 0
@@ -200,17 +202,19 @@ class Replica(msgspec.Struct, kw_only=True):
         """Take in that no link to this node is left."""
         return self._carry(self.raft.unlinked(now_ns, peer))
 
-    def propose(self, now_ns: int, command: bytes) -> tuple[int, Outcome]:
+    def propose(self, now_ns: int, command: WorkCommand) -> tuple[int, Outcome]:
         """Put a command into the log; return the index at which it will be ``Applied``, or 0 where that cannot be now."""
         if not self.leads:
             return 0, Outcome()
         effects: list[RaftEffect] = []
         index = 0
-        for piece in _pieces(command):
+        for piece in _pieces(encode_command(command)):
             index, more = self.raft.propose(now_ns, piece)
             effects += more
             if not index:
                 break
+        if index:
+            self.own[index] = command
         return index, self._carry(effects)
 
     def read(self, now_ns: int, ticket: int) -> Outcome:
@@ -241,6 +245,7 @@ class Replica(msgspec.Struct, kw_only=True):
                 case Led():
                     outcome.happenings.append(Leads())
                 case Followed():
+                    self.own = {}  # another may put other commands at these places
                     outcome.happenings.append(Lost())
                 case ReadReady():
                     outcome.happenings.append(Ready(effect.ticket, fresh=True))
@@ -259,10 +264,11 @@ class Replica(msgspec.Struct, kw_only=True):
         for entry in entries:
             self.since_bytes += len(entry.command) + RAFT_ENTRY_BYTES
             command = self._joined(entry.command) if entry.command and not self.broken else b""
+            own = self.own.pop(entry.index, None)
             if not command:
                 continue
             try:
-                answers = self.work.apply(decode_command(command))
+                answers = self.work.apply(decode_command(command) if own is None else own)
             except PeerBroke:  # a member that leads wrote it: it changes nothing, at any replica
                 continue
             outcome.happenings.append(Applied(entry.index, answers))

@@ -35,7 +35,7 @@ from worldos.kernel.work.look import keepers, look
 from worldos.kernel.work.replica import Applied, Changed, Leads, LeftOut, Lost, Outcome, Ready, Replica
 from worldos.kernel.work.site import Site
 from worldos.kernel.work.voters import next_step
-from worldos.kernel.work.words import decode_command, encode_answers, encode_command
+from worldos.kernel.work.words import decode_command, encode_answers
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, NEVER_NS
 from worldos.model.raft import NOBODY
@@ -176,7 +176,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                 said += asked.said
                 parts.append((number, len(asked.said)))
             del self.gathered[: len(parts)]
-            command = encode_command(WorkCommand(said=tuple(said), wall_ms=site.wall_ms(now_ns)))
+            command = WorkCommand(said=tuple(said), wall_ms=site.wall_ms(now_ns))
             index, outcome = self.replica.propose(now_ns, command)
             if index:
                 self.rounds[index] = parts
@@ -206,7 +206,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         commands, said = self.dispatch.turn(now_ns, site.wall_ms(now_ns), replica.work, site)
         out: list[Out] = [Say(each.node, each.message) for each in said]
         if commands or self.dispatch.lets_time_pass(now_ns, replica.work):
-            command = encode_command(WorkCommand(said=tuple(commands), wall_ms=site.wall_ms(now_ns)))
+            command = WorkCommand(said=tuple(commands), wall_ms=site.wall_ms(now_ns))
             index, outcome = replica.propose(now_ns, command)
             if index:
                 self.rounds[index] = [(0, len(commands))]

@@ -32,18 +32,35 @@ THREE = Begin(
 Joined = tuple[str, str]
 
 
-@pytest.fixture
-def net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Joined]:
-    """A network of one member whose agent is not there: what is inside does not need it."""
+@pytest.fixture(scope="module")
+def _lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The environment of a lane whose agent is not there: what is inside does not need it."""
     namespaces()
-    monkeypatch.setenv(net_wire.DOOR_NAME, str(tmp_path / "no-door"))
-    monkeypatch.setenv(net_wire.KEY_NAME, "00" * 32)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path_factory.mktemp("lane")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(net_wire.DOOR_NAME, str(folder / "no-door"))
+        patch.setenv(net_wire.KEY_NAME, "00" * 32)
+        patch.setenv("TMPDIR", str(folder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def net(_lane: None) -> Iterator[Joined]:
+    """A network of one member."""
+    yield from begun()
+
+
+@pytest.fixture
+def own(_lane: None) -> Iterator[Joined]:
+    """One that the test may end."""
+    yield from begun()
+
+
+def begun() -> Iterator[Joined]:
     joined = private_net.begin(net_wire.encode(BEGIN))
     yield joined
     private_net.end(joined[0])
-    while private_net._helpers:
-        private_net._helpers.pop().wait(10)
+    until(lambda: not alive(int(joined[0].partition(":")[0])), "it has ended")
 
 
 def inside(net: Joined, *command: str) -> list[str]:
@@ -141,7 +158,8 @@ def test_a_command_that_is_not_there_is_said_to_be_so(net: Joined) -> None:
 
 
 @pytest.mark.parametrize("ending", ["end", "kill the helper", "kill the first process"])
-def test_all_that_runs_inside_ends_with_the_network(net: Joined, ending: str) -> None:
+def test_all_that_runs_inside_ends_with_the_network(own: Joined, ending: str) -> None:
+    net = own
     with subprocess.Popen(
         inside(net, "sh", "-c", "setsid sleep 100 & echo $!; wait"), stdout=subprocess.PIPE
     ) as running:
@@ -191,7 +209,6 @@ def test_a_helper_that_is_told_nonsense_says_so_and_ends(body: bytes) -> None:
     namespaces()
     with pytest.raises(NotAllowed, match="private network"):
         private_net.begin(body)
-    assert not private_net._helpers
 
 
 def test_it_is_nothing_by_itself() -> None:

@@ -193,7 +193,7 @@ with here.lane(1, is_apart=True, isolation="sandbox") as lane:
     print(lane.submit(which).result(10))
 here.stop()
 """
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), *sys.path])}
     said = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=30
     )

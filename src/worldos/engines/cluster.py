@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from worldos.engines import nets, tender
 from worldos.engines.limits import CALL_SECONDS, INSTALL_SECONDS, LOOK_SECONDS, START_SECONDS, TOOL_SECONDS
@@ -18,6 +18,8 @@ from worldos.engines.plan import Process, Ran, Seat, Seen
 from worldos.engines.software import Software
 from worldos.errors import LeaseEnded, NodeGone, Unreachable, WorkerLost, WorldError
 from worldos.sdk.compute import Compute
+
+KILLED: Final = "it was killed; if it took more memory than was leased, ask for more: memory="
 
 T = TypeVar("T")
 Told = Callable[[str], None]
@@ -147,7 +149,7 @@ class Cluster:
             if process.code is not None:
                 raise WorldError(
                     f"{process.name} on {self._node(index)[:8]} ended with {process.code}: {tender.last_words(process.said)}",
-                    hint="all that it said: wos log",
+                    hint=KILLED if process.code in {-9, 137} else "",
                 )
 
     def _node(self, index: int) -> str:

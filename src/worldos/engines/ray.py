@@ -11,21 +11,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from worldos.engines import tender
 from worldos.engines.dask import installed, packages
 from worldos.engines.engine import Engaged, Engine, Words
 from worldos.engines.plan import Process, Seat
 from worldos.engines.software import PythonSoftware
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, Unreachable
 
 ALONG: Final = ("numpy", "pandas", "pyarrow", "cloudpickle")
 GCS, CLIENT, WEB = 0, 1, 2
+CONNECTS_MAX: Final = 3  # each waits for half a minute
+BUSY: Final = "its nodes are busy or slow: try again, or with fewer nodes="
 STORE_BYTES: Final = 256 << 20  # of shared memory for objects, where the lease says nothing of memory
 STORE_BYTES_MIN: Final = 80 << 20
 # Its token is for networks that others are in; it would be read from the home of whoever runs the agent.
 ENV: Final = {
     "RAY_AUTH_MODE": "disabled",
-    "RAY_raylet_start_wait_time_s": "100",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "100",
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -71,7 +74,17 @@ class Ray(Engine):
 
         if engaged.words.get("dashboard"):
             engaged.dashboard = f"http://{engaged.address(0, WEB)}"
-        ray.init(f"ray://{engaged.address(0, CLIENT)}", log_to_driver=True)
+        address = f"ray://{engaged.address(0, CLIENT)}"
+        for left in reversed(range(CONNECTS_MAX)):
+            try:
+                ray.init(address, log_to_driver=True)
+            except (ConnectionError, RuntimeError, TimeoutError) as error:  # its server for us was too slow to start
+                ray.shutdown()
+                if left == 0:
+                    last = tender.last_words(str(error))
+                    raise Unreachable(f"Ray runs, and does not let its client in: {last}", hint=BUSY) from None
+            else:
+                break
         return ray
 
     def leave(self, engaged: Engaged) -> None:

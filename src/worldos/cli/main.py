@@ -72,6 +72,7 @@ COMMANDS = {
     "storage": ("scrub", "repair", "storage"),
     "lend": ("lend",),
     "mount": ("mount",),
+    "profile": ("profile",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),
     "replay": ("replay",),
     "watch": ("watch",),

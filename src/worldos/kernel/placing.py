@@ -47,7 +47,9 @@ class Berth:
     def __init__(self, node: NodeId, *, far: bool) -> None:
         self.node = node
         self.far = far
-        self.out: dict[int, tuple[int, int]] = {}  # calls: when they were sent, and how many bytes they bring
+        self.out: dict[
+            int, tuple[int, int, bool]
+        ] = {}  # calls: when sent, how many bytes they bring, alone or behind others
         self.begun_us = 0  # when what it does now could begin at the earliest
 
 
@@ -128,13 +130,9 @@ class Placing:
         berth, sort = self._berths.get(worker), self._of.get(call)
         if berth is None or sort is None or call not in berth.out:
             return
-        sent_us, in_bytes = berth.out[call]
+        _, in_bytes, _ = berth.out[call]
         wall_us, cpu_us = took
-        away_us = -1
-        if berth.far:
-            away_us = max(1, now_us - max(sent_us, berth.begun_us) - wall_us)
-            if len(berth.out) > 1 and away_us < wall_us:
-                away_us = -1  # it travelled while another ran
+        away_us = self._away_us(berth, call, wall_us, now_us) if berth.far else -1
         berth.begun_us = now_us
         self.back(call, worker)
         learned = Ran(
@@ -147,6 +145,15 @@ class Placing:
         )
         self.profiles.learn(sort.digest, learned)
 
+    @staticmethod
+    def _away_us(berth: Berth, call: int, wall_us: int, now_us: int) -> int:
+        """Return how long a call was on the way, there and back; -1: cannot be told, as it travelled while others ran."""
+        sent_us, _, alone = berth.out[call]
+        spent_us = now_us - max(sent_us, berth.begun_us)
+        if alone:
+            return max(1, spent_us - wall_us)
+        return spent_us if spent_us > 2 * wall_us else -1
+
     def sent(self, call: int, worker: int, now_us: int) -> None:
         """A call goes to a worker."""
         berth = self._berths.get(worker)
@@ -155,7 +162,7 @@ class Placing:
         if not berth.out:
             berth.begun_us = now_us
         size_bytes = self._size.get(call, 0)
-        berth.out[call] = (now_us, size_bytes)
+        berth.out[call] = (now_us, size_bytes, not berth.out)
         if berth.far:
             self._moving[berth.node] = self._moving.get(berth.node, 0) + size_bytes
 

@@ -1,0 +1,57 @@
+"""``wos profile``: what was learned of the functions that programs here ran, and of the ways to other nodes."""
+
+from __future__ import annotations
+
+import typer
+
+from worldos.cli import output
+from worldos.config import default_home
+from worldos.sdk.asking import Asking
+
+JSON = typer.Option(False, "--json", help="Print JSON.")
+SHOWN = 30
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel=output.THIS_MACHINE)(profile)
+
+
+def profile(
+    all_: bool = typer.Option(False, "--all", help=f"All functions, not only the {SHOWN} that ran last."),
+    as_json: bool = JSON,
+) -> None:
+    """Show how long functions take on which node, what of it is computing, and what the ways carry.
+
+    By this, calls of a lease over several nodes go where they end soonest.
+    """
+    with Asking(default_home()) as agent:
+        found = agent.ask("profile_show")
+    if as_json:
+        output.say_json(found)
+        return
+    if not found["functions"]:
+        output.err.print("nothing has been learned yet: calls of 0.1 ms and more are measured as they run")
+        return
+    functions = found["functions"] if all_ else found["functions"][:SHOWN]
+    rows = [
+        (
+            output.text(row["function"]),
+            f"{row['runs']:,}".replace(",", " "),
+            output.micros(row["wall_us"]),
+            f"{row['cpu_percent']} %",
+            output.size(row["in_bytes"]),
+            output.size(row["out_bytes"]),
+            ", ".join(f"{node} {output.micros(wall_us)}" for node, wall_us in row["on"].items()),
+        )
+        for row in functions
+    ]
+    columns = ("FUNCTION", "RUNS", "TAKES", "COMPUTES", "BYTES IN", "BYTES OUT", "ON")
+    output.table(columns, rows, right=columns[1:6])
+    if found["ways"]:
+        output.out.print()
+        ways = [
+            (row["node"], f"{output.size(row['bytes_s'])}/s" if row["bytes_s"] else "", output.micros(row["trip_us"]))
+            for row in found["ways"]
+        ]
+        output.table(("WAY TO", "CARRIES", "TRIP"), ways, right=("CARRIES", "TRIP"))

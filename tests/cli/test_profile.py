@@ -1,0 +1,36 @@
+"""``wos profile`` shows what programs learned, in a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.agent.agents import RunningAgent
+from tests.cli.conftest import environ, wos
+
+PROGRAM = """
+import time
+from worldos import use
+
+def nap(seconds):
+    time.sleep(seconds)
+
+with use("CPU", 1) as cpu:
+    list(cpu.map(nap, [0.02] * 3))
+"""
+
+
+def test_what_a_program_ran_is_shown(agent: RunningAgent, tmp_path: Path) -> None:
+    assert "nothing has been learned yet" in wos(agent.home, "profile").stderr
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+    subprocess.run([sys.executable, str(file)], env=environ(agent.home), check=True, timeout=60)
+    header, line = (" ".join(each.split()) for each in wos(agent.home, "profile").stdout.splitlines()[:2])
+    assert header == "FUNCTION RUNS TAKES COMPUTES BYTES IN BYTES OUT ON"
+    assert line.startswith("nap 3 2")
+    assert " % " in line
+    (row,) = json.loads(wos(agent.home, "profile", "--json").stdout)["functions"]
+    assert (row["function"], row["runs"]) == ("nap", 3)
+    assert row["wall_us"] >= 20_000

@@ -66,6 +66,15 @@ def test_an_end_says_code_output_and_what_it_took(berth: Berth, shelf: Shelf, tm
     assert word.outcome.tail == b"job1 7 2 this\n"
     assert word.outcome.result
     assert word.outcome.wall_us > 0
+    assert word.outcome.paid_uwos == 0
+
+
+def test_an_end_says_what_its_lease_cost_for_so_long(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:
+    run = run_of(tmp_path, "sleep 0.1")
+    run.price_uwos_hour = 3_600_000_000  # a micro-WOSCoin for each microsecond
+    word = word_of(run, berth, shelf)
+    assert isinstance(word, Finished)
+    assert word.outcome.paid_uwos == word.outcome.wall_us >= 100_000
 
 
 def test_what_a_job_does_not_keep_does_not_travel(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ CODE_RUNTIME: Final = 124  # as timeout(1) says it
 CODE_KILLED: Final = 137
 CODE_UNFIT: Final = 126
 WHY_CHARS_MAX: Final = 1000
+_HOUR_US: Final = 3_600_000_000
 _MAKE_WAY, _DROPPED = "make way", "dropped"
 
 
@@ -57,6 +58,7 @@ class Run:
         self._asked = ""
         self._why = ""
         self._begun = False
+        self.price_uwos_hour = 0  # of the lease that it runs behind
 
     # -- stopping ------------------------------------------------------------------------------------------------------------
 
@@ -153,7 +155,7 @@ class Run:
         if ran.stopped == _DROPPED or self.dropped:
             return None
         if ran.stopped == _MAKE_WAY:
-            return self._yielded(shelf)
+            return self._yielded(ran, shelf)
         code, why = (CODE_RUNTIME, ran.stopped) if ran.stopped == RUNTIME_OVER else (ran.code, ran.why)
         return self._finished(self._outcome(code, why, ran), shelf)
 
@@ -184,12 +186,17 @@ class Run:
         self._result.close()
         self._left.close()
 
-    def _yielded(self, shelf: Shelf) -> Word:
+    def _yielded(self, ran: Ran, shelf: Shelf) -> Word:
         name = ""
         if self._left.size:
             name = f"{result_path(self.attempt)}.ckpt"
             self._keep(self._left, name, shelf)
-        return Yielded(attempt=self.attempt, checkpoint=name, why=self._why[:WHY_CHARS_MAX])
+        paid = self._paid_uwos(ran.took.wall_us)
+        return Yielded(attempt=self.attempt, checkpoint=name, why=self._why[:WHY_CHARS_MAX], paid_uwos=paid)
+
+    def _paid_uwos(self, wall_us: int) -> int:
+        """Return what its lease costs for so long, rounded up."""
+        return -(-wall_us * self.price_uwos_hour // _HOUR_US)
 
     def _finished(self, outcome: Outcome, shelf: Shelf) -> Word:
         try:
@@ -219,6 +226,7 @@ class Run:
             cpu_us=took.cpu_us if took else 0,
             wall_us=took.wall_us if took else 0,
             memory_bytes=took.memory_bytes if took else 0,
+            paid_uwos=self._paid_uwos(took.wall_us if took else 0),
         )
 
     @staticmethod

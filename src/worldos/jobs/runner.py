@@ -148,6 +148,7 @@ class Runner:
     def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
         """Carry an attempt out; return whether the berth is good for another."""
         self._teller.say(Began(attempt=run.attempt, at=terms.node))
+        run.price_uwos_hour = terms.price_uwos_hour
         try:
             ran = run.carry_out(berth, self._shelf, self._name_of(terms.node))
         except (WorldError, OSError) as error:

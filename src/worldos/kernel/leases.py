@@ -18,7 +18,7 @@ import msgspec
 from worldos.errors import BadRequest
 from worldos.kernel.effects import CloseLane, Effect, Notice, OpenLane, Send
 from worldos.kernel.question import check_need
-from worldos.kernel.yielding import Waiting, Yielding, asked_back, in_turn
+from worldos.kernel.yielding import Manner, Waiting, Yielding, asked_back, in_turn
 from worldos.model import limits
 from worldos.model.ids import LeaseId, NodeId, ResourceId, UseId, lease_id
 from worldos.model.need import LeaseTerms, Need
@@ -91,11 +91,18 @@ class Leases(msgspec.Struct, kw_only=True):
         return sum(lease.takes.get(resource, 0) for lease in self.leases.values() if _yields(lease))
 
     def ask(
-        self, now_ns: int, holder: NodeId, ask: LeaseAsk, *, guest: bool = False, isolation: str = ""
+        self,
+        now_ns: int,
+        holder: NodeId,
+        ask: LeaseAsk,
+        *,
+        guest: bool = False,
+        isolation: str = "",
+        price_uwos_hour: int = 0,
     ) -> list[Effect]:
         """Grant, hold, refuse, or wait for what yields. The same ask twice gets the same answer twice.
 
-        ``isolation``: how far what runs behind the lease is kept apart from this machine; it stands in the terms.
+        ``isolation``: how far what runs behind the lease is kept apart from this machine; it stands in the terms, as its price.
         """
         key = f"{holder}:{ask.ask}"
         known = self.leases.get(self.answered.get(key, LeaseId("")))
@@ -109,16 +116,17 @@ class Leases(msgspec.Struct, kw_only=True):
         if waits is not None:
             return [Send(node=holder, message=LeaseWaits(ask=ask.ask, wait_ns=max(0, waits.until_ns - now_ns)))]
         takes = self._takes(ask.need, ask.resources)
+        manner = Manner(isolation, price_uwos_hour)
         refusal = self._refusal(ask, takes)
         if refusal is not None:
-            waits_for = self._ask_back(now_ns, holder, ask, takes, guest=guest, isolation=isolation)
+            waits_for = self._ask_back(now_ns, holder, ask, takes, guest=guest, manner=manner)
             return waits_for or [Send(node=holder, message=refusal)]
-        return self._granted(now_ns, holder, ask, takes, guest=guest, isolation=isolation)
+        return self._granted(now_ns, holder, ask, takes, guest=guest, manner=manner)
 
     def _granted(
-        self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], *, guest: bool, isolation: str
+        self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], *, guest: bool, manner: Manner
     ) -> list[Effect]:
-        lease = self._grant(now_ns, holder, ask, takes, isolation)
+        lease = self._grant(now_ns, holder, ask, takes, manner)
         lease.guest = guest
         self.answered[f"{holder}:{ask.ask}"] = lease.terms.lease
         effects: list[Effect] = [] if lease.held else [self._open(lease)]
@@ -191,9 +199,7 @@ class Leases(msgspec.Struct, kw_only=True):
             self.waiting.remove(each)
             refusal = self._refusal(each.ask, each.takes)
             if refusal is None:
-                answer = self._granted(
-                    now_ns, each.holder, each.ask, each.takes, guest=each.guest, isolation=each.isolation
-                )
+                answer = self._granted(now_ns, each.holder, each.ask, each.takes, guest=each.guest, manner=each.manner)
             elif each.until_ns <= now_ns or not self._is_short_only(each):
                 answer = [Send(node=each.holder, message=refusal)]
             else:
@@ -214,7 +220,7 @@ class Leases(msgspec.Struct, kw_only=True):
         return next((each for each in self.waiting if (each.holder, each.ask.ask) == (holder, ask)), None)
 
     def _ask_back(
-        self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], *, guest: bool, isolation: str
+        self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], *, guest: bool, manner: Manner
     ) -> list[Effect]:
         """Let an ask that does not fit wait for what yields; nothing where even that would not do."""
         waits = Waiting(
@@ -222,7 +228,7 @@ class Leases(msgspec.Struct, kw_only=True):
             ask=ask,
             takes=takes,
             guest=guest,
-            isolation=isolation,
+            manner=manner,
             number=self.number,
             until_ns=now_ns + limits.LEASE_YIELD_GRACE_NS + limits.LEASE_YIELD_MARGIN_NS,
         )
@@ -304,7 +310,7 @@ class Leases(msgspec.Struct, kw_only=True):
             )
         return None
 
-    def _grant(self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], isolation: str) -> Lease:
+    def _grant(self, now_ns: int, holder: NodeId, ask: LeaseAsk, takes: dict[ResourceId, int], manner: Manner) -> Lease:
         self.number += 1
         ttl_ns = min(max(ask.ttl_ns, limits.LEASE_TTL_MIN_NS), limits.LEASE_TTL_MAX_NS)
         terms = LeaseTerms(
@@ -314,7 +320,8 @@ class Leases(msgspec.Struct, kw_only=True):
             need=ask.need,
             resources=ask.resources,
             ttl_ns=ttl_ns,
-            isolation=isolation,
+            isolation=manner.isolation,
+            price_uwos_hour=manner.price_uwos_hour,
         )
         lease = Lease(terms=terms, holder=holder, use=ask.use, ask=ask.ask, takes=takes, expires_ns=0, held=ask.hold)
         lease.number = self.number

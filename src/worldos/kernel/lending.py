@@ -6,7 +6,7 @@ Who may is for authority.py; of those that are not of this account, the owner's 
 from __future__ import annotations
 
 from worldos.errors import BadRequest
-from worldos.kernel import isolation, lend_rules
+from worldos.kernel import isolation, lend_rules, score
 from worldos.kernel.authority import BY_GRANT, Ruling
 from worldos.kernel.behaviour.asked import Asked
 from worldos.kernel.effects import Effect, Send
@@ -14,6 +14,8 @@ from worldos.kernel.household import Household
 from worldos.kernel.question import check_need
 from worldos.model.ids import NodeId
 from worldos.model.isolation import Isolation
+from worldos.model.need import Need
+from worldos.model.resource import Kind
 from worldos.model.wire import LeaseAsk, LeaseRefused, LeaseRenew
 
 
@@ -50,7 +52,19 @@ def _lent(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk, *, by_gran
     if why:
         return [_refused(peer, ask, why)]
     apart = "" if demanded is Isolation.PROCESS else demanded.value
-    return house.leases.ask(now_ns, peer, ask, guest=guest, isolation=apart)
+    price = _price_uwos_hour(house, now_ns, peer, ask.need, by_grant=by_grant) if guest else 0
+    return house.leases.ask(now_ns, peer, ask, guest=guest, isolation=apart, price_uwos_hour=price)
+
+
+def _price_uwos_hour(house: Household, now_ns: int, peer: NodeId, need: Need, *, by_grant: bool) -> int:
+    """Return what an hour of a lease costs a guest: by the rule that lends it, and no less than what is set for its kind."""
+    guest = lend_rules.guest_of(house, peer, by_grant=by_grant)
+    lent, total = lend_rules.told(house, now_ns), 0
+    for kind, amount in ((need.kind, need.amount), (Kind.MEMORY, 0 if need.kind == Kind.MEMORY else need.memory_bytes)):
+        entry = lend_rules.lent_to(lent, guest, kind)
+        unit = max(house.registry.prices.get(kind, 0), entry.price_uwos if entry else 0)
+        total += score.price_hour_uwos(unit, score.thousandths(kind, amount), score.INTEGERS)
+    return total
 
 
 def renewed(house: Household, now_ns: int, peer: NodeId, renew: LeaseRenew) -> list[Effect]:

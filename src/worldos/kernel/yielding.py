@@ -13,7 +13,7 @@ kept for the asks that wait, the most urgent first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,13 @@ class Yielding(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
+class Manner(NamedTuple):
+    """What a grant's terms say beside what was asked: how far apart it is run, and what it costs."""
+
+    isolation: str = ""
+    price_uwos_hour: int = 0
+
+
 class Waiting(msgspec.Struct, kw_only=True):
     """An ask that waits until ``until_ns`` for what it ``takes``."""
 
@@ -43,7 +50,7 @@ class Waiting(msgspec.Struct, kw_only=True):
     guest: bool
     number: int
     until_ns: int
-    isolation: str = ""
+    manner: Manner
 
 
 def gives_way(lease: Yielding, need: Need, *, guest: bool) -> bool:

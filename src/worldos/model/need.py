@@ -100,6 +100,7 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resources: tuple[ResourceId, ...]
     ttl_ns: int
     isolation: str = ""  # how what runs behind it is kept apart from the machine; empty: as a process with limits
+    price_uwos_hour: int = 0  # what the granting node asks for all of it
 
 
 def workers_of(need: Need) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from tests.agent.agents import RunningAgent, until
 from tests.cli.conftest import fails, wos
 
-from worldos.cli.members import relay
+from worldos.cli.members import _code, relay
+from worldos.errors import NodeGone, WorkerLost
 from worldos.lanes import net_space
 
 MEET = """
@@ -56,6 +58,13 @@ def test_when_one_fails_all_end(agent: RunningAgent, folder: Path) -> None:
 @pytest.mark.parametrize("members", ["0", "-1", "251"])
 def test_a_number_of_members_that_cannot_be_is_refused(agent: RunningAgent, members: str) -> None:
     fails(wos(agent.home, "run", "--members", members, "--", "true"), 2, "2 to 250")
+
+
+def test_a_member_that_is_lost_is_named() -> None:
+    run: Future[int] = Future()
+    run.set_exception(WorkerLost("its worker was killed"))
+    with pytest.raises(NodeGone, match=r"n2 was lost.*its worker was killed"):
+        _code(run, "n2")
 
 
 def test_whole_lines_are_shown_with_the_name_of_the_member(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,14 +12,14 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import structs
 
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, NodeGone, WorkerLost
 from worldos.lanes import parcel
 from worldos.sdk import gang
 from worldos.sdk.needs import ttl_of
@@ -54,11 +54,19 @@ def run_members(members: int, command: list[str], inputs: Sequence[Path], kind: 
         left = set(runs)
         while left:
             done, left = wait(left, return_when=FIRST_COMPLETED)
-            failed: list[int] = [code for code in (each.result() for each in done) if code]
+            failed = [code for code in (_code(each, net.names[runs.index(each)]) for each in done) if code]
             if failed:
                 handles.close()  # the others wait for one that is gone
                 return failed[0]
     return 0
+
+
+def _code(run: Future[int], name: str) -> int:
+    """Return the exit code of a member; one that was lost is told of by its name."""
+    try:
+        return run.result()
+    except (NodeGone, WorkerLost) as lost:
+        raise NodeGone(f"{name} was lost, and all others were ended: {lost}", hint="run it again") from None
 
 
 def environ_of(net: PrivateNet, member: int) -> dict[str, str]:

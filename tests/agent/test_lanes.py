@@ -120,3 +120,14 @@ def test_a_class_that_this_machine_lacks_ends_the_lease_with_why(folder: Path, m
 
     (why,) = told(folder, story)
     assert "bubblewrap is not installed" in why
+
+
+def test_it_says_what_keeps_others_apart_or_why_nothing_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: "/bin/true")
+
+    def said() -> str:
+        return Lanes(Scanner([str(folder)], print), lambda *_: None).kept_apart()
+
+    assert "in a sandbox" in said()
+    monkeypatch.setattr(sandbox, "bubblewrap", str)
+    assert "does not run here: bubblewrap is not installed" in said()

@@ -73,6 +73,7 @@ def test_the_status_is_a_few_lines(agent: RunningAgent) -> None:
         "center",
         "leases",
         "limits",
+        "others",
         "state",
         "up",
         "home",

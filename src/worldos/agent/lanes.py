@@ -115,6 +115,14 @@ class Lanes:
         """Say how limits are enforced on this machine."""
         return self._host.describe()
 
+    def kept_apart(self) -> str:
+        """Say what keeps the code of others from this machine, or why it lends them nothing."""
+        classes = self._scanner.classes
+        if classes.can(Isolation.SANDBOX):
+            also = " or is WebAssembly" if classes.can(Isolation.WASM) else ""
+            return f"code of other accounts runs in a sandbox (bubblewrap){also}"
+        return f"code of other accounts does not run here: {classes.missing[Isolation.SANDBOX]}"
+
     async def _open(self, terms: LeaseTerms, *, gentle: bool) -> tuple[str, ...]:
         await asyncio.sleep(0)  # the grant goes out first: its holder waits for that, not for workers
         needs = self._needs(terms)

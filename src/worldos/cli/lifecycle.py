@@ -121,6 +121,7 @@ def status(as_json: bool = JSON) -> None:
         "center": found["center"],
         "leases": f"{found['leases_granted']} granted here, {found['leases_held']} held by programs here",
         "limits": found["limits_by"],
+        "others": found["kept_apart"],
         "state": "maintenance: grants nothing new (wos drain --off)" if found["drained"] else "in service",
         "up": f"{found['up_s']} s, life number {found['life']}",
         "home": found["home"],

@@ -131,6 +131,7 @@ class Orders(
             "leases_granted": sum(not lease.held for lease in node.leases.leases.values()),
             "leases_held": len(node.uses.held.leases),
             "limits_by": agent.lanes.describe(),
+            "kept_apart": agent.lanes.kept_apart(),
             "strangers_refused": statistics.refused if statistics else 0,
             "journal": str(journal or ""),
             "programs": sum(not client.program.endswith(KEEPER_PROGRAM) for client in agent.api.clients.values()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.kernel.offers import HOME, cpu, offer, view
 
 from worldos.kernel.cores import merge_cores, split_cores
 from worldos.kernel.effects import Send, Tell
-from worldos.kernel.held import HeldLeases
+from worldos.kernel.held import HeldLeases, can_move
 from worldos.kernel.match import Choice
 from worldos.kernel.uses import Pending, Uses
 from worldos.model import limits
@@ -15,7 +16,16 @@ from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.limits import MS, SECOND
 from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
-from worldos.model.wire import LeaseAsk, LeaseConfirm, LeaseConfirmed, LeaseGranted, LeaseRefused, LeaseRelease
+from worldos.model.offer import Offer
+from worldos.model.wire import (
+    LeaseAsk,
+    LeaseConfirm,
+    LeaseConfirmed,
+    LeaseGranted,
+    LeaseRefused,
+    LeaseRelease,
+    LeaseWaits,
+)
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 OFFERS = {node: offer(node, cores=4) for node in (A, B, C)}
@@ -296,3 +306,42 @@ def test_cores_that_landed_on_one_node_are_asked_for_at_once() -> None:
         (A, 1500, 10),
         (B, 1000, 5),
     ]
+
+
+def full(node: NodeId, *, yielding: int) -> Offer:
+    """Return an offer of four cores that are all lent, some of them to what yields."""
+    known = offer(node, cores=4)
+    lent = tuple(
+        msgspec.structs.replace(item, free=0, yielding=yielding) if item.kind == "CPU" else item
+        for item in known.resources
+    )
+    return msgspec.structs.replace(known, resources=lent)
+
+
+def test_where_only_what_yields_would_do_its_node_is_asked_all_the_same() -> None:
+    offers = {A: full(A, yielding=1000), B: full(B, yielding=3000), C: full(C, yielding=0)}
+    table = uses()
+    assert list(asked(table.ask(0, pending(cpu(2000)), offers, VIEW))) == [B]
+    assert isinstance(told(table.ask(0, pending(cpu(4000), use="v"), {A: offers[A]}, VIEW))[0], UseRefused)
+    free = {**offers, C: offer(C, cores=4)}
+    assert list(asked(table.ask(0, pending(cpu(2000), use="w"), free, VIEW))) == [C], "what is free comes first"
+
+
+def test_a_node_that_gets_back_what_yields_is_waited_for_and_not_for_ever() -> None:
+    table = uses()
+    asks = begin(table, cpu())
+    assert table.waits(5, B, LeaseWaits(ask=asks[A].ask, wait_ns=1 << 60)) == []
+    assert table.tick(limits.ASK_TIMEOUT_NS - 1, OFFERS, VIEW) == []
+    table.waits(5, A, LeaseWaits(ask=asks[A].ask, wait_ns=1 << 60))
+    until_ns = 5 + limits.LEASE_YIELD_GRACE_NS + limits.LEASE_YIELD_MARGIN_NS + limits.ASK_TIMEOUT_NS
+    assert table.tick(until_ns - 1, OFFERS, VIEW) == []
+    assert list(asked(table.tick(until_ns, OFFERS, VIEW))) == [B]
+
+
+def test_what_yields_is_not_replaced_when_it_is_lost() -> None:
+    table = uses()
+    asks = begin(table, cpu(yields=True))
+    table.granted(5, A, grant(A, asks[A]))
+    (lost,) = table.held.gone(A, LeaseId("a-1-1"), "somebody needed it more")
+    assert not can_move(lost.held)
+    assert lost.held.use == "u"

@@ -42,7 +42,8 @@ from worldos.kernel.events import (
     UseAsked,
     UseEnded,
 )
-from worldos.kernel.held import HeldLeases, tell_wanted
+from worldos.kernel.foresight import GOING_WHY, going_s
+from worldos.kernel.held import HeldLeases
 from worldos.kernel.household import Household, Path
 from worldos.kernel.leases import Leases
 from worldos.kernel.membership import Membership
@@ -67,7 +68,7 @@ from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.realm import Level, RealmId, RealmMessage
-from worldos.model.resource import Kind, ResourceState
+from worldos.model.resource import Fact, Kind, ResourceState
 from worldos.model.statements import StatementMessage, StatementsHave, StatementsKnown, StatementsTold
 from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
 from worldos.model.wire import (
@@ -85,6 +86,7 @@ from worldos.model.wire import (
     LeaseRenewed,
     LeaseWaits,
     LeaseYield,
+    LeaseYielding,
     OfferTold,
     PeerMessage,
     PeersTold,
@@ -215,6 +217,8 @@ class Node(Household, kw_only=True):
                 return []
             case OfferTold():
                 return self._offer_told(peer, message.offer)
+            case LeaseYielding():
+                return self.leases.yields(now_ns, peer, message)
             case LeaseAsk() | LeaseConfirm() | LeaseRelease():
                 return self.decisions.answered(peer, message, self._lease_asked(now_ns, peer, message))
             case LeaseGranted() | LeaseConfirmed() | LeaseRefused() | LeaseGone() | LeaseWaits() | LeaseYield():
@@ -263,8 +267,7 @@ class Node(Household, kw_only=True):
             case LeaseWaits():
                 return self.uses.waits(now_ns, peer, message)
             case LeaseYield():
-                held = self.uses.held.leases.get(message.lease)
-                return [tell_wanted(held, message.grace_ns)] if held is not None and held.terms.node == peer else []
+                return self.uses.held.yield_by(now_ns, peer, message.lease, message.grace_ns)
             case LeaseGranted():
                 effects = self.uses.granted(now_ns, peer, message)
             case LeaseConfirmed():
@@ -394,13 +397,14 @@ class Node(Household, kw_only=True):
     def _scanned(self, event: ResourcesScanned) -> list[Effect]:
         self.dirty = True
         self.wall_ahead_ns = event.wall_ns - event.now_ns
+        foreseen = _foreseen(self.registry.facts, event.facts)
         self.registry.facts = event.facts
         if self.realms.founding or self.registry.addresses != event.addresses:
             self.realms.due_ns = 0  # where this node is found is news for others
         self.registry.addresses = event.addresses
         self.lend.felt = event.felt
         effects = self.registry.scan(event.now_ns, event.wall_ns, event.resources, self.leases)
-        return [*effects, *lend_rules.look(self, event.now_ns)]
+        return [*effects, *foreseen, *lend_rules.look(self, event.now_ns)]
 
     def _use_asked(self, event: UseAsked) -> list[Effect]:
         try:
@@ -555,6 +559,15 @@ def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
 
 FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage), *get_args(StatementMessage), *get_args(AuditMessage))
 """What nodes of other accounts may say at all; each part decides about the rest."""
+
+
+def _foreseen(old: dict[str, Fact], new: dict[str, Fact]) -> list[Effect]:
+    """Say so when this node begins to foresee its end, or does no more."""
+    was, why = going_s(old), str(new.get(GOING_WHY, ""))
+    left_s = going_s(new)
+    if left_s is None:
+        return [] if was is None else [Notice(name="foreseen no more", fields={"why": str(old.get(GOING_WHY, ""))})]
+    return [Notice(name="foreseen", fields={"in_s": left_s, "why": why})] if was is None else []
 
 
 def offline(offer: Offer) -> Offer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_node import CORES, ME, PEER, STRANGER, linked, node_of, said, scan
+from tests.test_node import CORES, ME, PEER, STRANGER, kinds, linked, node_of, said, scan, use
 
 from worldos.kernel import lend_rules
-from worldos.kernel.effects import Effect
+from worldos.kernel.effects import Effect, Notice
 from worldos.kernel.events import LendSet, PeerSaid
 from worldos.kernel.kin import Kinsman
 from worldos.kernel.lend_rules import Guest, Moment
@@ -211,7 +211,9 @@ RULES = st.builds(
     idle_only=st.booleans(),
 )
 MOMENTS = st.builds(Moment, minute=st.integers(-1, 10_079), on_battery=st.booleans(), owner_here=st.booleans())
-GUESTS = st.builds(Guest, account=st.sampled_from(["theirs", "unknown"]), is_named=st.booleans(), is_member=st.just(value=False))
+GUESTS = st.builds(
+    Guest, account=st.sampled_from(["theirs", "unknown"]), is_named=st.booleans(), is_member=st.just(value=False)
+)
 
 
 @given(rules=st.lists(RULES, max_size=5), moment=MOMENTS, who=GUESTS)
@@ -227,3 +229,23 @@ def test_a_rule_in_force_is_for_this_guest_and_holds_and_none_is_explained(
     assert not (moment.on_battery and not found.on_battery)
     assert not (moment.owner_here and found.idle_only)
     assert found.to in {"realm", "anyone", who.account, *(["family"] if who.is_named else [])}
+
+
+def test_a_node_that_will_go_begins_nothing_new_for_others_and_sends_guests_away_but_serves_itself() -> None:
+    node = host()
+    assert ask(node, 5, 500) == ""
+    event = scan(SECOND, CORES, MEMORY, CAMERA)
+    going = {**event.facts, "going_s": 120, "going_why": "its battery is at 6 %"}
+    notices = node.handle(msgspec.structs.replace(event, facts=going))
+    assert [effect.name for effect in notices if isinstance(effect, Notice)][:1] == ["foreseen"]
+    assert ask(node, 2 * SECOND, 500, number=2) == "this machine will go in about 120 s: its battery is at 6 %"
+    assert ask(node, 2 * SECOND, 500, who=PEER, number=3).startswith("this machine will go")
+    assert "OpenLane" in kinds(node.handle(use(3 * SECOND, 500)))
+    assert set(node.lend.ending.values()) == {
+        (SECOND + LEND_GRACE_NS, "this machine will go in about 120 s: its battery is at 6 %")
+    }
+    later = msgspec.structs.replace(event, facts={**going, "going_s": 1800}, now_ns=4 * SECOND)
+    node.handle(later)
+    assert ask(node, 5 * SECOND, 500, who=PEER, number=4) == ""
+    back = node.handle(msgspec.structs.replace(event, now_ns=6 * SECOND))
+    assert "foreseen no more" in [effect.name for effect in back if isinstance(effect, Notice)]

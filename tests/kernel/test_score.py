@@ -150,3 +150,10 @@ def test_a_resource_speaks_before_its_node() -> None:
 def test_the_score_takes_figures_and_nothing_else() -> None:
     assert set(Figures._fields) == set(limits)
     assert not {"name", "owner", "node", "place"} & {*Figures._fields, *Way._fields, *Weights.__struct_fields__}
+
+
+@pytest.mark.parametrize(("left_s", "permille"), [(0, 800), (600, 800), (1200, 400), (86_400, 5)])
+def test_a_node_that_foresees_its_end_is_the_more_of_a_risk_the_sooner_it_comes(left_s: int, permille: int) -> None:
+    told = score.figures_of("CPU", 4000, 4000, {"going_s": left_s}, {})
+    assert told.loss_permille == permille
+    assert score.figures_of("CPU", 4000, 4000, {"going_s": "soon"}, {}).loss_permille == 0

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import msgspec
 
+from worldos.agent import clock
 from worldos.drivers import storage
 from worldos.drivers.driver import Driver, Report, Sample, found
-from worldos.drivers.health import Heat, heat
+from worldos.drivers.health import Heat, heat, reading
 from worldos.drivers.machine import Machine
 from worldos.drivers.survey import sample, survey
+from worldos.kernel.foresight import Foresight
 from worldos.kernel.question import ISOLATION
 from worldos.lanes import net_space
 from worldos.lanes.classes import Classes
+from worldos.model.limits import SECOND
 from worldos.model.resource import Fact, Scanned
 
 SAMPLES_PER_HEAT = 4
+SAMPLES_PER_READING = 20  # of what tells how long this machine will last
 SAMPLES_PER_SURVEY = 120  # a camera that was plugged in or a disk that went is seen within a minute
 PRIVATE_NET = "private_net"  # the fact: whether leases here can be joined to a private network
 SAMPLES_BEFORE_DISKS = 6  # disks are measured when a node has lived for some seconds: short programs never wait for it
@@ -34,6 +38,7 @@ class Scanner:
         self.classes = Classes()
         self.private_net = not net_space.why_not()
         self.heat = Heat()
+        self._foresight = Foresight()
         self._report = report
         self._resources: tuple[Scanned, ...] = ()
         self._facts: dict[str, Fact] = {}
@@ -55,12 +60,15 @@ class Scanner:
             self.classes.prove()
             for isolation, why in self.classes.missing.items():
                 self._report(f"isolation {isolation}", why)
+        if self._looks % SAMPLES_PER_READING == 0:
+            self._foresight.read(reading(self.machine, clock.now_ns() // SECOND))
         if self._looks % SAMPLES_PER_HEAT == 0:
             self.heat = heat(self.machine)
         self._looks += 1
         samples, facts = sample(self.machine, self.drivers, self._report)
         resources = tuple(_sampled(item, samples.get(item.kind)) for item in self._resources)
-        return resources, {**self._standing(), **self._facts, **facts, **self.extra}
+        going = self._foresight.facts()
+        return resources, {**self._standing(), **self._facts, **facts, **going, **self.extra}
 
     def _standing(self) -> dict[str, Fact]:
         """Return what is so unless a driver knows better."""

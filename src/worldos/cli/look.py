@@ -17,6 +17,7 @@ from worldos.sdk.asking import Asking
 JSON = typer.Option(False, "--json", help="Print JSON.")
 STATUS_STYLE = {"alive": "green", "suspect": "yellow", "offline": "red", "dead": "red", "left": "dim"}
 NS = 1_000_000_000
+MINUTE_S = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -160,7 +161,7 @@ def _node_cells(row: dict[str, Any]) -> tuple[str, ...]:
     load = row["facts"].get("load_percent")
     return (
         f"[bold]{row['name']}[/] (here)" if row["here"] else row["name"],
-        f"[{style}]{row['status']}[/]",
+        f"[{style}]{row['status']}[/]{_going(row['facts'])}",
         row["via"][:12],
         output.micros(row["rtt_us"]) if row["rtt_us"] else "",
         f"{row['cpu_free'] / 1000:g}/{row['cpu_capacity'] / 1000:g}",
@@ -170,6 +171,12 @@ def _node_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["place"],
         row["node"][:8],
     )
+
+
+def _going(facts: dict[str, Any]) -> str:
+    """Say when a node will go, as it foresees itself."""
+    left_s = facts.get("going_s")
+    return f", goes in {left_s // MINUTE_S} min: {facts.get('going_why', '')}" if isinstance(left_s, int) else ""
 
 
 def _resource_cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from worldos.kernel.effects import Effect, Notice
+from worldos.kernel.foresight import GOING_WHY, going_s
 from worldos.kernel.leases import Lease
 from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.lend import (
@@ -35,7 +36,7 @@ from worldos.model.lend import (
     show_permille,
     windows_of,
 )
-from worldos.model.limits import LEND_GRACE_NS, LEND_REST_MAX_NS
+from worldos.model.limits import GOING_DRAIN_S, LEND_GRACE_NS, LEND_REST_MAX_NS
 from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.resource import Kind
@@ -142,6 +143,14 @@ def refusal(house: Household, now_ns: int, peer: NodeId, need: Need, *, by_grant
     return ""
 
 
+def going_why(house: Household) -> str:
+    """Say why this node begins nothing new for others, as it foresees its end; empty while it does not."""
+    left_s = going_s(house.registry.facts)
+    if left_s is None or left_s > GOING_DRAIN_S:
+        return ""
+    return f"this machine will go in about {left_s} s: {house.registry.facts.get(GOING_WHY, '')}"
+
+
 def left(house: Household, rule: LendRule, kind: str) -> int:
     """Return how much of a kind guests may still have under a rule, in base units."""
     kinds, leases = house.leases.kinds, house.leases
@@ -230,6 +239,9 @@ def look(house: Household, now_ns: int) -> list[Effect]:
 
 def _why_go(house: Household, now_ns: int, lease: Lease) -> str:
     lending, need = house.lend, lease.terms.need
+    going = going_why(house)
+    if going:
+        return going
     guest = guest_of(house, lease.holder, by_grant=lease.terms.lease in house.authority.leased)
     if lending.rests_since_ns and now_ns - lending.rests_since_ns >= LEND_REST_MAX_NS:
         return f"it rested for long: {lending.felt.rests}"

@@ -31,7 +31,8 @@ def asked(house: Household, now_ns: int, peer: NodeId, ask: LeaseAsk) -> list[Ef
     if not ruling.allowed:
         return [*effects, _refused(peer, ask, ruling.why)]
     if f"{peer}:{ask.ask}" not in house.leases.answered:  # else it has its answer already
-        why = lend_rules.refusal(house, now_ns, peer, ask.need, by_grant=ruling.by == BY_GRANT)
+        why = lend_rules.going_why(house)
+        why = why or lend_rules.refusal(house, now_ns, peer, ask.need, by_grant=ruling.by == BY_GRANT)
         if why:
             return [*effects, _refused(peer, ask, why)]
     effects += _lent(house, now_ns, peer, ask, by_grant=ruling.by == BY_GRANT)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from worldos.kernel.foresight import going_s
 from worldos.model.need import Objective
 from worldos.model.resource import Fact, Kind
 
@@ -45,6 +46,8 @@ PRICE_HOUR_MAX_UWOS: Final = 10**11  # nobody pays 100 000 WOSCoin an hour: abov
 
 LOSS_DOUBTED_PERMILLE: Final = 500
 LOSS_BATTERY_PERMILLE: Final = 100
+LOSS_GOING_PERMILLE: Final = 800
+GOING_SURELY_S: Final = 600  # who has less left than this is as good as gone; with twice as much it is half as likely
 LOSS_FLAP_PERMILLE: Final = 50
 LOSS_FLAPS_MAX: Final = 6
 
@@ -177,8 +180,14 @@ def figures_of(kind: str, capacity: int, free: int, node: Mapping[str, Fact], ow
         capacity=capacity,
         free=free,
         carbon_g_kwh=_figure("carbon_g_kwh", node, own, CARBON_G_KWH_DEFAULT, 0, CARBON_G_KWH_MAX),
-        loss_permille=LOSS_BATTERY_PERMILLE if node.get("battery") is True else 0,
+        loss_permille=(LOSS_BATTERY_PERMILLE if node.get("battery") is True else 0) + _going_permille(node),
     )
+
+
+def _going_permille(node: Mapping[str, Fact]) -> int:
+    """Return how likely a node that foresees its own end goes within the time of a usual lease."""
+    left_s = going_s(node)
+    return 0 if left_s is None else LOSS_GOING_PERMILLE * GOING_SURELY_S // max(GOING_SURELY_S, left_s)
 
 
 def _work_us(kind: str, node: Mapping[str, Fact], own: Mapping[str, Fact]) -> int:

@@ -20,7 +20,7 @@ LEASE_RENEW_PART: Final = 3  # a holder renews when 1/3 of the ttl has gone
 LEASE_GRACE_PART: Final = 8  # the node keeps a lease 1/8 longer than the holder believes: clock rates differ
 LEASES_PER_NODE_MAX: Final = 4096
 LEASE_YIELD_GRACE_NS: Final = 2 * SECOND  # what is asked back may end what it does for so long
-LEASE_YIELD_MARGIN_NS: Final = 200 * MS  # ... and who waits for it so much longer
+LEASE_YIELD_MARGIN_NS: Final = 500 * MS  # ... and who waits for it so much longer
 LEASES_WAITING_MAX: Final = 64  # asks that wait on one node for what others give back
 NEED_PRIORITY_MAX: Final = 100  # the least is as far below zero
 GAIN_MS_MAX: Final = 1 << 40
@@ -30,6 +30,7 @@ DATA_PLACES_MAX: Final = 64  # nodes that a need names because its data lies the
 
 # -- lending to others --------------------------------------------------------------------------------------------------------
 LEND_GRACE_NS: Final = 60 * SECOND  # a guest whom the rules do not keep any more has so long to end
+GOING_DRAIN_S: Final = 300  # a node that foresees its end sooner than this begins nothing new for others
 LEND_REST_MAX_NS: Final = 10 * MINUTE  # ... and one that was told to rest is sent elsewhere after this
 
 # -- asking ---------------------------------------------------------------------------------------------------------------

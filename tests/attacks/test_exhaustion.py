@@ -13,6 +13,8 @@ from tests.attacks.escaping import APART, NEEDS_A_SANDBOX, Lanes, tried
 
 from worldos.errors import OverQuota, WorkerLost, WorldError
 from worldos.lanes import sweep
+from worldos.lanes.client import Door
+from worldos.lanes.command import run_command
 
 pytestmark = NEEDS_A_SANDBOX
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # what runs inside cannot see this file
@@ -115,3 +117,12 @@ def test_what_a_sandbox_says_costs_the_agent_no_more_than_a_turn(lanes: Lanes) -
         begun = time.monotonic()
         assert lanes.outside.submit(lambda: 1).result(5) == 1
         assert time.monotonic() - begun < 5
+
+
+def test_a_command_that_takes_too_much_memory_is_told_why(lanes: Lanes, capfd: pytest.CaptureFixture[str]) -> None:
+    _lease, doors = lanes.host.open(workers=1, **APART, memory_bytes=100 * MB)
+    words = ["python3", "-c", "bytearray(b'x' * 300_000_000)"]
+    code = run_command(Door(path=doors[0].path), words)
+    if "watch" not in lanes.host.host.describe():
+        assert code == 137
+        assert "memory" in capfd.readouterr().err

@@ -20,3 +20,13 @@ def test_the_counter_is_found_among_others(tmp_path: Path, text: str, count: int
     (tmp_path / "memory.events").write_text(text)
     assert overuse._counted(tmp_path / "memory.events") == count
     assert overuse._counted(tmp_path / "none") == 0
+
+
+def test_without_a_file_system_of_counts_nothing_can_be_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overuse, "CGROUPS", tmp_path)
+    assert overuse.can_count()
+    monkeypatch.setattr(overuse, "CGROUPS", tmp_path / "none")
+    assert not overuse.can_count()
+    assert overuse.stopped_for_memory() == 0

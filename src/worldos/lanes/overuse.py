@@ -10,6 +10,11 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 
 
+def can_count() -> bool:
+    """Tell whether the kernel's counts are seen from here; in a sandbox they are not."""
+    return CGROUPS.is_dir()
+
+
 def stopped_for_memory() -> int:
     """Return how many processes the kernel has stopped for memory here so far; 0 where it does not count."""
     try:

@@ -3,7 +3,8 @@
 The files that come along are unpacked into the working folder, the command runs in a process group of its own, and at its
 end the files that are new or changed go back. When it has ended its whole process group is killed. If the holder hangs
 up the group gets SIGTERM, and SIGKILL ``GRACE_SECONDS`` later. A command that is given a room (lanes/room.py) may be followed
-by another. ``{python}`` as the first word of a command is the interpreter that this worker runs in.
+by another. ``{python}`` as the first word of a command is the interpreter that this worker runs in; with
+``-m MODULE`` it is there at once (lanes/warm.py).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from worldos.errors import BadRequest, PeerBroke, WorldError
-from worldos.lanes import parcel, wasm, wire
-from worldos.lanes.overuse import stopped_for_memory
+from worldos.lanes import parcel, warm, wasm, wire
+from worldos.lanes.overuse import can_count, stopped_for_memory
 from worldos.lanes.room import Room
 from worldos.lanes.wire import Frame, FrameKind
 
@@ -32,12 +33,16 @@ PYTHON: Final = "{python}"
 KILOBYTE: Final = 1024  # the unit of ru_maxrss
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
+PERHAPS_OVERUSED: Final = (
+    "the command was killed, most likely for more memory than was leased; ask for more: --memory 4GB"
+)
+KILLED: Final = (-signal.SIGKILL, 128 + signal.SIGKILL)  # itself, or what a shell that it is had started
 OVERUSED: Final = "the command took more memory than was leased, and was stopped for it; ask for more: --memory 4GB"
 SIGNALS: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
 )
 
-Process = subprocess.Popen[bytes] | wasm.WasmProcess
+Process = subprocess.Popen[bytes] | wasm.WasmProcess | warm.WarmProcess
 
 
 class HungUp(Exception):
@@ -125,11 +130,15 @@ class Running:
         if self._wasm_bytes is not None:
             self._process = wasm.start(order.argv, folder, {**told, **order.env}, self._wasm_bytes)
             return self._followed(self._process, stopped)
+        env = {**os.environ, **told, **order.env}
+        if order.argv[0] == PYTHON and warm.is_module(order.argv):
+            self._process = warm.start(order.argv, folder, env)
+            return self._followed(self._process, stopped)
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
                 [sys.executable if order.argv[0] == PYTHON else order.argv[0], *order.argv[1:]],
                 cwd=folder,
-                env={**os.environ, **told, **order.env},
+                env=env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -153,11 +162,13 @@ class Running:
             _kill_group(process.pid, signal.SIGKILL)
         code = self._reap(process, begun_ns)
         why = OVERUSED if code and stopped_for_memory() > stopped else ""
+        if code in KILLED and not self._signalled and not can_count():
+            why = PERHAPS_OVERUSED
         return (128 - code, why) if code < 0 else (code, why)
 
     def _reap(self, process: Process, begun_ns: int) -> int:
         """Return the status of what has ended, and keep what it took."""
-        if isinstance(process, subprocess.Popen) and process.returncode is None:
+        if isinstance(process, subprocess.Popen | warm.WarmProcess) and process.returncode is None:
             _pid, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             cpu_us = round((used.ru_utime + used.ru_stime) * 1_000_000)

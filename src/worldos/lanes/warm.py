@@ -1,0 +1,138 @@
+"""A warm interpreter: ``{python} -m MODULE`` as a child of the worker, which has Python and its libraries loaded already.
+
+An interpreter that starts anew needs 100 ms until a function can be called; a fork of one that runs needs 5. The child is set
+up as a fresh one would be: a ``__main__`` of its own, plain standard streams, signals as they come, no descriptor of the worker's
+but 0, 1 and 2. What it took is counted as for any command. Source: the fork server of Python's multiprocessing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import io
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
+
+FDS_MAX: Final = 4096  # a worker holds a few dozen
+POLL_SECONDS: Final = 0.005
+MODULE_WORDS: Final = 3  # {python} -m MODULE
+
+
+class WarmProcess:
+    """A running child, to be treated like ``subprocess.Popen`` with pipes."""
+
+    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Return its exit code, or less the number of the signal that ended it."""
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.returncode is None:
+            pid, status = os.waitpid(self.pid, 0 if end_s is None else os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+            elif end_s is not None and time.monotonic() > end_s:
+                raise subprocess.TimeoutExpired("python", timeout_s or 0.0)
+            else:
+                time.sleep(POLL_SECONDS)
+        return self.returncode
+
+
+def is_module(words: Sequence[str]) -> bool:
+    """Tell whether the words after the interpreter's name are a module, and not a script or options of its own."""
+    return len(words) >= MODULE_WORDS and words[1] == "-m"
+
+
+def start(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> WarmProcess:
+    """Start a module in a child."""
+    pipes = [os.pipe() for _ in range(3)]
+    pid = os.fork()
+    if pid == 0:
+        _child(list(words), folder, env, pipes)
+    os.setpgid(pid, pid)  # here too: a signal may be for the group before the child has come to it
+    (in_read, in_write), (out_read, out_write), (error_read, error_write) = pipes
+    for fd in (in_read, out_write, error_write):
+        os.close(fd)
+    opened: list[Any] = [os.fdopen(in_write, "wb", 0), os.fdopen(out_read, "rb", 0), os.fdopen(error_read, "rb", 0)]
+    return WarmProcess(pid, *opened)
+
+
+def _child(words: list[str], folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> NoReturn:
+    """Be a fresh interpreter, as far as the module can see; never return."""
+    code = 1
+    try:
+        _settle(folder, env, pipes)
+        code = _run(words)
+    except BaseException:  # noqa: BLE001 - the last to see it
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(code)
+
+
+def _settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> None:
+    os.setpgid(0, 0)
+    for number, fd in enumerate((pipes[0][0], pipes[1][1], pipes[2][1])):
+        os.dup2(fd, number + FDS_MAX)
+    for number in range(3):
+        os.dup2(number + FDS_MAX, number)
+    os.closerange(3, FDS_MAX + 3)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), "utf-8")
+    sys.stdout = _writer(1, buffered=True)
+    sys.stderr = _writer(2, buffered=False)
+    atexit._clear()
+    gc.unfreeze()
+
+
+def _writer(fd: int, *, buffered: bool) -> io.TextIOWrapper:
+    raw = io.FileIO(fd, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors="backslashreplace", line_buffering=not buffered)
+
+
+def _run(words: list[str]) -> int:
+    """Run the module as ``python -m`` does; return its exit code."""
+    module = words[2]
+    sys.argv = [module, *words[MODULE_WORDS:]]
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = _code_of(end)
+    except BaseException:  # noqa: BLE001 - as an interpreter shows it
+        traceback.print_exc()
+        code = 1
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    return code
+
+
+def _code_of(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    sys.stderr.write(f"{end.code}\n")
+    return 1

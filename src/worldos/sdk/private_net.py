@@ -118,8 +118,10 @@ class PrivateNet:
         calls = []
         for handle, (token, _) in zip(self._handles, self._joins, strict=False):  # no joins: it never stood
             with suppress(RuntimeError, WorldError):  # its lease is gone, and with that its helper
-                calls.append(handle.submit(private_net.end, token))
-        wait(calls, END_S)
+                if handle.leases:
+                    calls.append(handle.submit(private_net.end, token))
+        for call in wait(calls, END_S).not_done:
+            call.cancel()  # its node is lost, and nobody waits for another
 
     def __enter__(self) -> Self:
         return self

@@ -29,12 +29,15 @@ def table(grouped) -> dict[str, list[int]]:
 def dask(words: dict) -> None:
     import dask.dataframe as dd
 
+    hold = words.pop("hold", False)
     with worldos.use("Dask", **words) as client:
         say("up", dashboard=client.dashboard_link)
         where = client.run(lambda: __import__("os").environ["WORLDOS_NODE"])
         got = dd.from_pandas(frame(), npartitions=9).groupby("shop")["sum"].agg(["sum", "count"]).compute()
         say("nodes", nodes=sorted(set(where.values())))
         say("result", there=table(got), here=table(frame().groupby("shop")["sum"].agg(["sum", "count"])))
+        while hold:
+            time.sleep(1)
     say("done")
 
 
@@ -88,11 +91,5 @@ def postgresql(words: dict) -> None:
     say("done")
 
 
-def nothing(words: dict) -> None:
-    with worldos.use(words.pop("kind"), **words) as client:
-        say("up", client=str(client))
-        time.sleep(600)
-
-
 if __name__ == "__main__":
-    {"dask": dask, "ray": ray, "postgresql": postgresql, "nothing": nothing}[sys.argv[1]](json.loads(sys.argv[2]))
+    {"dask": dask, "ray": ray, "postgresql": postgresql}[sys.argv[1]](json.loads(sys.argv[2]))

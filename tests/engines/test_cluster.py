@@ -12,7 +12,7 @@ from worldos.engines import tender
 from worldos.engines.cluster import Cluster
 from worldos.engines.plan import Prepared, Process, Seen
 from worldos.engines.software import ProgramSoftware
-from worldos.errors import BadRequest, LeaseEnded, Unreachable, WorldError
+from worldos.errors import BadRequest, LeaseEnded, NodeGone, Unreachable, WorldError
 
 SOFTWARE = ProgramSoftware(name="x", version="1", programs=("x",), folders=("/",))
 
@@ -88,6 +88,23 @@ def test_a_node_that_does_not_answer_is_said() -> None:
     cluster, _, _ = cluster_of({})
     with pytest.raises(Unreachable, match="the node aaaaaaaa does not answer"):
         cluster.result(0, Future(), 0.01)
+
+
+def test_a_lost_node_is_given_back_and_the_rest_goes_on() -> None:
+    ready = {"look": [seen(ready=True)]}
+    replaced = {"look": [seen(ready=True), ()]}  # another lease stands there: nothing runs in it
+    cluster, _, lanes = cluster_of(ready, replaced, {"look": [seen(ready=True), LeaseEnded("gone")]})
+    cluster.begin(PLAN)
+    assert cluster.check() == (0,)
+    assert [lane.closed for lane in lanes] == [False, True, True]
+
+
+def test_without_its_first_node_an_engine_is_over() -> None:
+    ready = {"look": [seen(ready=True)]}
+    cluster, _, _ = cluster_of({"look": [seen(ready=True), ()]}, ready)
+    cluster.begin({0: PLAN[0], 1: PLAN[1]})
+    with pytest.raises(NodeGone, match="the first node of the engine is gone"):
+        cluster.check()
 
 
 def test_the_end_reaches_all_though_one_is_gone() -> None:

@@ -85,8 +85,11 @@ def up(
             print(f"{engine.name} runs on {where_it_is}, for programs of yours on this machine, until Ctrl-C.")
             for label, value in told.items():
                 print(f"  {label:<10} {value}", flush=True)
+        left = engaged.nodes
         while not over.wait(LOOK_S):
-            engaged.check()
+            before, left = left, engaged.check()
+            for node in sorted(set(before) - set(left)):
+                output.err.print(f"{engine.name}: node {node[:8]} is lost; it goes on with {len(left)}", markup=False)
 
 
 def remove(

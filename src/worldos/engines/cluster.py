@@ -105,11 +105,24 @@ class Cluster:
 
     # -- while it runs --------------------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Raise why, if a process has ended or a node is gone."""
-        looks = {index: self.call(index, tender.look, 0.0) for index in sorted(self._begun)}
-        for index, future in looks.items():
-            self._check(index, self.result(index, future))
+    def check(self) -> tuple[int, ...]:
+        """Return the seats that are left; raise why, if the head or a process of a seat that is there has ended.
+
+        What stands in for a lost lease has none of the engine's processes, and is no member of its network: it is given back.
+        """
+        for index in sorted(self._begun):
+            try:
+                seen = self.result(index, self.call(index, tender.look, 0.0))
+            except (NodeGone, LeaseEnded, WorkerLost):
+                seen = ()
+            if seen:
+                self._check(index, seen)
+                continue
+            if index == 0:
+                raise NodeGone("the first node of the engine is gone, and the engine with it", hint="start it again")
+            self._begun.discard(index)
+            self.handles[index].close()
+        return tuple(sorted(self._begun))
 
     def run(
         self,

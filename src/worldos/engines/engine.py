@@ -128,9 +128,9 @@ class Engaged:
         """Return where this program reaches a port of a seat: ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self.cluster.forward(index, self.seats[index].ports[port])}"
 
-    def check(self) -> None:
-        """Raise why it runs no more, if one of its processes or nodes is gone."""
-        self.cluster.check()
+    def check(self) -> tuple[str, ...]:
+        """Return the nodes that are left; raise why it runs no more, if its first node or one of its processes is gone."""
+        return tuple(self.seats[index].node for index in self.cluster.check())
 
     def close(self) -> None:
         """Let the client go, end all processes and give the leases back."""

@@ -148,6 +148,40 @@ def test_a_full_line_says_so_and_has_room_when_some_are_forgotten(site: Site) ->
     site.do(submit("job-last", parcel=parcel))
 
 
+def test_how_long_a_command_takes_is_known_when_it_comes_again(site: Site) -> None:
+    site.do(submit("job-1", 3))
+    book = site.work.line.book
+    assert book.jobs["job-1"].mean_us == 0  # type: ignore[index]
+    for attempt, wall_us in zip(site.run("job-1", 0, 1), (1000, 3000), strict=True):
+        site.end(attempt, wall_us=wall_us)
+    site.do(submit("job-2"), submit("job-3", argv=("other",)))
+    assert [book.jobs[name].mean_us for name in ("job-1", "job-2", "job-3")] == [2000, 2000, 0]  # type: ignore[index]
+    site.end(site.run("job-2", 0)[0], wall_us=9000)
+    assert book.jobs["job-2"].mean_us == 9000, "what it sees itself counts more"  # type: ignore[index]
+
+
+def test_what_was_learned_follows_what_is(site: Site) -> None:
+    site.do(submit("job-1", 400))
+    attempts = site.run("job-1", *range(400))
+    for attempt in attempts[:200]:
+        site.end(attempt, wall_us=1_000_000)
+    for attempt in attempts[200:]:
+        site.end(attempt, wall_us=1_000)
+    known = [site.work.line.book.known_us(kind) for kind in site.work.line.book.worked]
+    assert len(known) == 1
+    assert 1_000 <= known[0] < 100_000
+
+
+def test_only_so_many_commands_are_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worldos.kernel.line.book.WORKED_MAX", 5)
+    for number in range(8):
+        site.do(submit(f"job-{number}", argv=(f"command-{number}",)))
+        site.end(site.run(f"job-{number}", 0)[0], wall_us=7)
+    kinds = [site.work.line.book.jobs[name].kind for name in ("job-3", "job-7")]  # type: ignore[index]
+    assert [site.work.line.book.known_us(kind) for kind in kinds] == [7, 7]
+    assert len(site.work.line.book.worked) == 5
+
+
 def test_what_is_not_in_a_snapshot_is_made_again(site: Site) -> None:
     site.do(submit("job-1", 5), submit("job-2", after=("job-1",)), submit("job-3", deadline_s=DAY_S))
     site.run("job-1", 0, 1)

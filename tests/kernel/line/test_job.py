@@ -35,6 +35,7 @@ BREAKS: list[Callable[[Job], object]] = [
     lambda job: job.failed.update({3: [5, 4]}),
     lambda job: job.running.pop(2),
     lambda job: job.filed.extend((4, 4)),
+    lambda job: setattr(job, "wall_us", -1),
 ]
 
 

@@ -203,6 +203,14 @@ def test_short_tasks_are_given_several_to_a_berth(site: Site) -> None:
     assert planned(site, offer("a", cores=2)) == []
 
 
+def test_what_was_learned_of_a_command_serves_the_next_job_at_once(site: Site) -> None:
+    site.do(submit("job-1"))
+    site.end(site.run("job-1", 0, node=A)[0], wall_us=10_000)
+    site.do(submit("job-2", 1000))
+    steps = planned(site, offer("a", cores=2))
+    assert [len(step.indices) for step in steps if isinstance(step, Assign)] == [2 * 51]
+
+
 def test_a_berth_is_filled_again_when_it_is_half_empty(site: Site) -> None:
     site.do(submit("job-1", 1000))
     site.end(site.run("job-1", 0, node=A)[0], wall_us=10_000)

@@ -74,7 +74,7 @@ class Site:
 
 def spec(tasks: int = 1, **more: object) -> JobSpec:
     array = (Span(0, tasks - 1),) if tasks > 1 else ()
-    return JobSpec(argv=("true",), **{"need": NEED, "array": array, **more})  # type: ignore[arg-type]
+    return JobSpec(**{"argv": ("true",), "need": NEED, "array": array, **more})  # type: ignore[arg-type]
 
 
 def submit(job: str, tasks: int = 1, **more: object) -> Submit:

@@ -10,14 +10,29 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from worldos.kernel.line import spans
 from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
-from worldos.kernel.work.limits import ENDED_BYTES_MAX, ENDED_MAX, ENDED_MS, FORGOTTEN_MAX
+from worldos.kernel.work.limits import (
+    ENDED_BYTES_MAX,
+    ENDED_MAX,
+    ENDED_MS,
+    FORGOTTEN_MAX,
+    WORKED_MAX,
+    WORKED_TASKS,
+    WORKED_US_MAX,
+)
 from worldos.model.work import JobId
 
 _DUE_SPARE: Final = 1024
+
+
+class Worked(NamedTuple):
+    """So many tasks of a command took so long, of late."""
+
+    tasks: int
+    wall_us: int
 
 
 class Book:
@@ -27,6 +42,7 @@ class Book:
         self.jobs: dict[JobId, Job] = {}
         self.orders = 0
         self.forgotten: dict[JobId, None] = {}
+        self.worked: dict[int, Worked] = {}  # by kind of command
         self.ended: dict[JobId, None] = {}
         self.busy: dict[JobId, Job] = {}  # those of which something runs
         self.wall_ms = 0
@@ -56,6 +72,20 @@ class Book:
         """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
         for key in self._keys:
             yield from (job for job in self._ready[key].values() if job.waiting)
+
+    def learn(self, job: Job, wall_us: int) -> None:
+        """Take in how long a task took; what is old weighs less and less."""
+        worked = self.worked.pop(job.kind, None) or Worked(0, 0)
+        if worked.tasks >= WORKED_TASKS:
+            worked = Worked(worked.tasks // 2, worked.wall_us // 2)
+        self.worked[job.kind] = Worked(worked.tasks + 1, worked.wall_us + min(wall_us, WORKED_US_MAX))
+        if len(self.worked) > WORKED_MAX:
+            del self.worked[next(iter(self.worked))]
+
+    def known_us(self, kind: int) -> int:
+        """Return how long tasks of such a command took of late; 0: nobody knows."""
+        worked = self.worked.get(kind)
+        return max(1, worked.wall_us // worked.tasks) if worked else 0
 
     def begin(self, job: Job, index: int, run: Running) -> None:
         """Let a task run."""

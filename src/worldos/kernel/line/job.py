@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -84,6 +85,14 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     cpu_us: int = 0
     wall_us: int = 0
     memory_bytes: int = 0
+    kind: int = 0  # its command as a number
+    known_us: int = 0  # how long tasks of that command took before it came; 0: nobody knows
+
+    @property
+    def mean_us(self) -> int:
+        """Return how long a task of it takes, as far as is known; 0: it is not."""
+        ended = spans.count(self.done) + sum(map(spans.count, self.failed.values()))
+        return max(1, self.wall_us // ended) if ended else self.known_us
 
     @property
     def key(self) -> tuple[int, int]:
@@ -131,6 +140,8 @@ class Job(msgspec.Struct, array_like=True, gc=False):
 
     def is_sound(self) -> bool:
         """Tell whether a job from a snapshot can be one: its sets are sets, and each task of its array is in one of them."""
+        if self.wall_us < 0 or self.known_us < 0:
+            return False
         sets = [*self.tasks(), *([index, index + 1] for index in self.running)]
         if not all(map(spans.are_sound, (*sets, self.filed, self.logged))):
             return False
@@ -144,6 +155,11 @@ class Job(msgspec.Struct, array_like=True, gc=False):
             else:
                 joined += (first, end)
         return joined == array_of(self.spec)
+
+
+def kind_of(argv: tuple[str, ...]) -> int:
+    """Return a number for a command; two that share one by chance are taken for alike, which costs a wrong guess."""
+    return crc32("\0".join(argv).encode("utf-8", "surrogatepass"))
 
 
 def array_of(spec: JobSpec) -> Edges | None:

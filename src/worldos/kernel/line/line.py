@@ -15,8 +15,8 @@ import msgspec
 
 from worldos.errors import BadRequest
 from worldos.kernel.line import spans
-from worldos.kernel.line.book import Book
-from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
+from worldos.kernel.line.book import Book, Worked
+from worldos.kernel.line.job import Job, Past, Running, Word, array_of, kind_of, outcome_bytes
 from worldos.kernel.line.view import VIEWS_MAX, JobView, TaskView, tasks_of, view_of
 from worldos.kernel.question import check_need
 from worldos.kernel.work.limits import (
@@ -66,6 +66,7 @@ class Kept(msgspec.Struct, array_like=True):
     jobs: list[Job]
     orders: int
     forgotten: dict[JobId, None]
+    worked: dict[int, Worked] = {}
 
 
 class Line:
@@ -98,14 +99,16 @@ class Line:
 
     def kept(self) -> Kept:
         """Return what a snapshot must have."""
-        return Kept(list(self.book.jobs.values()), self.book.orders, self.book.forgotten)
+        return Kept(list(self.book.jobs.values()), self.book.orders, self.book.forgotten, self.book.worked)
 
     @classmethod
     def again(cls, kept: Kept, wall_ms: int) -> Line:
         """Return the line of which a snapshot was made; ValueError if it cannot be one."""
         line = cls()
         book = line.book
-        book.orders, book.forgotten, book.wall_ms = kept.orders, kept.forgotten, wall_ms
+        book.orders, book.forgotten, book.wall_ms, book.worked = kept.orders, kept.forgotten, wall_ms, kept.worked
+        if any(worked.tasks < 1 or worked.wall_us < 0 for worked in kept.worked.values()):
+            raise ValueError("worked")
         for job in kept.jobs:
             if not job.is_sound() or job.id in book.jobs or max(job.order, job.ended) > kept.orders:
                 raise ValueError(job.id)
@@ -174,6 +177,8 @@ class Line:
             name, spec, size, said.by, self.book.orders, self.book.wall_ms, spec.deadline_s * _SECOND_MS, array,
             [], [], {}, [], [], [], {}, {}, {},
         )  # fmt: skip
+        job.kind = kind_of(spec.argv)
+        job.known_us = self.book.known_us(job.kind)
         if spec.after:
             job.blocked = sorted({JobId(other) for other in spec.after if not self.book.is_well(JobId(other))})
         self.book.take_in(job)
@@ -393,6 +398,7 @@ class Line:
         job.cpu_us = min(SUM_MAX, job.cpu_us + outcome.cpu_us)
         job.wall_us = min(SUM_MAX, job.wall_us + outcome.wall_us)
         job.memory_bytes = max(job.memory_bytes, outcome.memory_bytes)
+        self.book.learn(job, outcome.wall_us)
 
 
 def _no(why: str, hint: str = "") -> Refused:

@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from worldos.kernel.line import spans
 from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.line import Line
 from worldos.kernel.line.scene import QUIET_MS, Scene
@@ -139,20 +138,18 @@ def free_of(offer: Offer) -> Counter[str]:
 
 
 def berth_tasks(job: Job) -> int:
-    """Return how many tasks of a job may stand at one berth: one, unless those that have ended were short."""
-    ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
-    mean_us = job.wall_us // ended if ended else BERTH_LONG_MS * 1000
+    """Return how many tasks of a job may stand at one berth: one, unless they are known to be short."""
+    mean_us = job.mean_us or BERTH_LONG_MS * 1000
     if mean_us >= BERTH_LONG_MS * 1000:
         return 1
-    return min(BERTH_TASKS_MAX, 1 + -(-BERTH_MS * 1000 // max(1, mean_us)))
+    return min(BERTH_TASKS_MAX, 1 + -(-BERTH_MS * 1000 // mean_us))
 
 
 def likely_ms(job: Job) -> int:
-    """Return how long a task of a job takes: its own limit, else the mean of those that have ended, else 0: nobody knows."""
+    """Return how long a task of a job takes: its own limit, else as long as others took, else 0: nobody knows."""
     if job.spec.runtime_s:
         return job.spec.runtime_s * 1000
-    ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
-    return job.wall_us // ended // 1000 + 1 if ended else 0
+    return -(-job.mean_us // 1000)
 
 
 def lessened(offer: Offer, used: Mapping[str, int]) -> Offer:

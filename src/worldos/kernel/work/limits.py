@@ -20,6 +20,10 @@ ENDED_BYTES_MAX: Final = 8 << 20
 ENDED_MS: Final = 7 * 86_400_000  # so long at most
 FORGOTTEN_MAX: Final = 10_000  # ids of forgotten jobs: a late second Submit must not run them again
 
+WORKED_MAX: Final = 4_096  # commands of which is known how long their tasks take
+WORKED_TASKS: Final = 64  # of the last of them, about
+WORKED_US_MAX: Final = 1 << 50  # longer than any task
+
 LOSSES_MAX: Final = 20  # a task that was lost so often is what loses its nodes: it has failed
 REST_MS_MIN: Final = 125  # a job whose attempt was lost waits so long, twice as long at each further loss,
 REST_MS_MAX: Final = 30_000  # ... and at most so long
@@ -51,7 +55,7 @@ assert TAKE_BYTES_MAX * 2 < ANSWER_BYTES_MAX
 
 # -- giving tasks to nodes ------------------------------------------------------------------------------------------------
 PLAN_NS: Final = 40 * MS  # after changes it is looked at most this often for what can be begun,
-PLAN_JOB_NS: Final = 20_000  # ... later by this for each open job, when the last look found nothing to do,
+PLAN_JOB_NS: Final = 40_000  # ... later by this for each open job, when the last look found nothing to do,
 PLAN_IDLE_NS: Final = 1 * SECOND  # ... and this often without one, while there is something to do
 COMPARE_NS: Final = 250 * MS  # what is given is compared with what is held this often, while something changes
 GIVE_AGAIN_NS: Final = 2_500 * MS  # an attempt that its node does not say it has is given again this often,

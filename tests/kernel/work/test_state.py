@@ -376,8 +376,8 @@ class QueuesAgainstModel(RuleBasedStateMachine):
 
 SEED_THAT_SEES = 3
 SIZE = settings(
-    stateful_step_count=60 if os.environ.get("WORK_LONG") else 30,
-    max_examples=150 if os.environ.get("WORK_LONG") else 15,
+    stateful_step_count=50 if os.environ.get("WORK_LONG") else 30,
+    max_examples=60 if os.environ.get("WORK_LONG") else 15,
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

@@ -16,8 +16,8 @@ from tests.e2e.lab import LabError, until
 from tests.e2e.realm import Machine, realm_of
 
 LONG = os.environ.get("WORK_LONG") == "1"
-TASKS = int(os.environ.get("JOBS_TASKS", "1000" if LONG else "60"))
-KILLS = 10_000 if LONG else 3  # of machines, while it runs
+TASKS = int(os.environ.get("JOBS_TASKS", "1000" if LONG else "50"))
+KILLS = 20 if LONG else 2  # of machines, while it runs
 SEED = int(os.environ.get("JOBS_SEED", "0"))
 RUN_S = 600.0 if LONG else 120.0
 UP_S = 40.0
@@ -105,7 +105,7 @@ def test_a_log_is_followed_from_another_machine_and_a_task_goes_on_from_its_chec
         script = (
             'n=$(cat "$WOS_CHECKPOINT/n" 2>/dev/null || echo 0); echo "from $n on";'
             "trap 'echo $n > \"$WOS_CHECKPOINT/n\"; exit 0' TERM;"
-            "while [ $n -lt 60 ]; do n=$((n+1)); echo step $n; sleep 0.1; done; echo done > made"
+            "while [ $n -lt 40 ]; do n=$((n+1)); echo step $n; sleep 0.1; done; echo done > made"
         )
         words = ("--cpu", str(cores(a)), "--preemptible", "--where", f"name == '{b.name}'")
         job = a.wos("submit", *words, "--", "sh", "-c", script).split()[0]

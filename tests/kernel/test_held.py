@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from worldos.kernel.effects import Send, Tell
 from worldos.kernel.held import HeldLeases, can_move, tell_lost
 from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, ResourceId, UseId
 from worldos.model.limits import MS, SECOND
-from worldos.model.local import LeaseLost
+from worldos.model.local import LeaseLost, LeaseWanted
 from worldos.model.need import LeaseTerms, Need
-from worldos.model.wire import LeaseRelease, LeaseRenew, LeaseRenewed
+from worldos.model.wire import LeaseRelease, LeaseRenew, LeaseRenewed, LeaseYielding
 
 A, B = NodeId("a"), NodeId("b")
 L1, L2 = LeaseId("a-1-1"), LeaseId("b-1-1")
@@ -135,3 +137,31 @@ def test_a_program_hears_what_it_lost_and_why() -> None:
     told = tell_lost(lost, replacing=True)[0]
     message = LeaseLost(use=UseId("u"), lease=L1, why="its node is gone", replacing=True)
     assert told == Tell(client=ME, message=message)
+
+
+def test_what_is_wanted_back_is_used_no_longer_than_the_grace_whatever_is_renewed() -> None:
+    yields = msgspec.structs.replace(terms(), need=Need(kind="CPU", amount=1000, yields=True))
+    held = holding(yields, terms(L2, B))
+    sent = renewal_of(held, RENEW_NS, L1)
+    assert held.yield_by(RENEW_NS, A, L1, SECOND) == [
+        Send(node=A, message=LeaseYielding(lease=L1)),
+        Tell(client=ME, message=LeaseWanted(use=UseId("u"), lease=L1, grace_ns=SECOND)),
+    ]
+    assert held.yield_by(RENEW_NS + 9, A, L1, SECOND) == [Send(node=A, message=LeaseYielding(lease=L1))]
+    held.renewed(A, LeaseRenewed(lease=L1, number=sent))
+    effects, (lost,) = held.tick(RENEW_NS + SECOND)
+    assert (lost.held.terms.lease, lost.why) == (L1, "somebody needed it more")
+    assert Send(node=A, message=LeaseRelease(lease=L1)) in effects
+
+
+def test_only_the_node_of_a_lease_that_yields_may_want_it_back() -> None:
+    yields = msgspec.structs.replace(terms(), need=Need(kind="CPU", amount=1000, yields=True))
+    assert holding(yields).yield_by(0, B, L1, SECOND) == []
+    assert holding(terms()).yield_by(0, A, L1, SECOND) == []
+    assert holding(yields).yield_by(0, A, L2, SECOND) == []
+
+
+def renewal_of(held: HeldLeases, now_ns: int, lease: LeaseId) -> int:
+    effects, _ = held.tick(now_ns)
+    sent = [effect.message for effect in effects if isinstance(effect, Send)]
+    return next(each.number for each in sent if isinstance(each, LeaseRenew) and each.lease == lease)

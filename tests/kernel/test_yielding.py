@@ -10,9 +10,18 @@ from worldos.kernel.effects import CloseLane, Effect, Send
 from worldos.kernel.leases import Leases
 from worldos.kernel.yielding import Yielding, asked_back, gives_way
 from worldos.model.ids import LeaseId, NodeId, ResourceId
-from worldos.model.limits import LEASE_YIELD_GRACE_NS, LEASE_YIELD_MARGIN_NS, SECOND
+from worldos.model.limits import LEASE_GRACE_PART, LEASE_YIELD_GRACE_NS, LEASE_YIELD_MARGIN_NS, SECOND
 from worldos.model.need import Need
-from worldos.model.wire import LeaseGone, LeaseGranted, LeaseRefused, LeaseRelease, LeaseRenew, LeaseWaits, LeaseYield
+from worldos.model.wire import (
+    LeaseGone,
+    LeaseGranted,
+    LeaseRefused,
+    LeaseRelease,
+    LeaseRenew,
+    LeaseWaits,
+    LeaseYield,
+    LeaseYielding,
+)
 
 C = NodeId("c")
 
@@ -92,6 +101,13 @@ def test_a_choice_is_enough_and_nothing_in_it_is_needless(
     assert all(total - size_of[LeaseId(name)] < amount for name in found)
 
 
+def heard(leases: Leases, now_ns: int, *names: LeaseId) -> int:
+    """Let A hear that these are wanted back; return when they end."""
+    for name in names:
+        assert leases.yields(now_ns, A, LeaseYielding(lease=name)) == []
+    return now_ns + LEASE_YIELD_GRACE_NS + LEASE_YIELD_GRACE_NS // LEASE_GRACE_PART
+
+
 # -- on a node ------------------------------------------------------------------------------------------------------------
 
 
@@ -124,29 +140,37 @@ def test_an_ask_waits_for_what_is_given_back_and_gets_it_before_anybody_else() -
 def test_what_is_not_given_back_in_time_ends() -> None:
     leases, granted = full()
     leases.ask(SECOND, B, ask(9, 2000))
-    assert leases.expire(SECOND + LEASE_YIELD_GRACE_NS - 1) == []
-    effects = leases.expire(SECOND + LEASE_YIELD_GRACE_NS)
     gone = [each.terms.lease for each in (granted[3], granted[2])]
+    end_ns = heard(leases, SECOND, *gone)
+    assert heard(leases, SECOND + 5, *gone) > end_ns, "said twice, it counts once"
+    assert leases.expire(end_ns - 1) == []
+    effects = leases.expire(end_ns)
     assert sorted(e.lease for e in effects if isinstance(e, CloseLane)) == sorted(gone)
     assert {m.lease for _, m in said(effects) if isinstance(m, LeaseGone)} == set(gone)
-    assert isinstance(said(leases.settle(SECOND + LEASE_YIELD_GRACE_NS))[0][1], LeaseGranted)
+    assert isinstance(said(leases.settle(end_ns))[0][1], LeaseGranted)
     assert leases.free(CPU) == 0
 
 
-def test_what_is_asked_back_cannot_be_renewed_beyond_its_grace() -> None:
+def test_a_holder_that_does_not_hear_it_keeps_its_lease_until_it_must_be_renewed_and_not_longer() -> None:
     leases, granted = full()
+    name, kept_ns = granted[-1].terms.lease, leases.leases[granted[-1].terms.lease].expires_ns
     leases.ask(SECOND, B, ask(9, 1000))
-    leases.renew(SECOND + 1, A, LeaseRenew(lease=granted[-1].terms.lease, number=1))
-    assert any(isinstance(e, CloseLane) for e in leases.expire(SECOND + LEASE_YIELD_GRACE_NS))
+    assert said(leases.renew(2 * SECOND, A, LeaseRenew(lease=name, number=1))) == [
+        (A, LeaseYield(lease=name, grace_ns=LEASE_YIELD_GRACE_NS))
+    ], "it asks again instead"
+    assert not any(isinstance(e, CloseLane) and e.lease == name for e in leases.expire(kept_ns - 1))
+    assert any(isinstance(e, CloseLane) and e.lease == name for e in leases.expire(kept_ns))
+    assert leases.yields(0, B, LeaseYielding(lease=name)) == [], "and who is not its holder changes nothing"
 
 
 def test_two_asks_do_not_count_on_the_same_capacity() -> None:
-    leases, _ = full()
+    leases, granted = full()
     assert len(said(leases.ask(0, B, ask(1, 3000)))) == 4
     assert len(said(leases.ask(0, C, ask(1, 1000)))) == 2
     assert isinstance(said(leases.ask(0, C, ask(2, 1000)))[0][1], LeaseRefused), "there is no more to take back"
-    leases.expire(LEASE_YIELD_GRACE_NS)
-    assert [h for h, _ in said(leases.settle(LEASE_YIELD_GRACE_NS))] == [B, C]
+    end_ns = heard(leases, 0, *(each.terms.lease for each in granted))
+    leases.expire(end_ns)
+    assert [h for h, _ in said(leases.settle(end_ns))] == [B, C]
     assert leases.lent[CPU] == 4000
 
 

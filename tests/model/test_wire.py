@@ -148,6 +148,7 @@ EXAMPLES: tuple[wire.Message, ...] = (
     wire.LeaseRefused(ask=1 << 32, reason="not enough CPU is free any more", free=500),
     wire.LeaseWaits(ask=1 << 32, wait_ns=2_200_000_000),
     wire.LeaseYield(lease=LEASE, grace_ns=2_000_000_000),
+    wire.LeaseYielding(lease=LEASE),
     wire.LeaseConfirm(lease=LEASE),
     wire.LeaseConfirmed(lease=LEASE),
     wire.LeaseRenew(lease=LEASE, number=2),

@@ -16,7 +16,7 @@ from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.local import LeaseDoubted, LeaseLost, LeaseWanted
 from worldos.model.need import LeaseTerms
 from worldos.model.resource import Kind
-from worldos.model.wire import LeaseRelease, LeaseRenew, LeaseRenewed
+from worldos.model.wire import LeaseRelease, LeaseRenew, LeaseRenewed, LeaseYielding
 
 
 class Held(msgspec.Struct, kw_only=True):
@@ -31,6 +31,7 @@ class Held(msgspec.Struct, kw_only=True):
     number: int = 0
     doubted: bool = False
     replaced: bool = False
+    wanted: bool = False  # somebody needs it more: ``good_until_ns`` moves no further
     grant: bytes = b""  # what the program's right to it is, where it has not all rights of this machine
 
 
@@ -78,10 +79,23 @@ class HeldLeases(msgspec.Struct, kw_only=True):
         if held is None or held.terms.node != peer:
             return
         sent_ns = held.renewals.get(message.number)
-        if sent_ns is None:
+        if sent_ns is None or held.wanted:
             return
         held.good_until_ns = max(held.good_until_ns, sent_ns + held.terms.ttl_ns)
         held.renewals = {number: ns for number, ns in held.renewals.items() if number > message.number}
+
+    def yield_by(self, now_ns: int, peer: NodeId, lease: LeaseId, grace_ns: int) -> list[Effect]:
+        """The node wants a lease back that yields: use it no longer than the grace, and tell the program."""
+        held = self.leases.get(lease)
+        if held is None or held.terms.node != peer or not held.terms.need.yields:
+            return []
+        heard: list[Effect] = [Send(node=peer, message=LeaseYielding(lease=lease))]
+        if held.wanted:
+            return heard
+        held.wanted = True
+        held.good_until_ns = min(held.good_until_ns, now_ns + grace_ns)
+        self.due_ns = min(self.due_ns, held.good_until_ns)
+        return [*heard, tell_wanted(held, grace_ns)]
 
     def release_use(self, client: ClientId, use: UseId) -> list[Effect]:
         """Give back every lease of a use."""
@@ -120,7 +134,8 @@ class HeldLeases(msgspec.Struct, kw_only=True):
         for held in [h for h in self.leases.values() if min(h.renew_ns, h.good_until_ns) <= now_ns]:
             if held.good_until_ns <= now_ns:
                 del self.leases[held.terms.lease]
-                lost.append(Lost(held=held, why="its node did not renew it in time"))
+                why = "somebody needed it more" if held.wanted else "its node did not renew it in time"
+                lost.append(Lost(held=held, why=why))
                 effects.append(Send(node=held.terms.node, message=LeaseRelease(lease=held.terms.lease)))
                 continue
             held.number += 1

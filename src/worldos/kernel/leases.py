@@ -35,6 +35,7 @@ from worldos.model.wire import (
     LeaseRenewed,
     LeaseWaits,
     LeaseYield,
+    LeaseYielding,
 )
 
 EXPIRIES_IDLE: Final = 64
@@ -52,7 +53,8 @@ class Lease(msgspec.Struct, kw_only=True):
     held: bool
     number: int = 0  # counts the leases of this life
     guest: bool = False  # the holder is of another account
-    wanted: bool = False  # asked back for who needs it more
+    wanted: bool = False  # asked back for who needs it more: it is extended no more
+    yielding: bool = False  # ... and its holder has heard that
 
 
 Late = tuple[NodeId, LeaseAsk, LeaseGranted | LeaseRefused]
@@ -151,6 +153,8 @@ class Leases(msgspec.Struct, kw_only=True):
         lease = self._of(holder, message.lease)
         if lease is None or lease.held:
             return [self._unknown(holder, message.lease)]
+        if lease.wanted:
+            return [self._yield(lease)]
         self._extend(now_ns, lease)
         return [Send(node=holder, message=LeaseRenewed(lease=message.lease, number=message.number))]
 
@@ -251,13 +255,25 @@ class Leases(msgspec.Struct, kw_only=True):
         for name in chosen:
             lease = self.leases[name]
             lease.wanted = True
-            lease.expires_ns = min(lease.expires_ns, now_ns + limits.LEASE_YIELD_GRACE_NS)
-            heappush(self.expiries, (lease.expires_ns, name))
-            grace_ns = max(0, lease.expires_ns - now_ns)
-            effects.append(Send(node=lease.holder, message=LeaseYield(lease=name, grace_ns=grace_ns)))
+            effects.append(self._yield(lease))
             effects.append(Notice(name="lease asked back", fields={"lease": name, "for": holder}))
         wait_ns = limits.LEASE_YIELD_GRACE_NS + limits.LEASE_YIELD_MARGIN_NS
         return [*effects, Send(node=holder, message=LeaseWaits(ask=ask.ask, wait_ns=wait_ns))]
+
+    def yields(self, now_ns: int, holder: NodeId, message: LeaseYielding) -> list[Effect]:
+        """A holder has heard that its lease is wanted back: from now on its time is the grace, by both clocks."""
+        lease = self._of(holder, message.lease)
+        if lease is not None and lease.wanted and not lease.yielding:
+            lease.yielding = True
+            grace_ns = limits.LEASE_YIELD_GRACE_NS
+            lease.expires_ns = min(lease.expires_ns, now_ns + grace_ns + grace_ns // limits.LEASE_GRACE_PART)
+            heappush(self.expiries, (lease.expires_ns, message.lease))
+        return []
+
+    @staticmethod
+    def _yield(lease: Lease) -> Send:
+        message = LeaseYield(lease=lease.terms.lease, grace_ns=limits.LEASE_YIELD_GRACE_NS)
+        return Send(node=lease.holder, message=message)
 
     def _left(self, resource: ResourceId) -> int:
         capacity = self.capacity.get(resource, 0)
@@ -334,8 +350,6 @@ class Leases(msgspec.Struct, kw_only=True):
 
     def _extend(self, now_ns: int, lease: Lease) -> None:
         """Move the expiry. The heap keeps one entry a lease, at or before its expiry: ``expire`` pushes it on."""
-        if lease.wanted:
-            return  # its time is set
         ttl_ns = limits.GANG_HOLD_NS if lease.held else lease.terms.ttl_ns
         is_new = lease.expires_ns == 0
         expires_ns = now_ns + ttl_ns + ttl_ns // limits.LEASE_GRACE_PART

@@ -6,8 +6,9 @@ equal priorities to one that gains more than ``GAIN_FACTOR`` times as much (``ne
 ends by this lease). Nothing of ours gives way to a guest. Of those that give way the lowest goes first: guests, low priority,
 little gain, the youngest; and no more of them than the ask needs.
 
-What is asked back has LEASE_YIELD_GRACE_NS to end what it does; then it is gone. The ask waits for it, and what comes back is
-kept for the asks that wait, the most urgent first.
+What is asked back has LEASE_YIELD_GRACE_NS, from when its holder has heard of it, to end what it does; then it is gone. A holder
+that does not hear it keeps it until it would have had to be renewed: nobody ever believes to have what another has. The ask waits
+for it, a while, and what comes back is kept for the asks that wait, the most urgent first.
 """
 
 from __future__ import annotations

@@ -76,6 +76,12 @@ class LeaseYield(msgspec.Struct, frozen=True, kw_only=True, tag="yield"):
     grace_ns: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class LeaseYielding(msgspec.Struct, frozen=True, kw_only=True, tag="yielding"):
+    """I have heard that you want it back: from now on I use it no longer than the grace."""
+
+    lease: LeaseId
+
+
 class LeaseConfirm(msgspec.Struct, frozen=True, kw_only=True, tag="confirm"):
     """All parts of my gang are held: make this one a lease."""
 
@@ -139,6 +145,7 @@ LeaseMessage = (
     | LeaseRefused
     | LeaseWaits
     | LeaseYield
+    | LeaseYielding
     | LeaseConfirm
     | LeaseConfirmed
     | LeaseRenew

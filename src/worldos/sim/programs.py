@@ -34,7 +34,7 @@ from worldos.kernel.calls import Calls
 from worldos.kernel.events import ClientGone, UseAsked, UseEnded
 from worldos.model.ids import ClientId, LeaseId, UseId
 from worldos.model.limits import MS, SECOND
-from worldos.model.local import LeaseAdded, LeaseDoubted, LeaseLost, ToClient, UseGranted, UseRefused
+from worldos.model.local import LeaseAdded, LeaseDoubted, LeaseLost, LeaseWanted, ToClient, UseGranted, UseRefused
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.resource import Kind
 from worldos.sim.lanes import Job, ToLane, answer_to
@@ -169,6 +169,9 @@ class Program:
             self._doors.pop(message.lease, None)
             if not message.replacing and not self._doors:
                 self._act(self._calls.handle(WorkersEnded()))
+        elif isinstance(message, LeaseWanted):
+            if self.world.dice.random() < 0.5:  # some end over it, some let it come to the end of the grace
+                self.die()
         elif isinstance(message, LeaseDoubted):
             self._doubt(message.lease, doubted=message.doubted)
 
@@ -272,6 +275,9 @@ def plan_by_chance(dice: Random) -> Plan:
         needs = (Need(kind=Kind.MEMORY, amount=(1 + int(dice.random() * 4)) << 30),)
     else:
         needs = (Need(kind=Kind.CPU, amount=1_000_000, memory_bytes=memory),)  # more than there is
+    if dice.random() < 0.3:
+        gain_ms, priority = _one_of(dice, (1, 10, 100)), _one_of(dice, (-1, 0, 0, 1))
+        needs = tuple(msgspec.structs.replace(need, yields=gain_ms, priority=priority) for need in needs)
     return Plan(
         needs=needs,
         ttl_ns=(2 + int(dice.random() * 8)) * SECOND,

@@ -177,7 +177,9 @@ def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple
     handles = gang.get(asked, needs.ttl_of(words.get("ttl")), 0, words.get("timeout", TIMEOUT_S))
     for handle in handles:
         handle.activate()
-    return tuple(handle for handle in handles if isinstance(handle, Compute))
+    computes = [handle for handle in handles if isinstance(handle, Compute)]
+    here = connection.node()
+    return tuple(sorted(computes, key=lambda handle: here not in handle.nodes))  # its head best on this machine
 
 
 def _load(module: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.3
 FOLLOWED_MAX: Final = 64  # tasks of an array at once
+READ_MAX: Final = 5000  # tasks that are looked at in one go; those behind them when these have ended
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +42,8 @@ def logs(
         job, index = desk.named(name)
         reader = Reader(desk, kept, job, index)
         reader.read()
-        while follow and not reader.ended:
-            time.sleep(LOOK_S)
+        while reader.more or (follow and not reader.ended):
+            time.sleep(0 if reader.more else LOOK_S)
             reader.read()
         if not reader.printed and not follow:
             why = f": {job.why}" if job.why else ""
@@ -61,27 +63,38 @@ class Reader:
         self._many = index is None and tasks_of(job) > 1
         self._at: dict[int, tuple[int, int]] = {}  # of which attempt so much was printed
         self._told: set[int] = set()  # tasks of which all was printed
-        self._at_start = True
+        self._first = 0  # the tasks before this one are among them
         self.printed = False
         self.ended = False
+        self.more = False  # all that was looked at has ended, and others follow
 
     def read(self) -> None:
         """Print what is new."""
         from worldos.jobs.desk import ENDED  # noqa: PLC0415
 
         one = self._index
-        tasks = list(self._desk.tasks(self._job)) if one is None else [self._desk.task(self._job, one)]
+        whole = one is None
+        tasks = [self._desk.task(self._job, one)] if one is not None else self._desk.tasks(self._job, self._first)
         running = 0
-        for task in tasks:
-            if task.index in self._told:
-                continue
+        ended = True
+        looked = 0
+        for task in islice(tasks, READ_MAX):
+            looked += 1
             if task.state in ENDED:
-                self._finish(task)
-                self._told.add(task.index)
-            elif task.begun_ms and running < FOLLOWED_MAX:
+                if task.index not in self._told:
+                    self._finish(task)
+                    self._told.add(task.index)
+                if whole and ended:
+                    self._first = task.index + 1  # up to here all is told
+                continue
+            ended = False
+            if running == FOLLOWED_MAX:
+                break
+            if task.begun_ms:
                 running += 1
                 self._live(task)
-        self.ended = all(task.state in ENDED for task in tasks)
+        self.more = whole and ended and looked == READ_MAX
+        self.ended = ended and not self.more
 
     def _live(self, task: TaskView) -> None:
         """Print what a running task put out since."""

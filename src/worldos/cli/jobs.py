@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,7 @@ MS_NS: Final = 1_000_000
 COMMAND_CHARS: Final = 48
 WHY_CHARS: Final = 90
 TASKS_SHOWN: Final = 40
+TASKS_READ: Final = 5000  # of a large array, to choose them from
 FORGET: Final = "forget"
 UWOS: Final = 1_000_000
 
@@ -232,7 +234,7 @@ def _head(job: JobView, names: dict[str, str]) -> None:
 
 def _telling(desk: Desk, job: JobView, *, everything: bool) -> list[TaskView]:
     """Return the tasks that tell most: those that failed, those that run, then the first of the rest."""
-    found = list(desk.tasks(job.job))
+    found = list(desk.tasks(job.job) if everything else islice(desk.tasks(job.job), TASKS_READ))
     if everything or len(found) <= TASKS_SHOWN:
         return found
     order = {"failed": 0, "running": 1, "dropped": 2, "waiting": 3, "held": 3, "done": 4}

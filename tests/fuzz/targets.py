@@ -14,6 +14,7 @@ import msgspec
 from tests.fuzz import (
     dialogue_targets,
     keylog_targets,
+    lanes_targets,
     node_targets,
     said_targets,
     trust_targets,
@@ -359,4 +360,5 @@ TARGETS = {
     **dialogue_targets.TARGETS,
     **web_targets.TARGETS,
     **work_targets.TARGETS,
+    **lanes_targets.TARGETS,
 }

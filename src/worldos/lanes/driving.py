@@ -23,7 +23,28 @@ from worldos.lanes import pack
 
 VERBS: Final = ("activate", "rest", "command", "wait", "respond")
 
-PLAIN: Final = frozenset({"bytearray", "bytes", "complex", "frozenset", "memoryview", "range", "set", "slice"})
+
+def _of_bytes(kind: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return what makes bytes of bytes; of a number it would make so many."""
+
+    def made(value: Any = b"") -> Any:
+        if isinstance(value, int):
+            raise NotAllowed("bytes are made of bytes")
+        return kind(value)
+
+    return made
+
+
+PLAIN: Final[dict[str, Callable[..., Any]]] = {
+    "bytearray": _of_bytes(bytearray),
+    "bytes": _of_bytes(bytes),
+    "complex": complex,
+    "frozenset": frozenset,
+    "memoryview": _of_bytes(bytes),
+    "range": range,
+    "set": set,
+    "slice": slice,
+}
 
 _driven: list[Any] = []
 _failures: list[Exception] = []
@@ -67,7 +88,7 @@ class _Plain(pickle.Unpickler):
         if (module, name) == (__name__, "verb"):
             return verb
         if module == "builtins" and name in PLAIN:
-            return getattr(__import__("builtins"), name)
+            return PLAIN[name]
         hint = "send numbers, texts and bytes; lease a CPU for functions, or ask an owner to let you in as a device"
         raise NotAllowed(f"{module}.{name} may not be sent to what is leased from others", hint=hint)
 

@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from worldos.errors import PeerBroke
 from worldos.lanes import sweep, worker
 from worldos.lanes.gentle import be_gentle
 
@@ -79,6 +80,14 @@ Report = Forked | Ended | Settled
 _orders: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
 encode: Final = msgspec.msgpack.Encoder().encode
 reports: Final[msgspec.msgpack.Decoder[Report]] = msgspec.msgpack.Decoder(Report)
+
+
+def report_of(packet: bytes) -> Report:
+    """Return what the nursery of a sandbox says, which a stranger may have had a hand in. Raises PeerBroke for anything else."""
+    try:
+        return reports.decode(packet)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PeerBroke(f"a sandbox says what no nursery says: {error}") from None
 
 
 def descendants(pid: int) -> list[int]:

@@ -29,7 +29,7 @@ from typing import Final
 
 import msgspec
 
-from worldos.errors import WorldError
+from worldos.errors import PeerBroke, WorldError
 from worldos.lanes import inside, nursery, sweep
 from worldos.lanes.limits import (
     PACKETS_PER_TURN_MAX,
@@ -274,9 +274,9 @@ class Room:
             except OSError:
                 packet = b""
             try:
-                report = nursery.reports.decode(packet) if packet else None
-            except msgspec.DecodeError:
-                log.warning("a sandbox says what no nursery says: it is ended")
+                report = nursery.report_of(packet) if packet else None
+            except PeerBroke as broke:
+                log.warning("%s; it is ended", broke)
                 report = None
             if report is None:
                 self._over()

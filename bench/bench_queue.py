@@ -8,7 +8,8 @@ Guess on the back of an envelope: one put alone is a sync of the disk (see the f
 order, command, entry, thread of the log and back. Redis syncs too without such hands: 1.3 syncs. In batches of 500 a put is 2 us
 of encoding at the client, 1 us of decoding and 3 us of applying at the agent, once more at each replica: 100 000 a second on one
 node, 40 000 on three that share two cores; Redis, 3 us a command in the server and 4 us in our client: 120 000.
-RabbitMQ: 30 us a message in Erlang and as much in pika.
+RabbitMQ: 30 us a message in Erlang and as much in pika. ``cpu us``: processor time a message of the server alone (of
+three: of the one that is asked), which a busy machine does not spoil.
 
     uv run python bench/bench_queue.py [--seconds 2] [--rounds 3] [--without rabbit]
 """
@@ -29,19 +30,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.agent.agents import new_home, running, until  # noqa: E402
+from tests.agent.agents import RunningAgent, new_home, running, until  # noqa: E402
 from tests.agent.sites import running_site  # noqa: E402
 
-from worldos.home import Home  # noqa: E402
 from worldos.kernel.work.look import read_keepers  # noqa: E402
 from worldos.sdk.queue import Queue  # noqa: E402
 
 BODY = bytes(range(100))
 BATCH, TAKEN = 500, 100
 READY_S = 30.0
+EMPTY_S = 0.2  # a consumer of RabbitMQ is not told that there is nothing: it hears nothing for so long
 SYNCS = 300
 
 
@@ -49,6 +52,7 @@ class Peer(Protocol):
     """A queue of somebody."""
 
     name: str
+    server: int  # the process that does the most for it
 
     def put(self) -> None:
         """Put one message."""
@@ -63,9 +67,10 @@ class Peer(Protocol):
 class Ours:
     """``use("Queue")``."""
 
-    def __init__(self, name: str, home: Home) -> None:
+    def __init__(self, name: str, agent: RunningAgent) -> None:
         self.name = name
-        self.queue = Queue("bench", home=home)
+        self.server = agent.process.pid
+        self.queue = Queue("bench", home=agent.home)
 
     def put(self) -> None:
         self.queue.put(BODY)
@@ -85,7 +90,8 @@ class Redis:
 
     name = "redis"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, server: int) -> None:
+        self.server = server
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(path))
         self.file = self.socket.makefile("rb")
@@ -130,51 +136,62 @@ class Rabbit:
 
     name = "rabbitmq"
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, server: int) -> None:
         import pika
 
-        self.pika = pika
+        self.server = server
         self.connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port, heartbeat=0))
         self.channel = self.connection.channel()
         self.channel.queue_declare("bench", durable=True)
-        self.channel.confirm_delivery()
+        self.channel.basic_qos(prefetch_count=TAKEN)
+        self.sent = self.confirmed = 0
+        self.inside = self.channel._impl  # the blocking one would wait for each confirm by itself
+        self.inside.confirm_delivery(self.told, callback=lambda _: None)
+        self.connection.process_data_events(0.2)
+        self.durable = pika.BasicProperties(delivery_mode=2)
+
+    def told(self, frame: Any) -> None:
+        assert type(frame.method).__name__ == "Ack", frame
+        self.confirmed = max(self.confirmed, frame.method.delivery_tag)
 
     def put(self) -> None:
-        durable = self.pika.BasicProperties(delivery_mode=2)
-        self.channel.basic_publish("", "bench", BODY, durable, mandatory=True)
+        self.put_many(1)
 
     def put_many(self, count: int) -> None:
-        for _ in range(count):  # pika's blocking channel waits for each confirm
-            self.put()
+        for _ in range(count):
+            self.inside.basic_publish("", "bench", BODY, self.durable)
+        self.sent += count
+        self.connection._flush_output(lambda: self.confirmed >= self.sent)
 
     def take(self, count: int) -> int:
         tag = at = 0
-        while at < count:
-            method, _, _ = self.channel.basic_get("bench")
+        for method, _, _ in self.channel.consume("bench", inactivity_timeout=EMPTY_S):
             if method is None:
                 break
             tag, at = method.delivery_tag, at + 1
+            if at == count:
+                break
         if at:
             self.channel.basic_ack(tag, multiple=True)
         return at
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[Path]:
+def redis_server(folder: Path) -> Iterator[tuple[Path, int]]:
     path = folder / "redis.sock"
     argv = ["redis-server", "--port", "0", "--unixsocket", path, "--dir", folder, "--appendonly", "yes"]
     argv += ["--appendfsync", "always", "--save", "", "--logfile", folder / "redis.log"]
     process = subprocess.Popen(argv)
     try:
         until(path.exists, "redis listens", READY_S)
-        yield path
+        yield path, process.pid
     finally:
         process.terminate()
         process.wait()
 
 
 @contextlib.contextmanager
-def rabbit_server(folder: Path) -> Iterator[int]:
+def rabbit_server(folder: Path) -> Iterator[tuple[int, int]]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
@@ -197,7 +214,7 @@ def rabbit_server(folder: Path) -> Iterator[int]:
     process = subprocess.Popen([server], env=environ, stdout=out, stderr=out, start_new_session=True)
     try:
         until(lambda: _listens(port), "rabbitmq listens", 90)
-        yield port
+        yield port, process.pid
     finally:
         os.killpg(process.pid, 15)
         process.wait()
@@ -221,6 +238,13 @@ def sync_us(folder: Path) -> float:
         took.append((time.perf_counter() - begun) * 1e6)
     os.close(file)
     return statistics.median(took)
+
+
+def spent_us(pid: int) -> float:
+    """Processor time of a server and its children."""
+    server = psutil.Process(pid)
+    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+    return sum(each.user + each.system for each in times) * 1e6
 
 
 def alone_us(act: Callable[[], object], seconds: float) -> float:
@@ -260,8 +284,12 @@ def round_of(peer: Peer, seconds: float) -> dict[str, float]:
     seen = {"cycle us": alone_us(cycle, seconds), "put us": alone_us(peer.put, seconds)}
     while peer.take(TAKEN):
         pass
-    seen["puts/s"] = rate(many, seconds)
-    seen["takes/s"] = rate(lambda: peer.take(TAKEN), seconds)
+    for what, act in (("put", many), ("take", lambda: peer.take(TAKEN))):
+        before_us = spent_us(peer.server)
+        began = time.perf_counter()
+        seen[f"{what}s/s"] = rate(act, seconds)
+        count = max(1.0, seen[f"{what}s/s"] * (time.perf_counter() - began))
+        seen[f"{what} cpu us"] = (spent_us(peer.server) - before_us) / count
     while peer.take(TAKEN):
         pass
     return seen
@@ -289,16 +317,16 @@ def main() -> None:
 def _peers(stack: contextlib.ExitStack, folder: Path, without: list[str]) -> list[Peer]:
     peers: list[Peer] = []
     lone = stack.enter_context(running(new_home(folder / "lone")))
-    peers.append(Ours("ours, 1 node", lone.home))
+    peers.append(Ours("ours, 1 node", lone))
     if "three" not in without:
         site = stack.enter_context(running_site(folder, "a", "b", "c"))
-        peers.append(Ours("ours, 3 nodes", site[0].home))
+        peers.append(Ours("ours, 3 nodes", site[0]))
         until(lambda: len(read_keepers(site[0].ask("work_look", what="keepers")).voters) == 3, "three keep it", 60)
     if "redis" not in without and shutil.which("redis-server"):
-        peers.append(Redis(stack.enter_context(redis_server(folder))))
+        peers.append(Redis(*stack.enter_context(redis_server(folder))))
     if "rabbit" not in without:
         try:
-            peers.append(Rabbit(stack.enter_context(rabbit_server(folder))))
+            peers.append(Rabbit(*stack.enter_context(rabbit_server(folder))))
         except (ImportError, FileNotFoundError, AssertionError) as why:
             print(f"without RabbitMQ: {why}", file=sys.stderr)
     return peers
@@ -309,11 +337,11 @@ def _show(rows: dict[str, list[dict[str, float]]], floor_us: float) -> None:
         name: {what: statistics.median(row[what] for row in seen) for what in seen[0]} for name, seen in rows.items()
     }
     whats = list(next(iter(medians.values())))
-    print(f"{'':16}" + "".join(f"{what:>22}" for what in whats))
+    print(f"{'':16}" + "".join(f"{what:>17}" for what in whats))
     first = medians["ours, 1 node"]
     for name, seen in medians.items():
         cells = [f"{seen[what]:,.0f} ({_ahead(what, first[what], seen[what]):.2f})" for what in whats]
-        print(f"{name:16}" + "".join(f"{cell:>22}" for cell in cells))
+        print(f"{name:16}" + "".join(f"{cell:>17}" for cell in cells))
     print(f"a sync of the disk: {floor_us:.0f} us; in brackets: how many times better than ours on 1 node")
     print(f"load: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

@@ -23,15 +23,17 @@ import sqlite3
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.agent.agents import new_home, running, until  # noqa: E402
+from tests.agent.agents import RunningAgent, new_home, running, until  # noqa: E402
 from tests.agent.sites import running_site  # noqa: E402
 
 from bench.bench_queue import alone_us, rate, sync_us  # noqa: E402
@@ -56,8 +58,9 @@ _decode = msgspec.msgpack.Decoder(ToClient).decode
 class Site:
     """One conversation with an agent, and jobs that nobody can run."""
 
-    def __init__(self, name: str, home: Home) -> None:
+    def __init__(self, name: str, home: Home, agents: list[RunningAgent]) -> None:
         self.name = name
+        self.agents = [psutil.Process(agent.process.pid) for agent in agents]
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(home.socket_file))
         self.buffer = bytearray()
@@ -101,6 +104,10 @@ class Site:
         self.send(*(self.job() for _ in range(BATCH)))
         return self.hear()
 
+    def spent_us(self) -> float:
+        """Processor time that the busiest of the agents has taken."""
+        return max(sum(agent.cpu_times()[:2]) for agent in self.agents) * 1e6
+
     def clear(self) -> None:
         """Let the line be empty again."""
         for at in range(0, len(self.jobs), BATCH):
@@ -141,23 +148,27 @@ class Sqlite:
     def a_hundred_each(self) -> int:
         return self.insert(BATCH)
 
+    def spent_us(self) -> float:
+        return time.process_time() * 1e6
+
     def clear(self) -> None:
         self.rows.execute("DELETE FROM jobs")
 
 
 def questions(peer: Site | Sqlite, seconds: float) -> dict[str, float]:
-    def asked(act: Callable[[], int]) -> float:
-        seen = rate(act, seconds)
-        peer.clear()
-        return seen
-
-    alone = alone_us(peer.one, seconds)
+    seen = {"one us": alone_us(peer.one, seconds)}
     peer.clear()
-    return {
-        "one us": alone,
-        "in flight/s": asked(peer.many_in_flight),
-        "in hundreds/s": asked(peer.a_hundred_each),
-    }
+    for what, act in (("in flight", peer.many_in_flight), ("in hundreds", peer.a_hundred_each)):
+        done, before_us = [0], peer.spent_us()
+
+        def counted(act: Callable[[], int] = act, done: list[int] = done) -> int:
+            done[0] += (count := act())
+            return count
+
+        seen[f"{what}/s"] = rate(counted, seconds)
+        seen[f"{what} cpu us"] = (peer.spent_us() - before_us) / done[0]
+        peer.clear()
+    return seen
 
 
 def main() -> None:
@@ -169,10 +180,11 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="wos-bs-"))
     try:
         with contextlib.ExitStack() as stack:
-            peers: list[Site | Sqlite] = [Site("1 node", stack.enter_context(running(new_home(folder / "lone"))).home)]
+            lone = stack.enter_context(running(new_home(folder / "lone")))
+            peers: list[Site | Sqlite] = [Site("1 node", lone.home, [lone])]
             if "three" not in asked.without:
                 site = stack.enter_context(running_site(folder, "a", "b", "c"))
-                peers.append(Site("3 nodes", site[0].home))
+                peers.append(Site("3 nodes", site[0].home, site))
                 peers[-1].one()
                 keepers = lambda: read_keepers(site[0].ask("work_look", what="keepers"))  # noqa: E731
                 until(lambda: len(keepers().voters) == 3, "three keep it", 60)
@@ -186,7 +198,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for name, seen in rows.items():
         medians = {what: statistics.median(row[what] for row in seen) for what in seen[0]}
-        print(f"{name:12}" + "".join(f"{what:>16} {value:>9,.0f}" for what, value in medians.items()))
+        print(f"{name:12}" + "".join(f"{what:>19} {value:>6,.0f}" for what, value in medians.items()))
     print(
         f"a sync: {floor_us:.0f} us; to reach: {TARGET:,} jobs/s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.kernel.line.test_line import state
-from tests.kernel.line.works import START_MS, Site, submit
+from tests.kernel.line.works import NODE, START_MS, Site, submit
 
 from worldos.kernel.line.view import State
 from worldos.kernel.work.limits import ENDED_MS, SPEC_BYTES_MAX
 from worldos.kernel.work.state import Work
-from worldos.model.work import PARCEL_BYTES_MAX, Cancel, Forget, Refused, Retry
+from worldos.model.work import PARCEL_BYTES_MAX, Assign, Cancel, Forget, JobId, Refused, Retry
 
 DAY_S = 86_400
 
@@ -148,6 +148,24 @@ def test_a_full_line_says_so_and_has_room_when_some_are_forgotten(site: Site) ->
     site.do(submit("job-last", parcel=parcel))
 
 
+def test_a_line_full_of_stories_begins_nothing_until_some_are_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldos.kernel.line.line.STORY_BYTES_MAX", 2000)
+    site.do(submit("job-1", 500), submit("job-2"))
+    for attempt in site.run("job-1", *range(0, 400, 2)):
+        site.end(attempt, code=1)
+    book = site.work.line.book
+    assert book.story_bytes == sum(job.weigh() for job in book.jobs.values()) > 2000
+    assert "tried before" in site.refusal(Assign(job="job-2", indices=(0,), node=NODE))
+    site.do(Cancel(job="job-1"))
+    job = book.jobs[JobId("job-1")]
+    assert book.ended_bytes == job.spec_bytes + job.story_bytes
+    site.do(Forget(job="job-1"))
+    assert book.story_bytes == book.jobs[JobId("job-2")].weigh()
+    site.run("job-2", 0)
+
+
 def test_how_long_a_command_takes_is_known_when_it_comes_again(site: Site) -> None:
     site.do(submit("job-1", 3))
     book = site.work.line.book
@@ -187,7 +205,17 @@ def test_what_is_not_in_a_snapshot_is_made_again(site: Site) -> None:
     site.run("job-1", 0, 1)
     site.do(Cancel(job="job-3"))
     book, again = site.work.line.book, Work.restore(site.work.snapshot()).line.book
-    names = ("running", "tasks", "spec_bytes", "outcome_bytes", "ended_bytes", "ended", "_keys", "_after")
+    names = (
+        "running",
+        "tasks",
+        "spec_bytes",
+        "story_bytes",
+        "outcome_bytes",
+        "ended_bytes",
+        "ended",
+        "_keys",
+        "_after",
+    )
     for name in names:
         assert getattr(book, name) == getattr(again, name), name
     assert list(again.busy) == list(book.busy)

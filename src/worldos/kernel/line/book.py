@@ -50,6 +50,7 @@ class Book:
         self.tasks = 0
         self.spec_bytes = 0
         self.outcome_bytes = 0
+        self.story_bytes = 0
         self.ended_bytes = 0
         self._after: dict[JobId, dict[JobId, None]] = {}
         self._due: list[tuple[int, int, JobId]] = []
@@ -72,6 +73,13 @@ class Book:
         """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
         for key in self._keys:
             yield from (job for job in self._ready[key].values() if job.waiting)
+
+    def weigh(self, job: Job) -> None:
+        """Take in that the sets of a job have changed."""
+        before, job.story_bytes = job.story_bytes, job.weigh()
+        self.story_bytes += job.story_bytes - before
+        if job.ended:
+            self.ended_bytes += job.story_bytes - before
 
     def learn(self, job: Job, wall_us: int) -> None:
         """Take in how long a task took; what is old weighs less and less."""
@@ -108,10 +116,12 @@ class Book:
         """Take a job into all that is not in a snapshot."""
         self.spec_bytes += job.spec_bytes
         self.outcome_bytes += job.outcome_bytes
+        job.story_bytes = job.weigh()
+        self.story_bytes += job.story_bytes
         for name in job.blocked:
             self._after.setdefault(name, {})[job.id] = None
         if job.ended:
-            self.ended_bytes += job.spec_bytes + job.outcome_bytes
+            self.ended_bytes += _bytes_of(job)
         else:
             self._open(job)
 
@@ -156,6 +166,7 @@ class Book:
         job.why = job.why or why
         spans.merge(job.dropped, job.waiting)
         job.waiting.clear()
+        self.weigh(job)
 
     def drop_all(self, job: Job, why: str) -> None:
         """Drop every task of a job that has not ended; say ``settle`` afterwards."""
@@ -167,6 +178,7 @@ class Book:
         self.running -= len(job.running)
         job.running.clear()
         self.busy.pop(job.id, None)
+        self.weigh(job)
 
     def drop_for(self, job: Job, broken: Job) -> None:
         """Drop a job because one that it waits for did not end well."""
@@ -202,7 +214,7 @@ class Book:
         job.ended, job.ended_ms = self.orders, self.wall_ms
         self.tasks -= _tasks(job)
         self.ended[job.id] = None
-        self.ended_bytes += job.spec_bytes + job.outcome_bytes
+        self.ended_bytes += _bytes_of(job)
 
     def reopen(self, first: Job) -> None:
         """Let what failed or was dropped wait again, also in the jobs that were dropped because of it."""
@@ -212,12 +224,13 @@ class Book:
             self._leave(job)
             if job.ended:
                 del self.ended[job.id]
-                self.ended_bytes -= job.spec_bytes + job.outcome_bytes
+                self.ended_bytes -= _bytes_of(job)
             else:
                 self.tasks -= _tasks(job)
                 self.running -= len(job.running)
-            self._wipe(job)
             job.ended = job.ended_ms = 0
+            self._wipe(job)
+            self.weigh(job)
             job.blocked = [name for name in job.blocked if not self.is_well(name)]
             self._open(job)
             waiting = (self.jobs[name] for name in self._after.get(job.id, ()))
@@ -262,13 +275,18 @@ class Book:
         del self.jobs[job.id], self.ended[job.id]
         self.spec_bytes -= job.spec_bytes
         self.outcome_bytes -= job.outcome_bytes
-        self.ended_bytes -= job.spec_bytes + job.outcome_bytes
+        self.story_bytes -= job.story_bytes
+        self.ended_bytes -= _bytes_of(job)
         self._after.pop(job.id, None)
         for name in job.blocked:
             self._after.get(name, {}).pop(job.id, None)
         self.forgotten[job.id] = None
         if len(self.forgotten) > FORGOTTEN_MAX:
             del self.forgotten[next(iter(self.forgotten))]
+
+
+def _bytes_of(job: Job) -> int:
+    return job.spec_bytes + job.outcome_bytes + job.story_bytes
 
 
 def _tasks(job: Job) -> int:

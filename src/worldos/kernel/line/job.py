@@ -17,7 +17,7 @@ import msgspec
 
 from worldos.kernel.line import spans
 from worldos.kernel.line.spans import Edges
-from worldos.kernel.work.limits import OUTCOME_BYTES
+from worldos.kernel.work.limits import EDGE_BYTES, OUTCOME_BYTES, PAST_BYTES
 from worldos.model.ids import NodeId
 from worldos.model.work import Attempt, JobId, JobSpec, Outcome, log_path, result_path
 
@@ -87,6 +87,7 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     memory_bytes: int = 0
     kind: int = 0  # its command as a number
     known_us: int = 0  # how long tasks of that command took before it came; 0: nobody knows
+    story_bytes: int = 0  # what its sets and pasts take up in a snapshot
 
     @property
     def mean_us(self) -> int:
@@ -105,6 +106,13 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     def room(self) -> int:
         """Return how many more tasks may run at once."""
         return self.spec.together - len(self.running) if self.spec.together else FOREVER_MS
+
+    def weigh(self) -> int:
+        """Return what its sets and pasts take up; they grow with what befalls its tasks."""
+        edges = len(self.waiting) + len(self.done) + len(self.dropped) + len(self.filed) + len(self.logged)
+        for each in self.failed.values():
+            edges += len(each)
+        return edges * EDGE_BYTES + len(self.past) * PAST_BYTES
 
     def number(self, index: int) -> int:
         """Return the number of a task's newest attempt; 0: it was never given to anybody."""

@@ -28,6 +28,7 @@ from worldos.kernel.work.limits import (
     REST_MS_MIN,
     RUNNING_MAX,
     SPEC_BYTES_MAX,
+    STORY_BYTES_MAX,
     TAIL_BYTES_EASY,
     TASKS_MAX,
 )
@@ -258,6 +259,10 @@ class Line:
             return _no_job(said.job)
         if job.blocked or job.ended:
             return _no(f"job {job.id} cannot be begun", "wait until what it waits for has ended")
+        if self.book.story_bytes > STORY_BYTES_MAX:
+            return _no(
+                "the line is full of tasks that were tried before", "forget jobs that have ended: wos jobs forget"
+            )
         most = min(job.room, RUNNING_MAX - self.book.running)
         made: list[Attempt] = []
         for index in said.indices:
@@ -269,6 +274,7 @@ class Line:
             made.append(Attempt(job.id, index, number))
         if not made:
             return _no(f"no such task of job {job.id} waits for a place")
+        self.book.weigh(job)
         return Applied(attempts=tuple(made))
 
     def _began(self, said: Began) -> WorkAnswer:
@@ -296,6 +302,7 @@ class Line:
             spans.add(job.waiting, attempt.index)
         else:
             self._settle(job, attempt, outcome, past)
+        self.book.weigh(job)
         job.strikes = 0
         if 0 < job.spec.budget_uwos <= job.spent_uwos and (job.waiting or job.running):
             self.book.drop_all(job, f"its budget is spent: {job.spent_uwos} of {job.spec.budget_uwos} uWOS")
@@ -310,6 +317,7 @@ class Line:
         past.checkpoint = said.checkpoint or past.checkpoint
         job.spent_uwos = min(SUM_MAX, job.spent_uwos + said.paid_uwos)
         spans.add(job.waiting, said.attempt.index)
+        self.book.weigh(job)
         return DONE
 
     def _lost(self, said: Lost) -> WorkAnswer:
@@ -321,12 +329,14 @@ class Line:
         if past.losses >= LOSSES_MAX:
             outcome = Outcome(code=255, why=f"lost {past.losses} times, at last: {said.why}"[:1024])
             self._settle(job, said.attempt, outcome, past)
+            self.book.weigh(job)
             self.book.settle(job)
             return DONE
         if self.book.wall_ms >= job.rest_ms:
             job.rest_ms = self.book.wall_ms + min(REST_MS_MAX, REST_MS_MIN << min(job.strikes, 16))
             job.strikes += 1
         spans.add(job.waiting, said.attempt.index)
+        self.book.weigh(job)
         return DONE
 
     def _preempt(self, said: Preempt) -> WorkAnswer:

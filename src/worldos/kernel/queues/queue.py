@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     taken: int = 0
     until_ms: int = 0
     consumer: str = ""
+    request: int = 0  # in which taking
 
     @property
     def size_bytes(self) -> int:
@@ -40,10 +41,9 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
 
 
 class Taking(msgspec.Struct, array_like=True, gc=False):
-    """The newest taking of a consumer, and what it was handed."""
+    """The newest taking of a consumer."""
 
     request: int
-    ids: tuple[bytes, ...]
     wall_ms: int
 
 
@@ -119,7 +119,7 @@ class OneQueue:
         if last is not None and said.request <= last.request:
             if said.request < last.request:
                 return Refused(why="this taking is older than the consumer's last", hint="number takings upwards")
-            return Applied(messages=self._handed(said.consumer, last.ids))
+            return Applied(messages=self._handed(said.consumer, said.request))
         self._make_room(said.consumer)
         handed: list[tuple[Message, int]] = []
         size = 0
@@ -129,13 +129,12 @@ class OneQueue:
                 break
             self._pop_oldest()
             entry.taken += 1
-            entry.consumer = said.consumer
+            entry.consumer, entry.request = said.consumer, said.request
             self._hold(entry, wall_ms + said.visible_ms)
             self.held += 1
             handed.append((entry.message, entry.taken))
         self.kept.takes.pop(said.consumer, None)  # so that the dict is ordered by the last taking
-        ids = tuple([message.id for message, _ in handed])
-        self.kept.takes[said.consumer] = Taking(said.request, ids, wall_ms)
+        self.kept.takes[said.consumer] = Taking(said.request, wall_ms)
         return Applied(messages=tuple(handed))
 
     def ack(self, said: Ack, wall_ms: int) -> WorkAnswer:
@@ -182,18 +181,24 @@ class OneQueue:
             entry = self.kept.entries.get(name)
             if entry is not None and entry.until_ms == until_ms:
                 self._come_back(entry)
-        remembered = self.kept.remembered
+        remembered, takes = self.kept.remembered, self.kept.takes
         while remembered:
             oldest = next(iter(remembered))
             if remembered[oldest] + REMEMBERED_MS > wall_ms:
                 break
             del remembered[oldest]
+        while takes:
+            idle = next(iter(takes))
+            if takes[idle].wall_ms + REMEMBERED_MS > wall_ms:
+                break
+            del takes[idle]
 
     # -- where messages are --------------------------------------------------------------------------------------------------
 
-    def _handed(self, consumer: str, ids: tuple[bytes, ...]) -> tuple[tuple[Message, int], ...]:
-        found = [entry for name in ids if (entry := self.kept.entries.get(name)) is not None]
-        return tuple([(entry.message, entry.taken) for entry in found if entry.until_ms and entry.consumer == consumer])
+    def _handed(self, consumer: str, request: int) -> tuple[tuple[Message, int], ...]:
+        """Return what a taking was handed and still holds. It looks at all there is: this is asked when an answer was lost."""
+        held = (entry for entry in self.kept.entries.values() if entry.until_ms and entry.request == request)
+        return tuple([(entry.message, entry.taken) for entry in held if entry.consumer == consumer])
 
     def _oldest(self) -> Entry | None:
         while self._back:

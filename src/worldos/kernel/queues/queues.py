@@ -10,7 +10,13 @@ from typing import Final, assert_never
 import msgspec
 
 from worldos.kernel.queues.queue import DONE, OneQueue, Queue, message_bytes
-from worldos.kernel.work.limits import QUEUE_BYTES_MAX, QUEUE_NAME_CHARS_MAX, QUEUES_MAX, REMEMBERED_MAX
+from worldos.kernel.work.limits import (
+    ALL_CONSUMERS_MAX,
+    QUEUE_BYTES_MAX,
+    QUEUE_NAME_CHARS_MAX,
+    QUEUES_MAX,
+    REMEMBERED_MAX,
+)
 from worldos.model.work import (
     Ack,
     Extend,
@@ -53,15 +59,14 @@ class Queues:
         self._queues: dict[str, OneQueue] = {}
         self._size_bytes = 0
         self._remembered = 0
+        self._consumers = 0
 
     def tick(self, before_ms: int, wall_ms: int) -> None:
         """Let time pass for all queues, once a second; each command lets it pass for its own."""
         if before_ms // _SWEEP_MS == wall_ms // _SWEEP_MS:
             return
         for queue in list(self._queues.values()):
-            before, known = queue.size_bytes, len(queue.kept.remembered)
-            queue.tick(wall_ms)
-            self._account(queue, before, known, wall_ms)
+            self._tick(queue, wall_ms)
 
     def apply(self, command: QueueCommand, wall_ms: int) -> WorkAnswer:
         """Do what a command says, or say why not."""
@@ -72,9 +77,7 @@ class Queues:
             if isinstance(command, QueueDropped):
                 return DONE
             return Refused(why=f"there is no queue {command.queue}", hint="make it first")
-        before, known = queue.size_bytes, len(queue.kept.remembered)
-        queue.tick(wall_ms)
-        self._account(queue, before, known, wall_ms)
+        self._tick(queue, wall_ms)
         if isinstance(command, QueueDropped):
             self._drop(queue)
             return DONE
@@ -97,6 +100,7 @@ class Queues:
             queue = queues._queues[one.made.queue] = OneQueue(one)
             queues._size_bytes += queue.size_bytes
             queues._remembered += len(one.remembered)
+            queues._consumers += len(one.takes)
         return queues
 
     # -- reads ---------------------------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ class Queues:
             case Put():
                 return self._put(queue, command, wall_ms)
             case Take():
-                return queue.take(command, wall_ms)
+                return self._take(queue, command, wall_ms)
             case Ack():
                 return queue.ack(command, wall_ms)
             case Nack():
@@ -176,6 +180,16 @@ class Queues:
         del self._queues[queue.kept.made.queue]
         self._size_bytes -= queue.size_bytes
         self._remembered -= len(queue.kept.remembered)
+        self._consumers -= len(queue.kept.takes)
+
+    def _take(self, queue: OneQueue, said: Take, wall_ms: int) -> WorkAnswer:
+        if self._consumers >= ALL_CONSUMERS_MAX and said.consumer not in queue.kept.takes:
+            why = f"{ALL_CONSUMERS_MAX} consumers take from the queues of this site"
+            return Refused(why=why, hint="use one consumer for each program, not one for each taking")
+        before = len(queue.kept.takes)
+        answer = queue.take(said, wall_ms)
+        self._consumers += len(queue.kept.takes) - before
+        return answer
 
     def _put(self, queue: OneQueue, said: Put, wall_ms: int) -> WorkAnswer:
         refusal = queue.room_refusal(said)
@@ -188,6 +202,12 @@ class Queues:
         for message in said.messages:
             queue.put(message, wall_ms)
         return DONE
+
+    def _tick(self, queue: OneQueue, wall_ms: int) -> None:
+        before, known, consumers = queue.size_bytes, len(queue.kept.remembered), len(queue.kept.takes)
+        queue.tick(wall_ms)
+        self._consumers += len(queue.kept.takes) - consumers
+        self._account(queue, before, known, wall_ms)
 
     # -- between queues ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,11 @@ TAIL_BYTES_EASY: Final = OUTCOME_BYTES_MAX // 2  # up to here the tails of tasks
 JOB_BYTES: Final = 192  # of a job beside its spec
 OUTCOME_BYTES: Final = 48  # of an outcome beside its texts
 
+STORY_BYTES_MAX: Final = 12 << 20  # of tasks tried before, or ended apart from others; above it none is begun
+EDGE_BYTES: Final = 5  # of a run of tasks that are alike: where it begins, or ends
+PAST_BYTES: Final = 12  # of a task that was tried before
+RUN_BYTES: Final = 160  # of an attempt that runs
+
 ENDED_MAX: Final = 10_000  # jobs that have ended and are remembered; the oldest go first
 ENDED_BYTES_MAX: Final = 8 << 20
 ENDED_MS: Final = 7 * 86_400_000  # so long at most
@@ -30,14 +35,17 @@ REST_MS_MAX: Final = 30_000  # ... and at most so long
 
 QUEUES_MAX: Final = 1_024
 QUEUE_NAME_CHARS_MAX: Final = 120  # with room for ".dead"
-QUEUE_BYTES_MAX: Final = 20 << 20  # messages in all queues
+QUEUE_BYTES_MAX: Final = 16 << 20  # messages in all queues
 QUEUE_MESSAGE_BYTES: Final = 48  # of a message beside its body and id
 TAKE_BYTES_MAX: Final = 256 << 10  # bodies handed out at once; one message always is
 CONSUMERS_MAX: Final = 1_024  # of one queue, whose last taking is remembered
+ALL_CONSUMERS_MAX: Final = 1 << 16  # of all queues
 REMEMBERED_MAX: Final = 1 << 17  # ids of messages that are done with, of all queues: put again, they are not put
 REMEMBERED_MS: Final = 600_000  # ... and for so long
 
-assert SPEC_BYTES_MAX + OUTCOME_BYTES_MAX + QUEUE_BYTES_MAX + REMEMBERED_MAX * 48 < RAFT_SNAPSHOT_BYTES_MAX
+_LINE_BYTES: Final = SPEC_BYTES_MAX + OUTCOME_BYTES_MAX + STORY_BYTES_MAX + RUNNING_MAX * RUN_BYTES
+_QUEUES_BYTES: Final = QUEUE_BYTES_MAX + REMEMBERED_MAX * 48 + ALL_CONSUMERS_MAX * 48 + QUEUES_MAX * 512
+assert _LINE_BYTES + _QUEUES_BYTES + (1 << 20) < RAFT_SNAPSHOT_BYTES_MAX, "all of it must fit into one snapshot"
 
 # -- the replicas, and who asks them --------------------------------------------------------------------------------------
 PIECE_BYTES: Final = 60 << 10  # a longer command goes into several entries of the log

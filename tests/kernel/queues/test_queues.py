@@ -7,7 +7,7 @@ from tests.kernel.line.works import Site
 from tests.kernel.queues.test_queue import ANN, name
 
 from worldos.kernel.queues.queues import Queues
-from worldos.kernel.work.limits import QUEUE_BYTES_MAX, QUEUE_NAME_CHARS_MAX, QUEUES_MAX
+from worldos.kernel.work.limits import QUEUE_BYTES_MAX, QUEUE_NAME_CHARS_MAX, QUEUES_MAX, REMEMBERED_MS
 from worldos.kernel.work.state import Work
 from worldos.model.work import (
     MESSAGE_BYTES_MAX,
@@ -105,11 +105,26 @@ def test_only_so_many_messages_that_are_done_with_are_remembered(site: Site, mon
     assert len(site.work.snapshot()) < 5000 * 20
 
 
+def test_only_so_many_consumers_take_from_all_queues_and_idle_ones_are_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldos.kernel.queues.queues.ALL_CONSUMERS_MAX", 3)
+    site.do(QueueMade(queue="a"), QueueMade(queue="b"))
+    for queue, consumer in (("a", "one-1"), ("a", "two-2"), ("b", "one-1")):
+        site.do(Take(queue=queue, consumer=consumer, request=1))
+    assert "3 consumers" in site.refusal(Take(queue="b", consumer="two-2", request=1))
+    site.do(Take(queue="a", consumer="two-2", request=2))
+    site.say(later_ms=REMEMBERED_MS)
+    assert site.work.queues._consumers == 0
+    site.do(Take(queue="b", consumer="two-2", request=1))
+
+
 def test_the_sums_are_made_again_from_a_snapshot(site: Site) -> None:
     site.do(QueueMade(queue="q"), put("q", 1, 2, 3, size=100), Take(queue="q", consumer=ANN, request=1))
     site.do(Ack(queue="q", consumer=ANN, ids=(name(1),)))
     one, other = site.work.queues, Work.restore(site.work.snapshot()).queues
-    assert (one._size_bytes, one._remembered) == (other._size_bytes, other._remembered)
+    sums = (one._size_bytes, one._remembered, one._consumers)
+    assert sums == (other._size_bytes, other._remembered, other._consumers)
     assert one.views() == other.views()
 
 

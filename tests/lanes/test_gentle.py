@@ -15,5 +15,8 @@ subprocess.run(["python3", "-c", "import os; print(os.sched_getscheduler(0) == o
 
 
 def test_a_gentle_process_and_its_children_are_idle_for_the_scheduler() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    words = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, start_new_session=True
+    )  # its own autogroup
     assert sorted(done.stdout.split()) == ["19", "True", "True"]

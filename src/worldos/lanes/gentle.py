@@ -23,7 +23,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def be_gentle() -> None:
-    """Make this process, and all that it starts, one that runs on what others leave."""
+    """Make this process, and all that it starts, one that runs on what others leave; it leads a session of its own."""
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:
         group.write(str(NICE))
     with contextlib.suppress(OSError):

@@ -17,6 +17,8 @@ from worldos.config import read_settings
 from worldos.errors import BadRequest, NotAllowed
 from worldos.lanes import sandbox
 
+pytestmark = pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed: nothing is lent to others")
+
 Two = tuple[RunningAgent, RunningAgent]
 
 WORK = """
@@ -103,7 +105,6 @@ with worldos.use("Memory", "1MB", realm="acme/office", timeout=10) as memory:
 """
 
 
-@pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed")
 def test_the_work_of_another_account_is_in_a_sandbox_whatever_it_says(two: Two) -> None:
     office, den = two
     office.ask("lend_off", off=False)

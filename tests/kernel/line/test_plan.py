@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.kernel.line.works import Site, submit
 from tests.kernel.offers import GB, HOME, cpu, offer, resource, view
 
@@ -125,6 +126,21 @@ def test_attempts_of_silent_nodes_are_lost_sooner_if_they_may_run_twice(site: Si
     assert gone(LOST_TWICE_MS - 1) == []
     assert gone(LOST_TWICE_MS) == [second]
     assert gone(LOST_MS) == [first, second]
+
+
+def test_what_yields_is_asked_back_for_a_job_that_does_not(site: Site) -> None:
+    lent = taken(3000)
+    parts = [replace(part, yielding=2000) if part.kind == "CPU" else part for part in lent.resources]
+    lent = replace(lent, resources=tuple(parts))
+    site.do(submit("soft-1", 9, need=cpu(1000, yields=True)), submit("firm-1", 9))
+    steps = planned(site, lent)
+    assert [(step.job, len(step.indices)) for step in steps if isinstance(step, Assign)] == [
+        ("soft-1", 1),
+        ("firm-1", 2),
+    ]
+    for step in steps:
+        site.do(step)
+    assert planned(site, lent) == [], "it is on its way"
 
 
 def test_the_less_urgent_that_may_be_asked_is_asked_to_stop_and_only_once(site: Site) -> None:

@@ -30,6 +30,7 @@ from worldos.kernel.line.rooms import (
     rooms_of,
     running,
     whole,
+    yielding_of,
 )
 from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, Scene
 from worldos.kernel.question import Question, draw, node_key
@@ -120,6 +121,7 @@ class _Planning:
         wanted = min(most, spans.count(job.waiting))
         given: dict[NodeId, int] = {}
         berths = self._berths(job, key, -(-wanted // each))
+        berths += self._asked_back(job, -(-wanted // each) - len(berths))
         left = self._share(given, berths, wanted, each)
         for node, room in self.rooms.items() if left else ():
             spare = min(self._spare(job, room, each), left)
@@ -161,9 +163,7 @@ class _Planning:
                 continue
             if version == room.version:
                 taken.append(node)
-                room.take(job.spec.need)
-                if room.kept_for is not None:
-                    room.slack.subtract(amounts(job.spec.need))
+                _take(room, job)
             place = question.place(room.now())
             if place is None:
                 heappop(best)
@@ -171,6 +171,21 @@ class _Planning:
                 heapreplace(best, (place.score, lot, node, room.version))
         for candidate in barred:
             heappush(best, candidate)
+        return taken
+
+    def _asked_back(self, job: Job, most: int) -> list[NodeId]:
+        """Return the nodes that would ask back what yields for a job, berth by berth, and take that room."""
+        taken: list[NodeId] = []
+        if job.spec.need.yields:
+            return taken
+        question = Question(job.spec.need, self.scene.view)
+        for node, room in self.rooms.items():
+            lent = yielding_of(room.offer)
+            while lent and len(taken) < most and self._may_begin(job, room):
+                if question.place(room.without(lent)) is None:
+                    break
+                taken.append(node)
+                _take(room, job)
         return taken
 
     def _best(self, job: Job, need: bytes) -> list[Candidate]:
@@ -334,6 +349,13 @@ class _Planning:
         return sum(
             1 for job, _, run in running(self.line) if run.node == home and not run.begun_ms and job.id not in held
         )
+
+
+def _take(room: Room, job: Job) -> None:
+    """Take a berth at a node, also of what the one for whom it is kept leaves to others."""
+    room.take(job.spec.need)
+    if room.kept_for is not None:
+        room.slack.subtract(amounts(job.spec.need))
 
 
 def affordable(job: Job) -> int:

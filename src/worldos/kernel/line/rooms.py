@@ -129,6 +129,15 @@ def whole(offer: Offer) -> Offer:
     return msgspec.structs.replace(offer, resources=tuple(_with_free(item, item.capacity) for item in offer.resources))
 
 
+def yielding_of(offer: Offer) -> Counter[str]:
+    """Return how much of each kind would be asked back for a need that does not yield."""
+    lent: Counter[str] = Counter()
+    for item in offer.resources:
+        if item.yielding:
+            lent[item.kind] += item.yielding
+    return lent
+
+
 def free_of(offer: Offer) -> Counter[str]:
     """Return how much of each kind is free."""
     free: Counter[str] = Counter()

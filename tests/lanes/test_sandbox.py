@@ -97,6 +97,21 @@ def test_a_spare_is_taken_once_and_left_by_nobody(tmp_path: Path) -> None:
     in_loop(test)
 
 
+def test_a_spare_that_nobody_takes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        rooms = Rooms(lambda: tmp_path / os.urandom(4).hex())
+        (await rooms.take(Extra())).demolish()
+        rooms.prepare()
+        await rooms.rest()
+        assert len(os.listdir(tmp_path)) == 1, "it is young"
+        monkeypatch.setattr(sandbox, "SPARE_SECONDS", 0.0)
+        await rooms.rest()
+        assert not os.listdir(tmp_path)
+        await rooms.close()
+
+    in_loop(test)
+
+
 def test_nonsense_from_a_room_ends_it(tmp_path: Path) -> None:
     async def test() -> None:
         room = Room(tmp_path / "room", Extra())

@@ -498,6 +498,7 @@ class LaneHost:
             if time.monotonic() < next_scratch_s:
                 continue
             next_scratch_s = time.monotonic() + SCRATCH_WATCH_SECONDS
+            await self._rooms.rest()
             for lease in list(self._leases.values()):
                 if lease.spec.scratch_bytes:
                     taken = await asyncio.to_thread(sweep.measure, lease.disk)

@@ -15,4 +15,5 @@ SHARED_BYTES_MAX: Final = 256 * MB  # of its /dev/shm
 SANDBOX_MEMORY_BYTES: Final = 2 * GB  # for a lease of others that did not say how much memory it takes
 SANDBOX_DISK_BYTES: Final = 4 * GB  # for one that did not say how much disk
 SANDBOX_FILES_MAX: Final = 200_000  # files and folders in a sandbox's own folder
+SPARE_SECONDS: Final = 600.0  # so long a sandbox that nobody takes is kept ready
 SANDBOX_DEPTH_MAX: Final = 64  # of folders in folders there

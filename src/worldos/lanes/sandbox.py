@@ -23,6 +23,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ from worldos.lanes.limits import (
     PACKETS_PER_TURN_MAX,
     PROCESSES_MAX,
     SHARED_BYTES_MAX,
+    SPARE_SECONDS,
     START_SECONDS,
     TEMPORARY_BYTES_MAX,
 )
@@ -374,10 +376,12 @@ class Rooms:
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder  # makes up the place of a new one
         self._spare: Room | None = None
+        self._taken_s = 0.0
         self._closed = False
 
     async def take(self, extra: Extra) -> Room:
         """Return a room that has settled: the spare, if it will do."""
+        self._taken_s = time.monotonic()
         if extra != Extra():
             room = Room(self._folder(), extra)
         else:
@@ -399,9 +403,17 @@ class Rooms:
         if not self._closed and self._spare is None:
             self._spare = Room(self._folder(), Extra())
 
+    async def rest(self) -> None:
+        """Give the spare up if nobody took one for long; the next lease makes its own."""
+        if self._spare is not None and time.monotonic() - self._taken_s > SPARE_SECONDS:
+            await self._give_up()
+
     async def close(self) -> None:
         """End the spare."""
         self._closed = True
+        await self._give_up()
+
+    async def _give_up(self) -> None:
         if self._spare is not None:
             spare, self._spare = self._spare, None
             await asyncio.to_thread(spare.demolish)

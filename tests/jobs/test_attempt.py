@@ -16,6 +16,7 @@ from worldos.jobs.attempt import CODE_KILLED, CODE_RUNTIME, CODE_UNFIT, Run
 from worldos.jobs.berth import Berth, Ran
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
+from worldos.lanes.link import Door
 from worldos.model.need import Need
 from worldos.model.work import Attempt, Finished, JobSpec, Lost, Yielded
 
@@ -139,3 +140,21 @@ def test_what_befalls_a_berth_is_told_apart(error: Any, code: int | None, tmp_pa
         assert (word.outcome.code, word.outcome.why) == (code, str(error))
     run.drop()
     assert run.broken(error) is None
+
+
+def test_what_a_machine_of_others_made_is_marked_as_such(workers: Any, shelf: Shelf, tmp_path: Path) -> None:
+    door = workers.door()
+    berth = Berth(Door(path=door.path, is_own=False))
+    run = run_of(tmp_path, "echo x > made")
+    ran = run.carry_out(berth, shelf)
+    assert isinstance(ran, Ran)
+    assert run.needs_files(ran), "small as it is: in line nobody could see where it came from"
+    berth.close()
+
+
+def test_a_task_that_makes_too_much_has_failed(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:
+    run = run_of(tmp_path, "head -c 3000000 /dev/urandom > made")
+    run._result.bytes_max = 1 << 20
+    berth.clear()
+    with pytest.raises(OverQuota, match="more than 1 MiB"):
+        berth.run(run._errand(""), (), run.log, run._result, run._left)

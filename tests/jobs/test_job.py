@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
+from tests.agent.agents import RunningAgent
 
-from worldos.errors import WorkerLost
+from worldos.errors import NotAllowed, WorkerLost
+from worldos.jobs.attempt import FAR
+from worldos.jobs.call import MADE
 from worldos.jobs.desk import Desk
 from worldos.jobs.job import Job, Kept
+from worldos.jobs.outputs import Spool, packed
+from worldos.jobs.shelf import Shelf
 from worldos.jobs.submit import submit
-from worldos.kernel.line.view import State
+from worldos.kernel.line.view import State, TaskView
+from worldos.model.work import Outcome
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -58,3 +66,34 @@ def test_what_a_task_that_made_nothing_left_is_nothing(desk: Desk) -> None:
     job.wait(30)
     with Kept() as kept:
         assert kept.pieces(desk.task(job.id, 0)) is None
+
+
+class Harm:
+    """What a stranger would like to be loaded."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, ("/tmp/wos-harm",))
+
+
+def test_nothing_that_strangers_made_runs_here(at_home: RunningAgent, desk: Desk, tmp_path: Path) -> None:
+    shelf = Shelf(at_home.home, tmp_path)
+    for number, value in enumerate((Harm(), {"plain": [1, 2]})):
+        (tmp_path / MADE).write_bytes(pickle.dumps(("returned", value)))
+        spool = Spool(tmp_path / "spool")
+        packed([tmp_path / MADE], tmp_path, spool)
+        shelf.put(spool.data(), f"/.jobs/strange/{number}.1{FAR}")
+    shelf.close()
+    job = Job("strange", desk, calls=True)
+    tasks = [
+        TaskView(
+            index=number,
+            state=State.DONE,
+            number=1,
+            outcome=Outcome(code=0, result_file=f"/.jobs/strange/{number}.1{FAR}"),
+        )
+        for number in range(2)
+    ]
+    with pytest.raises(NotAllowed):
+        job._value(tasks[0])
+    assert not Path("/tmp/wos-harm").exists()
+    assert job._value(tasks[1]) == {"plain": [1, 2]}

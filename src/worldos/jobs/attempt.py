@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from worldos.errors import BadRequest, OverQuota, PeerBroke, Unreachable, WorldError
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Errand, Ran
-from worldos.jobs.limits import RESULT_IN_LINE_BYTES
+from worldos.jobs.limits import RESULT_BYTES_MAX, RESULT_FAR_BYTES_MAX, RESULT_IN_LINE_BYTES
 from worldos.jobs.logs import Log
 from worldos.jobs.outputs import Spool, unzipped
 from worldos.jobs.shelf import Shelf
@@ -34,6 +34,7 @@ from worldos.model.work import (
     result_path,
 )
 
+FAR: Final = ".far"  # ends the name of a result that a machine of another account made
 CODE_RUNTIME: Final = 124  # as timeout(1) says it
 CODE_KILLED: Final = 137
 CODE_UNFIT: Final = 126
@@ -101,6 +102,8 @@ class Run:
                 return self.unbegun()
             berth.clear()
             self._berth = berth
+            self._own = berth.is_own
+            self._result.bytes_max = self._left.bytes_max = RESULT_BYTES_MAX if self._own else RESULT_FAR_BYTES_MAX
         try:
             return berth.run(self._errand(node), self._parcels(shelf), self.log, self._result, self._left)
         finally:
@@ -144,11 +147,16 @@ class Run:
 
     # -- its end -------------------------------------------------------------------------------------------------------------
 
+    @property
+    def _in_line_bytes(self) -> int:
+        """How large a result may be to stay in line: there nobody can see any more that it came from others."""
+        return RESULT_IN_LINE_BYTES if self._own else 0
+
     def needs_files(self, ran: Ran) -> bool:
         """Tell whether something of it is to go into the realm's files, which takes a while."""
         if ran.stopped == _MAKE_WAY:
             return self._left.size > 0
-        return self._result.size > RESULT_IN_LINE_BYTES or self.log.written > TAIL_BYTES_MAX
+        return self._result.size > self._in_line_bytes or self.log.written > TAIL_BYTES_MAX
 
     def ended(self, ran: Ran, shelf: Shelf) -> Word | None:
         """Keep what it made; return what is to be said. Unreachable: its files cannot be kept now."""
@@ -200,9 +208,10 @@ class Run:
 
     def _finished(self, outcome: Outcome, shelf: Shelf) -> Word:
         try:
-            if self._result.size > RESULT_IN_LINE_BYTES:
-                self._keep(self._result, result_path(self.attempt), shelf)
-                outcome = replace(outcome, result_file=result_path(self.attempt))
+            if self._result.size > self._in_line_bytes:
+                name = f"{result_path(self.attempt)}{'' if self._own else FAR}"
+                self._keep(self._result, name, shelf)
+                outcome = replace(outcome, result_file=name)
             elif self._result.size:
                 outcome = replace(outcome, result=self._result.data())
             if self.log.written > TAIL_BYTES_MAX:

@@ -84,6 +84,11 @@ class Berth:
         self.link.put(FrameKind.STDIN, None)  # a job has no input
         return self._follow(errand, log, [result, checkpoint] if errand.keep else [checkpoint])
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is on a machine of our account: what comes back from another is never more than data."""
+        return self._door.is_own
+
     def clear(self) -> None:
         """Forget what was asked of the errand before: from here on a stop means the next."""
         with self._lock:

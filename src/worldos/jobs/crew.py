@@ -78,7 +78,7 @@ class _Lease:
         assert isinstance(doors, Doors)
         if doors.error or not doors.paths:
             raise Unreachable(doors.error or "the lease has no worker")
-        return Door(path=doors.paths[0], node=doors.node, local=doors.local)
+        return Door(path=doors.paths[0], node=doors.node, local=doors.local, is_own=doors.is_own)
 
     def is_at(self, node: NodeId) -> bool:
         """Whether it is a lease of this node."""

@@ -11,6 +11,8 @@ LOG_END_BYTES: Final = 7 * 1024 * 1024  # ... and the end are kept, whatever lie
 LOG_MEMORY_BYTES: Final = 64 * 1024  # of it in memory, before it gets a file
 LOGS_KEPT_MAX: Final = 256  # logs of attempts that have ended, for those who still follow them
 
+RESULT_BYTES_MAX: Final = 1 << 36  # of what one task makes, packed ...
+RESULT_FAR_BYTES_MAX: Final = 1 << 30  # ... and of one on a machine of another account
 RESULT_IN_LINE_BYTES: Final = 1024  # larger results lie in the realm's files
 PARCEL_IN_LINE_BYTES: Final = 8 * 1024  # larger parcels too
 

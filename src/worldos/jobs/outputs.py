@@ -16,7 +16,8 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from worldos.errors import BadRequest, DiskFull, PeerBroke
+from worldos.errors import BadRequest, DiskFull, OverQuota, PeerBroke
+from worldos.jobs.limits import RESULT_BYTES_MAX
 from worldos.lanes import parcel
 
 GZIP: Final = 31  # zlib's word for its largest window in a gzip frame
@@ -35,6 +36,7 @@ class Spool:
         self._memory = bytearray()
         self._file: BufferedRandom | None = None
         self.size = 0
+        self.bytes_max = RESULT_BYTES_MAX
 
     def add(self, data: bytes | bytearray) -> None:
         """Append."""
@@ -75,6 +77,8 @@ class Spool:
 
     def _keep(self, data: bytes) -> None:
         self.size += len(data)
+        if self.size > self.bytes_max:
+            raise OverQuota(f"a task made more than {self.bytes_max >> 20} MiB", hint="keep less of it in its folder")
         try:
             if self._file is None:
                 self._memory += data

@@ -65,6 +65,16 @@ def test_what_this_python_has_is_used_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "engines").exists()
 
 
+def test_what_only_this_program_finds_is_not_taken_for_what_the_agent_has(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(index / "tiny-1.0-py3-none-any.whl") as archive:
+        archive.extractall(tmp_path / "mine")
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))  # as a worker gets the path of its holder
+    assert importlib.metadata.version("tiny") == "1.0"
+    assert environment.find(software("tiny==1.0"), Home(tmp_path)) is None
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

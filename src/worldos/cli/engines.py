@@ -35,6 +35,8 @@ def register(app: typer.Typer) -> None:
 
 def engines(as_json: bool = JSON) -> None:
     """Show which engines there are, and what is installed for them on this machine."""
+    from rich.markup import escape  # noqa: PLC0415 - who asks for JSON does without
+
     from worldos.engines import environment  # noqa: PLC0415 - loads the SDK
 
     rows = [_about(engine) for engine in _all()]
@@ -44,7 +46,8 @@ def engines(as_json: bool = JSON) -> None:
         output.say_json({"engines": rows, "environments": environments})
         return
     output.table(
-        ("ENGINE", "VERSION", "HERE", "WHAT"), [(row["name"], row["version"], row["here"], row["what"]) for row in rows]
+        ("ENGINE", "VERSION", "HERE", "WHAT"),
+        [(row["name"], row["version"], escape(row["here"]), escape(row["what"])) for row in rows],
     )
     if made:
         print()
@@ -126,7 +129,7 @@ def _about(engine: Engine) -> dict[str, str]:
     try:
         software = engine.software({})
     except WorldError as error:
-        return {**about, "here": f"{error}: {error.hint}"}
+        return {**about, "here": f"{error}; {error.hint}"}
     found = environment.find(software, default_home())
     if found is None:
         here = "installed when it is first used" if software.requirements else "not installed"

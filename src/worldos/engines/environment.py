@@ -11,13 +11,12 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
-import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,14 @@ from worldos.home import Home
 
 Told = Callable[[str], None]
 
+_VERSIONS: Final = """
+import importlib.metadata, sys
+for name in sys.argv[1:]:
+    try:
+        print(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        pass
+"""
 READY: Final = "ready"
 ANSWER_SECONDS: Final = 5.0
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?(?:==([A-Za-z0-9.!+-]+))?$")
@@ -66,7 +73,7 @@ def find(software: Software, home: Home) -> Installed | None:
     """Return where it is, if it is there already."""
     match software:
         case PythonSoftware():
-            if software.python == _own_version() and all(map(_is_here, software.requirements)):
+            if software.python == _own_version() and _has(software.requirements):
                 return Installed(python=sys.executable, bin=str(Path(sys.executable).parent))
         case ProgramSoftware():
             bins = [folder for pattern in software.folders for folder in sorted(glob.glob(pattern), key=_numbers)]
@@ -173,16 +180,20 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_here(requirement: str) -> bool:
-    """Tell whether this Python has it; what is not a plain name or pin is left to the installer."""
-    match = _PINNED.match(requirement)
-    if match is None:
+def _has(requirements: Sequence[str]) -> bool:
+    """Tell whether the agent's Python has all of them; what is not a plain name or pin is left to the installer.
+
+    A fresh one is asked: a worker also finds what the program that holds it has.
+    """
+    matches = [_PINNED.match(requirement) for requirement in requirements]
+    wanted = {match[1]: match[3] for match in matches if match is not None}
+    if len(wanted) < len(requirements):
         return False
-    try:
-        version = importlib.metadata.version(match[1])
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return match[3] is None or match[3] == version
+    asked = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", _VERSIONS, *wanted], capture_output=True, text=True, check=False
+    )
+    there = dict(line.split() for line in asked.stdout.splitlines())
+    return all(name in there and version in {None, there[name]} for name, version in wanted.items())
 
 
 def _own_version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from tests.sdk.waiting import until
 
@@ -34,3 +35,11 @@ def test_what_was_too_short_to_be_measured_is_not_told() -> None:
     with use("CPU", 1) as cpu:
         assert cpu.submit(abs, -1).result(20) == 1
     assert connection().ask("profile_show")["functions"] == before
+
+
+def test_chunks_are_known_by_the_function_in_them() -> None:
+    with use("CPU", 1) as cpu:
+        list(cpu.map(nap, [0.005] * 4, chunksize=2))
+        list(cpu.map(partial(nap), [0.005] * 4, chunksize=4))
+    names = {profile.name for profile in profiles.begun(connection()).functions.values()}
+    assert {"2 x nap", "_run_chunk"} <= names, "what carries something with it is not pickled twice"

@@ -111,14 +111,24 @@ class Lane(Crew):
         return self.submit_call(fn, args, kwargs)
 
     def submit_call(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, retries: int = RETRIES_DEFAULT
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        retries: int = RETRIES_DEFAULT,
+        of: tuple[Callable[..., Any], int] | None = None,
     ) -> LaneFuture:
-        """Run a call; ``retries=0``: never twice. Raises BadRequest for what cannot be sent, LeaseEnded after the end."""
+        """Run a call; ``retries=0``: never twice. Raises BadRequest for what cannot be sent, LeaseEnded after the end.
+
+        ``of``: the function that is really called in it, and how often; its profile counts.
+        """
         data, buffers = pack.pack_arguments(args, kwargs)
         with self._lock:
             if self._broken is not None:
                 raise self._broken
             function = self._functions.of(fn)
+            inner = None if of is None else self._functions.of(of[0])
         parts = NO_PARTS
         if buffers or len(data) >= wire.SMALL_BYTES:
             views = [memoryview(data), *buffers]
@@ -127,13 +137,15 @@ class Lane(Crew):
             self._begin()
             call = self._next_call = self._next_call + 1
             future = LaneFuture(self, call, function, retries)
+            if of is not None and inner is not None:
+                future.known_as = (f"{inner.key}*{of[1]}", f"{of[1]} x {inner.name}")
             if parts:
                 future.parts = parts
             else:
                 future.data = data
             self._calls[call] = future
             size = sum(part.bytes.nbytes for part in parts) if parts else len(data)
-            number = self._machine.submit(call, retries, heavy=bool(parts), digest=function.key, size_bytes=size)
+            number = self._machine.submit(call, retries, heavy=bool(parts), digest=future.known_as[0], size_bytes=size)
             if number != NOWHERE:
                 link = self._workers[number]
                 # An idle worker starts at once; a busy one gets its next calls in batches.
@@ -354,9 +366,8 @@ class Lane(Crew):
             self._act(machine.spread(number))
 
     def _learn(self, number: int, call: int, size: int) -> None:
-        function = self._calls[call].function if call in self._calls else None
-        if self.profiles is not None and function is not None:
-            self.profiles.function(function.key, function.name)
+        if self.profiles is not None and call in self._calls:
+            self.profiles.function(*self._calls[call].known_as)
         self._machine.ran(number, call, self._times.pop(call, (0, 0)), size)
 
     def _finish(self, future: LaneFuture, value: Any, error: BaseException | None) -> None:
@@ -476,7 +487,7 @@ class Lane(Crew):
                 name = future.function.name
                 self._finish(future, None, WorkerLost(f"{name} was interrupted together with the program"))
             else:
-                parts, key = future.parts, future.function.key
+                parts, key = future.parts, future.known_as[0]
                 size = sum(part.bytes.nbytes for part in parts) if parts else len(future.data)
                 self._machine.submit(call, future.retries, heavy=bool(parts), digest=key, size_bytes=size)
         for door in doors:

@@ -66,6 +66,7 @@ class LaneFuture(Future[Any]):
         self.call = call
         self.function = function
         self.retries = retries
+        self.known_as = (function.key, function.name)  # of its profile
         self.data: Any = b""
         self.parts: list[Part] = NO_PARTS
 

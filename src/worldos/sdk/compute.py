@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -67,7 +68,7 @@ class Compute(Handle, Executor):
         if chunksize == 1:
             return _in_order([self._call(fn, item, {}) for item in items], deadline)
         chunks = iter(lambda: tuple(itertools.islice(items, chunksize)), ())
-        lists = _in_order([self._call(_run_chunk, (fn, chunk), {}) for chunk in chunks], deadline)
+        lists = _in_order([self._call(_run_chunk, (fn, chunk), {}, of=(fn, len(chunk))) for chunk in chunks], deadline)
         return itertools.chain.from_iterable(lists)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
@@ -112,13 +113,24 @@ class Compute(Handle, Executor):
             self.close()
         return None
 
-    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def submit_batch(self, batch: Callable[[], T], fn: Callable[..., Any], times: int) -> Future[T]:
+        """Run ``batch()``, which calls ``fn`` so many times: what is learned of it counts for that."""
+        return self._call(_run_batch, (batch,), {}, of=(fn, times))
+
+    def _call(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        of: tuple[Callable[..., Any], int] | None = None,
+    ) -> Future[Any]:
         if self._shut or leaving.ending():
             raise RuntimeError(
                 f"cannot schedule new futures after {'interpreter ' if leaving.ending() else ''}shutdown"
             )
         try:
-            future = self._lane.submit_call(fn, args, kwargs, retries=self._retries)
+            inner = of if of is not None and _is_plain(of[0]) else None
+            future = self._lane.submit_call(fn, args, kwargs, retries=self._retries, of=inner)
         except Unsendable as error:  # as every executor, it says so by the future
             failed: Future[Any] = Future()
             failed.set_exception(error)
@@ -168,3 +180,12 @@ def _result(future: Future[T], timeout: float | None) -> T:
 
 def _run_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:
     return [fn(*item) for item in chunk]
+
+
+def _is_plain(fn: object) -> bool:
+    """Tell whether a function is cheap to name: nothing that it carries with it would be pickled once more."""
+    return isinstance(fn, types.BuiltinFunctionType) or (isinstance(fn, types.FunctionType) and not fn.__closure__)
+
+
+def _run_batch(batch: Callable[[], T]) -> T:
+    return batch()

@@ -8,7 +8,7 @@ from tests.kernel.line.works import Site, spec, submit
 from tests.kernel.offers import cpu, offer
 
 from worldos.kernel.line.scene import Scene
-from worldos.kernel.line.why import never, view, why
+from worldos.kernel.line.why import EXPLAINED_MAX, never, view, views, why
 from worldos.model.need import Compare
 from worldos.model.work import JobId
 
@@ -57,6 +57,15 @@ def test_a_view_has_the_reason_in_it(site: Site) -> None:
     assert seen is not None
     assert "64 cores" in seen.why
     assert view(site.work.line, "nope", scene(site)) is None
+
+
+def test_of_many_jobs_the_first_that_wait_are_explained(site: Site) -> None:
+    site.do(submit("done-1"))
+    site.end(site.run("done-1", 0)[0])
+    site.do(*(submit(f"job-{number}", need=cpu(64_000)) for number in range(30)))
+    seen = views(site.work.line, 100, scene(site, offer("a")))
+    assert [bool(each.why) for each in seen] == [True] * EXPLAINED_MAX + [False] * 11
+    assert "64 cores" in seen[0].why
 
 
 def test_an_architecture_without_an_offer_could_never_be(site: Site) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+from msgspec.structs import replace
 
 from worldos.kernel import match
 from worldos.kernel.line.job import Job
 from worldos.kernel.line.line import Line
-from worldos.kernel.line.rooms import rooms_of, whole
+from worldos.kernel.line.rooms import Room, rooms_of, whole
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.view import JobView, own_why, view_of
 from worldos.kernel.question import Question, memory_of
+from worldos.model.ids import NodeId
 from worldos.model.offer import Offer
 from worldos.model.work import JobId, JobSpec
 
+EXPLAINED_MAX: Final = 20  # of many jobs
 RUNTIME_S_LEAST: Final = 60  # what a budget must pay for at least, where no runtime is said
 
 
@@ -23,14 +28,24 @@ def view(line: Line, name: str, scene: Scene) -> JobView | None:
     return view_of(job, why(line, job, scene)) if job else None
 
 
-def why(line: Line, job: Job, scene: Scene) -> str:
+def views(line: Line, most: int, scene: Scene) -> tuple[JobView, ...]:
+    """Return the jobs as people see them; why they wait as the primary sees it, for the first EXPLAINED_MAX that do."""
+    seen = list(line.views(most))
+    waiting = [at for at, each in enumerate(seen) if not each.why and not each.ended_ms and each.counts.waiting]
+    rooms = rooms_of(line, scene) if waiting else {}
+    for at in waiting[:EXPLAINED_MAX]:
+        seen[at] = replace(seen[at], why=why(line, line.book.jobs[seen[at].job], scene, rooms))
+    return tuple(seen)
+
+
+def why(line: Line, job: Job, scene: Scene, rooms: Mapping[NodeId, Room] | None = None) -> str:
     """Say why tasks of a job wait; nothing, if none does."""
     said = own_why(job)
     if said or job.ended or not job.waiting:
         return said
     if job.rest_ms > scene.wall_ms:
         return f"an attempt was lost; it is tried again in {(job.rest_ms - scene.wall_ms + 999) // 1000} s"
-    rooms = rooms_of(line, scene)
+    rooms = rooms_of(line, scene) if rooms is None else rooms
     if not rooms:
         return "no node that can run tasks is heard of"
     need, seen = job.spec.need, scene.view

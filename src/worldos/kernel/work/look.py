@@ -9,7 +9,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.view import JobView, TaskView
-from worldos.kernel.line.why import view
+from worldos.kernel.line.why import view, views
 from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.replica import Replica
 from worldos.kernel.work.state import Work
@@ -60,7 +60,7 @@ def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
     what, _, name = asked.look.partition(" ")
     match what:
         case "jobs":
-            return _encode(work.line.views(asked.count))
+            return _encode(work.line.views(asked.count) if scene is None else views(work.line, asked.count, scene))
         case "job":
             job = work.line.view(name) if scene is None else view(work.line, name, scene)
             return _encode(JobSeen(job, work.line.tasks(name, asked.first, asked.count)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -88,3 +89,13 @@ def test_garbage_of_a_program_does_not_reach_the_log(home: Home) -> None:
             with pytest.raises((BadRequest, PeerBroke)):
                 agent.ask("work", command=msgspec.msgpack.encode({"type": "work", "said": [os.urandom(9)]}))
         assert said(agent, put(1)) == (Applied(),)
+
+
+def test_the_work_of_a_site_that_was_left_is_no_seat_in_a_council(home: Home) -> None:
+    with running(home) as agent:
+        said(agent, QueueMade(queue="q"))
+    (kept,) = [each for each in home.council_folder.iterdir() if each.name.endswith("work")]
+    shutil.copytree(kept, kept.with_name("r-other%2Fwork"))
+    with running(home) as agent:
+        assert waiting(agent) == 0
+        until(lambda: agent.ask("realm_tree"), "it has a center, and no other seat that stands in its way", 20)

@@ -172,8 +172,7 @@ class Agent:
             if recovered.damaged:
                 fields: dict[str, str | int] = {"realm": realm, "why": recovered.damaged}
                 self.note(Notice(name="council seat damaged", fields=fields))
-            if realm == self.work.realm:
-                self.work.recover(recovered)
+            if self.work.recovered(realm, recovered):
                 continue
             for effect in self.node.realms.recover(clock.now_ns(), realm, recovered):
                 self._carry_out(effect)

@@ -16,7 +16,7 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.runner_host import LOG_WAIT_S, RunnerHost
 from worldos.agent.seats import Seats
-from worldos.errors import BadRequest, NotThere, OverQuota, PeerBroke, Refused, Unreachable, WorldError
+from worldos.errors import BadRequest, NotAllowed, NotThere, OverQuota, PeerBroke, Refused, Unreachable, WorldError
 from worldos.kernel import effects as shell
 from worldos.kernel.charter import WorkBegan, WorkStands, encode_command
 from worldos.kernel.question import View
@@ -44,13 +44,16 @@ from worldos.model.work_wire import (
     TasksStop,
     WorkAsk,
     WorkMessage,
+    WorkTold,
 )
 
 if TYPE_CHECKING:
     from worldos.home import Home
     from worldos.node import Node
 
-KINDS: Final[dict[str, type[WorldError]]] = {kind.__name__: kind for kind in (BadRequest, OverQuota, Unreachable)}
+KINDS: Final[dict[str, type[WorldError]]] = {
+    kind.__name__: kind for kind in (BadRequest, NotAllowed, OverQuota, Unreachable)
+}
 WORK: Final = "/work"  # the log of the work lies beside that of the site's council, under this name
 
 
@@ -190,10 +193,12 @@ class WorkDoor:
 
     # -- what happens ------------------------------------------------------------------------------------------------------
 
-    def recover(self, recovered: Recovered) -> None:
-        """Take up what the disk has, at the beginning."""
-        self.table.recover(clock.now_ns(), recovered)
-        self._set_timer()
+    def recovered(self, realm: RealmId, recovered: Recovered) -> bool:
+        """Take up what the disk has, at the beginning, if it is a log of work; that of a site that was left stays as it is."""
+        if realm == self.realm:
+            self.table.recover(clock.now_ns(), recovered)
+            self._set_timer()
+        return realm.endswith(WORK)
 
     def heard(self, peer: NodeId, message: WorkMessage) -> None:
         """A member said something; who is not let write here changes nothing and has nothing run."""
@@ -206,6 +211,8 @@ class WorkDoor:
             )
             if not ruling.allowed:
                 self._note(shell.Notice(name="work refused", fields={"node": peer, "why": ruling.why}))
+                if isinstance(message, WorkAsk):
+                    self._send(peer, WorkTold(number=message.number, error="NotAllowed", why=ruling.why[:1024]))
                 return
         match message:
             case TasksGiven():

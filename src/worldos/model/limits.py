@@ -143,6 +143,7 @@ RAFT_INFLIGHT_SMALL: Final = 2  # ... and small ones: the next waits for an answ
 RAFT_UNCOMMITTED_ENTRIES_MAX: Final = 16 * 1024  # beyond it a leader takes no proposals
 RAFT_UNCOMMITTED_BYTES_MAX: Final = 16 * 1024 * 1024
 RAFT_KEPT_ENTRIES: Final = 1024  # so many entries before a snapshot stay, for members a little behind
+RAFT_KEPT_BYTES: Final = 4 * 1024 * 1024  # ... but no more of them than this
 RAFT_SNAPSHOT_PART_BYTES: Final = 256 * 1024
 RAFT_SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 RAFT_READS_MAX: Final = 4096

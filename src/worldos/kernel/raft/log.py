@@ -20,6 +20,7 @@ from worldos.model.limits import (
     RAFT_BATCH_ENTRIES_MAX,
     RAFT_CONFIG_BYTES,
     RAFT_ENTRY_BYTES,
+    RAFT_KEPT_BYTES,
     RAFT_KEPT_ENTRIES,
     RAFT_UNCOMMITTED_BYTES_MAX,
     RAFT_UNCOMMITTED_ENTRIES_MAX,
@@ -188,7 +189,7 @@ class Log(msgspec.Struct, kw_only=True):
         """Let a snapshot stand for the entries up to ``index``."""
         config = [config for at, config in self.configs if at <= index][-1]
         self.snapshot = Snapshot(term=self.term_at(index), index=index, config=config, state=state)
-        base = index - RAFT_KEPT_ENTRIES
+        base = self._kept_before(index)
         if base > self.base:
             self.base_term = self.term_at(base)
             del self.entries[: base - self.base]
@@ -196,6 +197,15 @@ class Log(msgspec.Struct, kw_only=True):
             before = sum(at <= base for at, _ in self.configs)
             del self.configs[: before - 1]
         return self.snapshot
+
+    def _kept_before(self, index: int) -> int:
+        """Return from where on entries before a snapshot stay: not too many, and not too many bytes."""
+        room = RAFT_KEPT_BYTES
+        at = index - self.base
+        least = max(0, at - RAFT_KEPT_ENTRIES)
+        while at > least and (room := room - size_of(self.entries[at - 1])) >= 0:
+            at -= 1
+        return self.base + at
 
     def restore(self, snapshot: Snapshot) -> None:
         """Let the snapshot take the place of the whole log. What was committed before stays known as stable."""

@@ -23,6 +23,7 @@ from worldos.engines.plan import Process, Seat
 from worldos.engines.seats import divided
 from worldos.engines.software import Software
 from worldos.errors import BadRequest
+from worldos.model.need import All, Compare, Condition
 from worldos.model.units import parse_amount
 from worldos.sdk import connection as agent
 from worldos.sdk import gang, needs
@@ -172,7 +173,8 @@ def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple
     wanted = [gang.wanted("CPU", f"{size}m", {**said, "memory": share, "apart": len(sizes) > 1}) for size in sizes]
     if gpus:
         wanted += [gang.wanted("GPU", f"{gpus}m", {**said})]
-    each = [replace(part.need, workers=1) for part in wanted]
+    joined = len(wanted) > 1 or not engine.loopback
+    each = [replace(part.need, workers=1, where=_where(part.need.where, joined=joined)) for part in wanted]
     asked = [gang.Wanted(need, part.handle) for need, part in zip(each, wanted, strict=True)]
     handles = gang.get(asked, needs.ttl_of(words.get("ttl")), 0, words.get("timeout", TIMEOUT_S))
     for handle in handles:
@@ -180,6 +182,14 @@ def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple
     computes = [handle for handle in handles if isinstance(handle, Compute)]
     here = connection.node()
     return tuple(sorted(computes, key=lambda handle: here not in handle.nodes))  # its head best on this machine
+
+
+def _where(said: Condition | None, *, joined: bool) -> Condition | None:
+    """Add to what was said of the nodes that they can have a private network, where the engine cannot do without."""
+    if not joined:
+        return said
+    able = Compare(fact="private_net", op="==", value=True)
+    return able if said is None else All(parts=(said, able))
 
 
 def _load(module: str) -> None:

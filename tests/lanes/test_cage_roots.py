@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +60,19 @@ def test_a_throttled_lease_has_a_part_of_its_own_and_then_all_of_it(cages: Cages
     with open(file, encoding="ascii") as quota:
         assert int(quota.read()) == 100_000
     assert cage.remove()
+
+
+def test_what_is_gentle_ends_beside_the_others_for_to_end_takes_time_too(cages: Cages) -> None:
+    if cages.kind != "cgroup v1" or not any(folder.endswith(GENTLE) for folder in cages.folders):
+        pytest.skip("no cpu controller of cgroup v1 here")
+    cage = cages.open("guest", Bounds(gentle=True))
+    burning = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    for entrance in cage.entrances():
+        Path(entrance).write_text(str(burning.pid))
+    cage.freeze([burning.pid])
+    cage.kill([burning.pid])
+    assert burning.wait(10) == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while not cage.remove():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

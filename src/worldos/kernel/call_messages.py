@@ -27,11 +27,13 @@ class Failure(StrEnum):
 
 
 class CallSubmitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The holder wants this call run. ``heavy``: its arguments are large."""
+    """The holder wants this call run. ``heavy``: its arguments are large; ``digest``: of its function."""
 
     call: int
     retries: int = 3
     heavy: bool = False
+    digest: str = ""
+    size_bytes: int = 0
 
 
 class ResultsArrived(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -110,7 +110,9 @@ class Calls(CallTable):
     def _submitted(self, event: CallSubmitted) -> list[Effect]:
         if event.call in self._calls:
             return []
-        worker = self.submit(event.call, event.retries, heavy=event.heavy)
+        worker = self.submit(
+            event.call, event.retries, heavy=event.heavy, digest=event.digest, size_bytes=event.size_bytes
+        )
         if worker != NOWHERE:
             return [SendCall(worker=worker, call=event.call, attempt=1)]
         return self._fail_waiting() if self.stopped else self.offer()

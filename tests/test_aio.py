@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_calls_are_awaited_and_maps_iterated() -> None:
             assert await asyncio.gather(*(cpu.submit(square, n) for n in range(20))) == [n * n for n in range(20)]
             assert [result async for result in cpu.map(pow, range(10), [2] * 10)] == [n * n for n in range(10)]
             assert (cpu.statistics().delivered, len(cpu.leases), len(cpu.nodes)) == (31, 1, 1)
+
+    run(main)
+
+
+def test_it_grows_with_its_queue() -> None:
+    async def main() -> None:
+        async with aio.use("CPU", (1, 2)) as cpu:
+            calls = [cpu.submit(time.sleep, 0.02) for _ in range(60)]
+            while cpu.statistics().amount < 2000:
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*calls)
 
     run(main)
 

@@ -47,8 +47,7 @@ def test_it_grows_with_its_queue() -> None:
     async def main() -> None:
         async with aio.use("CPU", (1, 2)) as cpu:
             calls = [cpu.submit(time.sleep, 0.02) for _ in range(60)]
-            while cpu.statistics().amount < 2000:
-                await asyncio.sleep(0.01)
+            await cpu.wait(lambda: cpu.statistics().amount == 2000, BOUND_S)
             await asyncio.gather(*calls)
 
     run(main)

@@ -78,3 +78,14 @@ def test_a_row_of_entries_has_no_gap_and_no_falling_term() -> None:
     assert not follows((a, b), 3, 2)
     assert not follows((b, c), 4, 1)
     assert not follows((a, c), 3, 1)
+
+
+def test_compaction_keeps_no_more_bytes_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "RAFT_KEPT_BYTES", 3 * 1000)
+    log = Log()
+    log.append([Entry(term=1, index=at, command=b"x" * 900) for at in range(1, 11)])
+    log.issued = log.stable = log.last
+    log.commit(9)
+    log.compact(9, b"state")
+    assert (log.base, log.last) == (6, 10)
+    assert log.term_at(6) == 1

@@ -7,7 +7,7 @@ import itertools
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_may_come_without_files(berth: Berth, tmp_path: Path) -> No
 def test_a_stop_gives_time_to_leave_a_checkpoint(berth: Berth, tmp_path: Path) -> None:
     trial = Trial(tmp_path)
     script = "trap 'echo 5 > $WOS_CHECKPOINT/step; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    stopper = threading.Thread(target=lambda: (wait_for(trial.log, b"ready"), berth.stop("make way", 5.0)))
+    stopper = threading.Thread(target=lambda: wait_and(trial.log, lambda: berth.stop("make way", 5.0)))
     stopper.start()
     ran = trial.run(berth, script)
     stopper.join()
@@ -111,7 +111,7 @@ def test_a_stop_gives_time_to_leave_a_checkpoint(berth: Berth, tmp_path: Path) -
 
 def test_who_does_not_heed_a_stop_is_killed_after_its_grace(berth: Berth, tmp_path: Path) -> None:
     trial = Trial(tmp_path)
-    stopper = threading.Thread(target=lambda: (wait_for(trial.log, b"ready"), berth.stop("cancelled", 0.1)))
+    stopper = threading.Thread(target=lambda: wait_and(trial.log, lambda: berth.stop("cancelled", 0.1)))
     stopper.start()
     ran = trial.run(berth, "trap '' TERM; echo ready; while :; do sleep 0.05; done")
     stopper.join()
@@ -187,3 +187,8 @@ def wait_for(log: Log, text: bytes) -> None:
     while text not in log.read(0, 1000)[1]:
         assert time.monotonic() < deadline_s
         time.sleep(0.005)
+
+
+def wait_and(log: Log, then: Callable[[], None]) -> None:
+    wait_for(log, b"ready")
+    then()

@@ -64,6 +64,13 @@ def test_the_head_is_ready_before_the_others_begin() -> None:
     assert asked[3:5] == [("b", "begin"), ("c", "begin")]
 
 
+def test_what_can_wait_by_itself_begins_at_once_everywhere() -> None:
+    ready = {"look": [seen(ready=True)]}
+    cluster, asked, _ = cluster_of(ready, ready, ready)
+    cluster.begin(PLAN, head_first=False)
+    assert asked[:3] == [("a", "begin"), ("b", "begin"), ("c", "begin")]
+
+
 def test_a_process_that_ended_is_said_with_its_node_and_last_words() -> None:
     cluster, _, _ = cluster_of({"look": [seen(ready=False, code=3, said="warming up\nno room\n")]})
     with pytest.raises(WorldError, match="one on aaaaaaaa ended with 3: no room"):

@@ -73,10 +73,10 @@ class Cluster:
             for index, handle in enumerate(self.handles)
         )
 
-    def begin(self, plan: Mapping[int, Sequence[Process]]) -> None:
+    def begin(self, plan: Mapping[int, Sequence[Process]], *, head_first: bool = True) -> None:
         """Start the processes of each seat: the head's first, then all others at once; wait until all are ready."""
-        head = {0: plan[0]} if 0 in plan else {}
-        for part in (head, {index: processes for index, processes in plan.items() if index}):
+        head = {index: processes for index, processes in plan.items() if index == 0 or not head_first}
+        for part in (head, {index: processes for index, processes in plan.items() if index not in head}):
             begun = {
                 index: self.call(index, tender.begin, tuple(processes)) for index, processes in sorted(part.items())
             }

@@ -39,6 +39,7 @@ class Dask(Engine):
     summary = "dask.distributed: arrays, dataframes and tasks; the client is distributed.Client"
     words = frozenset({"processes", "packages", "dashboard"})
     ports = 2
+    head_first = False  # workers go on trying to reach the scheduler
     client_module = "distributed"
 
     def software(self, words: Words) -> PythonSoftware:

@@ -45,6 +45,7 @@ class Engine(ABC):
     words: ClassVar[frozenset[str]] = frozenset()  # what ``use`` takes for this engine beside size and place
     ports: ClassVar[int] = 1  # so many free ports of each seat
     nodes_max: ClassVar[int] = 0  # 0: as many as it likes
+    head_first: ClassVar[bool] = True  # the others cannot wait for the head by themselves
     client_module: ClassVar[str] = ""  # what ``client`` imports
     loopback: ClassVar[bool] = True  # it keeps strangers out by itself, where a host can have no private network
 
@@ -105,7 +106,7 @@ class Engaged:
             self.cluster.prepare(software)
             self.cluster.connect(engine.ports, loopback=engine.loopback)
             self.plan = engine.plan(self.cluster.seats, words)
-            self.cluster.begin(self.plan)
+            self.cluster.begin(self.plan, head_first=engine.head_first)
             self._told("connecting its client")
             self.client = engine.client(self)
         except BaseException:

@@ -162,9 +162,6 @@ class WorkDoor:
         number, out = self.table.ask(clock.now_ns(), self.site, words)
         self._waiting[number] = answer
         self._carry_out(out)
-        if not self._flushing and self.table.gathered:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
         try:
             return await answer
         finally:
@@ -297,6 +294,11 @@ class WorkDoor:
                     self._seats.mend(self.realm)
                 case Drop():
                     self._seats.drop(self.realm)
+        if (
+            self.table.gathered and self.table.leads and not self._flushing
+        ):  # with all that comes in this turn of the loop
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
         self._set_timer()
 
     def _store(self, effect: Store) -> None:

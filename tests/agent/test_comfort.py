@@ -120,7 +120,7 @@ def burn(path: str) -> None:
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
         while True:
             shared[:8] = struct.pack("<q", time.monotonic_ns())
-            time.sleep(0.002)  # so that it needs little: on a machine with much to do a gentle worker waits for long
+            time.sleep(0.002)
 
 
 class Burning:
@@ -173,7 +173,7 @@ def told(folder: Path, machine: Machine, node: Node, story: Callable[[Lanes, lis
         notices: list[Notice] = []
         watch = Watch(node, lanes, scanner, notices.append)
         for lease in node.leases.leases.values():
-            lanes.open(lease.terms, gentle=watch.is_guest(lease.holder))
+            lanes.open(lease.terms)  # not gentle: on a machine with much to do that would stop it as well
         looking = asyncio.get_running_loop().create_task(watch.look_forever())
         try:
             await story(lanes, notices)

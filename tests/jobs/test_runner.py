@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
+import pytest
 from tests.agent.agents import RunningAgent, new_home, running, until
 
 from worldos.jobs.desk import ENDED, Desk
+from worldos.jobs.limits import SILENT_S
+from worldos.jobs.runner import Runner
+from worldos.jobs.shelf import Shelf
 from worldos.jobs.words import new_job_id
 from worldos.kernel.line.view import State
 from worldos.model.need import Need
-from worldos.model.work import JobId, JobSpec, Span
+from worldos.model.runner import LogAsk
+from worldos.model.work import Attempt, JobId, JobSpec, Span
+from worldos.model.work_wire import Task, TasksGiven, TasksStop
+from worldos.sdk.connection import Connection
 
 NEED = Need(kind="CPU", amount=500)
 
@@ -84,3 +92,29 @@ def test_a_task_is_cancelled_while_it_runs(agent: RunningAgent, desk: Desk) -> N
     desk.cancel(job)
     until(lambda: not psutil.pid_exists(pid), "its process ends after the grace", 20)
     assert desk.job(job).state == State.DROPPED
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_who_hears_of_no_line_stops_what_may_not_run_beside_its_successor(
+    agent: RunningAgent, tmp_path: Path, *, twice: bool
+) -> None:
+    connection = Connection(agent.home.socket_file)
+    runner = Runner(connection, connection.node(), Shelf(agent.home, tmp_path), tmp_path)
+    try:
+        spec = JobSpec(argv=("sh", "-c", "echo on; sleep 1000"), need=NEED, twice=twice, grace_s=1)
+        attempt = Attempt("nosuchjob1", 0, 1)
+        runner.given(TasksGiven(job=JobId(attempt.job), spec=spec, tasks=(Task(0, 1),)))
+        ask = LogAsk(request=1, attempt=attempt, offset=0)
+        until(lambda: runner.piece(ask).data == b"on\n", "it runs", 30)
+        runner._mind_silence()
+        assert not runner.piece(ask).ended, "the line was heard a moment ago"
+        until(lambda: not runner._teller._words, "what it had to say is said")
+        runner._heard_s = runner._teller.heard_s = time.monotonic() - 2 * SILENT_S
+        runner._mind_silence()
+        if twice:
+            assert not runner.piece(ask).ended
+            runner.stop(TasksStop(attempts=(attempt,)))
+        until(lambda: runner.piece(ask).ended, "it is stopped", 20)
+    finally:
+        runner.close()
+        connection.close()

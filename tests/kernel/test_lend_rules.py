@@ -19,7 +19,7 @@ from worldos.model.limits import LEND_GRACE_NS, LEND_REST_MAX_NS, NEVER_NS, SECO
 from worldos.model.need import Need
 from worldos.model.realm import Contact, RealmId
 from worldos.model.resource import Scanned
-from worldos.model.wire import LeaseAsk, LeaseGone, LeaseGranted, LeaseRefused
+from worldos.model.wire import LeaseAsk, LeaseGone, LeaseGranted, LeaseRefused, LeaseYield
 from worldos.node import Node
 
 MEMORY = Scanned(kind="Memory", local="0", name="memory", unit="bytes", capacity=8_000, free=8_000)
@@ -149,6 +149,20 @@ def test_who_may_stay_again_within_the_grace_stays() -> None:
     look(node, 2 * SECOND)
     assert not node.lend.ending
     assert gone(look(node, 2 * LEND_GRACE_NS)) == []
+
+
+def test_who_can_save_its_work_is_told_when_the_grace_begins() -> None:
+    node = host(HALF)
+    for number, yields in ((1, False), (2, True)):
+        resource = next(name for name, its in sorted(node.leases.kinds.items()) if its == "CPU")
+        need = Need(kind="CPU", amount=500, yields=yields)
+        asked = LeaseAsk(ask=number, use=UseId("v"), need=need, resources=(resource,), ttl_ns=3600 * SECOND, hold=False)
+        node.handle(PeerSaid(now_ns=number, node=STRANGER, message=asked))
+    yielding = [lease.terms.lease for lease in node.leases.leases.values() if lease.terms.need.yields]
+    told = said(look(node, SECOND, battery=True), STRANGER)
+    assert [each.lease for each in told if isinstance(each, LeaseYield)] == yielding
+    assert len(node.lend.ending) == 2
+    assert not [each for each in said(look(node, 2 * SECOND, battery=True), STRANGER) if isinstance(each, LeaseYield)]
 
 
 def test_a_smaller_share_sends_the_newest_away() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from worldos.kernel.effects import Effect, Notice
+from worldos.kernel.effects import Effect, Notice, Send
 from worldos.kernel.foresight import GOING_WHY, going_s
 from worldos.kernel.leases import Lease
 from worldos.model.ids import LeaseId, NodeId, ResourceId
@@ -40,6 +40,7 @@ from worldos.model.limits import GOING_DRAIN_S, LEND_GRACE_NS, LEND_REST_MAX_NS
 from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.resource import Kind
+from worldos.model.wire import LeaseYield
 
 if TYPE_CHECKING:
     from worldos.kernel.household import Household
@@ -231,10 +232,18 @@ def look(house: Household, now_ns: int) -> list[Effect]:
             lending.ending[name] = (until_ns, why)
             if name not in before:
                 effects.append(Notice(name="guest must go", fields={"lease": name, "why": why}))
+                effects.extend(_asked_back(house.leases.leases[name]))
             continue
         house.dirty = True
         effects.extend(house.leases.fail(name, why))
     return effects
+
+
+def _asked_back(lease: Lease) -> list[Effect]:
+    """Tell a holder whose lease yields that it ends, so that its work can be saved; others hear of it when it is over."""
+    if not lease.terms.need.yields:
+        return []
+    return [Send(node=lease.holder, message=LeaseYield(lease=lease.terms.lease, grace_ns=LEND_GRACE_NS))]
 
 
 def _why_go(house: Household, now_ns: int, lease: Lease) -> str:

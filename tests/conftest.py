@@ -27,7 +27,13 @@ NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: 
 # cases. One file of the first kind, sdk/test_use.py, stays, so that a broken whole is seen at once.
 SLOW = (
     *("agent/", "attacks/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
-    *("lanes/test_command.py", "lanes/test_host.py", "lanes/test_sandbox.py", "lanes/test_shm.py", "lanes/test_private_net.py"),
+    *(
+        "lanes/test_command.py",
+        "lanes/test_host.py",
+        "lanes/test_sandbox.py",
+        "lanes/test_shm.py",
+        "lanes/test_private_net.py",
+    ),
     *("jobs/test_crew.py", "jobs/test_desk.py", "jobs/test_job.py", "jobs/test_runner.py", "jobs/test_shelf.py"),
     "jobs/test_submit.py",
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),

@@ -16,7 +16,7 @@ from typing import assert_never, get_args
 import msgspec
 
 from worldos.errors import BadRequest
-from worldos.kernel import belonging, lend_rules, lending, losses
+from worldos.kernel import belonging, foresight, lend_rules, lending, losses
 from worldos.kernel.effects import Audit, Connect, Effect, Forget, Notice, Send, Tell
 from worldos.kernel.events import (
     CharterAsked,
@@ -42,7 +42,6 @@ from worldos.kernel.events import (
     UseAsked,
     UseEnded,
 )
-from worldos.kernel.foresight import GOING_WHY, going_s
 from worldos.kernel.held import HeldLeases
 from worldos.kernel.household import Household, Path
 from worldos.kernel.leases import Leases
@@ -68,9 +67,9 @@ from worldos.model.local import UseRefused
 from worldos.model.need import Need
 from worldos.model.offer import Offer
 from worldos.model.realm import Level, RealmId, RealmMessage
-from worldos.model.resource import Fact, Kind, ResourceState
+from worldos.model.resource import Kind, ResourceState
 from worldos.model.statements import StatementMessage, StatementsHave, StatementsKnown, StatementsTold
-from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, Status, StatusChanged, SwimEffect
+from worldos.model.swim import Ack, Nack, Ping, PingRequest, SendSwim, StatusChanged, SwimEffect
 from worldos.model.wire import (
     KeyLogHave,
     KeyLogTold,
@@ -397,7 +396,7 @@ class Node(Household, kw_only=True):
     def _scanned(self, event: ResourcesScanned) -> list[Effect]:
         self.dirty = True
         self.wall_ahead_ns = event.wall_ns - event.now_ns
-        foreseen = _foreseen(self.registry.facts, event.facts)
+        foreseen = foresight.news(self.registry.facts, event.facts)
         self.registry.facts = event.facts
         if self.realms.founding or self.registry.addresses != event.addresses:
             self.realms.due_ns = 0  # where this node is found is news for others
@@ -439,38 +438,8 @@ class Node(Household, kw_only=True):
             if type(effect) is SendSwim:
                 out.append(Send(node=effect.node, message=effect.message))
             elif type(effect) is StatusChanged:
-                out.extend(self._status_changed(now_ns, effect))
+                out.extend(losses.status_changed(self, now_ns, effect))
         return out
-
-    def _status_changed(self, now_ns: int, change: StatusChanged) -> list[Effect]:
-        node, status = change.node, change.status
-        effects: list[Effect] = [Notice(name="node", fields={"node": node, "status": status.value})]
-        match status:
-            case Status.ALIVE:
-                effects.extend(losses.trust(self, node))
-            case Status.SUSPECT:
-                effects.extend(losses.doubt(self, now_ns, node))
-            case Status.DEAD | Status.LEFT:
-                why = "its node is gone" if status is Status.DEAD else "its node left"
-                lost = self.uses.held.node_dead(node, why)
-                effects.extend(losses.replace(self, now_ns, lost))
-                if status is Status.DEAD:
-                    # It may only be cut off: the word waits for it, and frees its capacity at once.
-                    leases = [each.held.terms.lease for each in lost]
-                    effects.extend(Send(node=node, message=LeaseRelease(lease=lease)) for lease in leases)
-                if status is Status.LEFT:
-                    effects.extend(self.leases.drop_holder(node, "its holder left"))
-                    self.dirty = True
-                    self.registry.drop(node)
-                    effects.append(Forget(node=node, why="it left"))
-            case _:
-                assert_never(status)
-        self.realms.member_changed(now_ns)
-        if status is not Status.ALIVE:
-            effects.extend(self.uses.node_lost(now_ns, node, losses.offers_without(self, node), self.view(now_ns)))
-        return effects
-
-    # -- realms -------------------------------------------------------------------------------------------------------------
 
     def _follow_realms(self, now_ns: int) -> list[Effect]:
         """Take over what the realms came to, and give them what programs here want from further away."""
@@ -559,15 +528,6 @@ def new_node(  # noqa: PLR0913 - one call, by name, from the two shells
 
 FOR_KIN = (*get_args(RealmMessage), *get_args(LeaseMessage), *get_args(StatementMessage), *get_args(AuditMessage))
 """What nodes of other accounts may say at all; each part decides about the rest."""
-
-
-def _foreseen(old: dict[str, Fact], new: dict[str, Fact]) -> list[Effect]:
-    """Say so when this node begins to foresee its end, or does no more."""
-    was, why = going_s(old), str(new.get(GOING_WHY, ""))
-    left_s = going_s(new)
-    if left_s is None:
-        return [] if was is None else [Notice(name="foreseen no more", fields={"why": str(old.get(GOING_WHY, ""))})]
-    return [Notice(name="foreseen", fields={"in_s": left_s, "why": why})] if was is None else []
 
 
 def offline(offer: Offer) -> Offer:

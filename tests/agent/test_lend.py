@@ -17,7 +17,9 @@ from worldos.config import read_settings
 from worldos.errors import BadRequest, NotAllowed
 from worldos.lanes import sandbox
 
-pytestmark = pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed: nothing is lent to others")
+pytestmark = pytest.mark.skipif(
+    not sandbox.bubblewrap(), reason="bubblewrap is not installed: nothing is lent to others"
+)
 
 Two = tuple[RunningAgent, RunningAgent]
 

@@ -120,7 +120,9 @@ def test_doors_that_never_opened_are_said_and_fail_the_calls() -> None:
     (part,) = holding.parts
     holding.heard(UseGranted(use=USE, leases=(terms("a", "n", part.need),)))
     call = part.lane.submit(pow, 2, 3)
-    holding.heard(Doors(lease=LeaseId("a"), paths=(), local=True, is_own=True, node=NodeId("n"), error="no room for a worker"))
+    holding.heard(
+        Doors(lease=LeaseId("a"), paths=(), local=True, is_own=True, node=NodeId("n"), error="no room for a worker")
+    )
     with pytest.raises(NodeGone):
         call.result(5)
     assert str(part.ended) == "no room for a worker"

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from worldos.kernel.effects import Effect, Notice
 from worldos.model.resource import Fact
 
 TREND_S: Final = 900
@@ -187,3 +188,12 @@ def going_s(facts: Mapping[str, Fact]) -> int | None:
     """Return in how many seconds a node will go, as its facts say; None where they say nothing that can be."""
     said = facts.get(GOING_S)
     return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= GOING_MANY_S else None
+
+
+def news(old: dict[str, Fact], new: dict[str, Fact]) -> list[Effect]:
+    """Say so when this node begins to foresee its end, or does no more."""
+    was, why = going_s(old), str(new.get(GOING_WHY, ""))
+    left_s = going_s(new)
+    if left_s is None:
+        return [] if was is None else [Notice(name="foreseen no more", fields={"why": str(old.get(GOING_WHY, ""))})]
+    return [Notice(name="foreseen", fields={"in_s": left_s, "why": why})] if was is None else []

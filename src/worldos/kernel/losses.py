@@ -6,7 +6,9 @@ ended by doubt; what is lost is told with the reason.
 
 from __future__ import annotations
 
-from worldos.kernel.effects import Effect
+from typing import assert_never
+
+from worldos.kernel.effects import Effect, Forget, Notice, Send
 from worldos.kernel.held import Lost, can_move, tell_doubted, tell_lost
 from worldos.kernel.household import Household
 from worldos.kernel.question import node_key
@@ -14,6 +16,8 @@ from worldos.kernel.uses import Pending
 from worldos.model import limits
 from worldos.model.ids import NodeId
 from worldos.model.offer import Offer
+from worldos.model.swim import Status, StatusChanged
+from worldos.model.wire import LeaseRelease
 
 
 def doubt(house: Household, now_ns: int, node: NodeId) -> list[Effect]:
@@ -47,6 +51,39 @@ def replace(house: Household, now_ns: int, lost: list[Lost]) -> list[Effect]:
     if lost:
         house.membership.focus(house.uses.held.nodes())
     return effects
+
+
+def status_changed(house: Household, now_ns: int, change: StatusChanged) -> list[Effect]:
+    """A member is believed alive, silent, gone or to have left: say so, and see to what it held and what was held there."""
+    node, status = change.node, change.status
+    effects: list[Effect] = [Notice(name="node", fields={"node": node, "status": status.value})]
+    match status:
+        case Status.ALIVE:
+            effects.extend(trust(house, node))
+        case Status.SUSPECT:
+            effects.extend(doubt(house, now_ns, node))
+        case Status.DEAD | Status.LEFT:
+            why = "its node is gone" if status is Status.DEAD else "its node left"
+            lost = house.uses.held.node_dead(node, why)
+            effects.extend(replace(house, now_ns, lost))
+            if status is Status.DEAD:
+                # It may only be cut off: the word waits for it, and frees its capacity at once.
+                leases = [each.held.terms.lease for each in lost]
+                effects.extend(Send(node=node, message=LeaseRelease(lease=lease)) for lease in leases)
+            if status is Status.LEFT:
+                effects.extend(house.leases.drop_holder(node, "its holder left"))
+                house.dirty = True
+                house.registry.drop(node)
+                effects.append(Forget(node=node, why="it left"))
+        case _:
+            assert_never(status)
+    house.realms.member_changed(now_ns)
+    if status is not Status.ALIVE:
+        effects.extend(house.uses.node_lost(now_ns, node, offers_without(house, node), house.view(now_ns)))
+    return effects
+
+
+# -- realms -------------------------------------------------------------------------------------------------------------
 
 
 def _seek(house: Household, now_ns: int, lost: Lost) -> list[Effect]:

@@ -33,8 +33,12 @@ GROUPS = {
     "watch",
     "audit",
     "grants",
+    "queue",
+    "engine",
+    "lend",
 }
-WITHOUT_JSON = (GROUPS | {"run", "top", "cat"}) - {"grants"}
+SHORT = {"cancel", "retry", "result"}  # a sentence, and the exit code
+WITHOUT_JSON = (GROUPS | SHORT | {"run", "logs", "top", "cat"}) - {"grants", "lend"}
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ COMMANDS = {
     "run": ("run",),
     "submit": ("submit",),
     "queue": ("queue",),
-    "jobs": ("jobs", "logs", "cancel", "retry", "result"),
+    "jobs": ("jobs", "cancel", "retry", "result", "logs"),
     "engines": ("engines", "engine"),
     "demo": ("demo",),
     "mcp": ("mcp",),

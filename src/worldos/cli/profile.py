@@ -14,7 +14,7 @@ SHOWN = 30
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
-    app.command(rich_help_panel=output.THIS_MACHINE)(profile)
+    app.command(rich_help_panel=output.LOOK)(profile)
 
 
 def profile(

@@ -45,7 +45,7 @@ QUICK_ALL_THE_SAME = "sdk/test_use.py"
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=40)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=30)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

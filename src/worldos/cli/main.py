@@ -50,6 +50,7 @@ def _root(
 
 COMMANDS = {
     "lifecycle": ("up", "down", "status", "drain"),
+    "lend": ("lend",),
     "devices": ("invite", "join", "devices", "revoke", "leave", "recover"),
     "transfer": ("transfer",),
     "post": ("contact", "inbox"),
@@ -70,7 +71,6 @@ COMMANDS = {
     "listing": ("ls", "du", "history", "undelete"),
     "sharing": ("share", "open", "unshare"),
     "storage": ("scrub", "repair", "storage"),
-    "lend": ("lend",),
     "mount": ("mount",),
     "profile": ("profile",),
     "look": ("nodes", "resources", "resource", "leases", "log", "top"),

@@ -124,6 +124,7 @@ class Site:
         self.notes: list[str] = []
         started = open_home(new_home(folder / name, name))
         self.network = Network(started, ("127.0.0.1", 0), self.no_path, self)
+        self.work = self  # it keeps none: what concerns it is passed over
 
     async def no_path(self, lease: str, worker: int) -> str:
         raise AssertionError("nobody has a lease")
@@ -133,6 +134,9 @@ class Site:
             self.linked.add(event.node)
         elif isinstance(event, PeerUnlinked):
             self.linked.discard(event.node)
+
+    def unlinked(self, node: str) -> None:
+        pass
 
     def note(self, notice: Notice) -> None:
         self.notes.append(f"{notice.name}: {notice.fields['why']}")

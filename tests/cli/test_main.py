@@ -43,6 +43,8 @@ WITHOUT_JSON = (GROUPS | SHORT | {"run", "logs", "top", "cat"}) - {"grants", "le
 
 @pytest.fixture(scope="module")
 def help_of() -> Callable[..., str]:
+    main.app.registered_commands.clear()  # other tests of this process may have added some, in an order of their own
+    main.app.registered_groups.clear()
     for part in main.COMMANDS:
         importlib.import_module(f"worldos.cli.{part}").register(main.app)
     runner = CliRunner(env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"})

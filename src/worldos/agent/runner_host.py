@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worldos.node import Node
 
 RUNNER: Final = "worldos.jobs.runner"
+RUNNER_PROGRAM: Final = RUNNER.replace(".", "/") + ".py"  # what it calls itself when it asks this agent something
 END_S: Final = 10.0
 AGAIN_MIN_S: Final = 0.2
 AGAIN_MAX_S: Final = 10.0

@@ -38,6 +38,7 @@ from worldos.agent.orders.session import SessionOrders
 from worldos.agent.orders.store import StoreOrders
 from worldos.agent.orders.transfer import TransferOrders
 from worldos.agent.orders.work import WorkOrders
+from worldos.agent.runner_host import RUNNER_PROGRAM
 from worldos.errors import BadRequest, NotAllowed, WorldError
 from worldos.kernel.events import DrainAsked
 from worldos.kernel.search import Query, find
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from worldos.trust.pairing import ShowCode
 
 LOG_LINES_DEFAULT = 100
+OWN_PROGRAMS = (KEEPER_PROGRAM, RUNNER_PROGRAM)  # processes of the agent's own that ask it like a program
 TICKET_LIFE_S = 600
 MICRO = 1000
 
@@ -134,7 +136,7 @@ class Orders(
             "kept_apart": agent.lanes.kept_apart(),
             "strangers_refused": statistics.refused if statistics else 0,
             "journal": str(journal or ""),
-            "programs": sum(not client.program.endswith(KEEPER_PROGRAM) for client in agent.api.clients.values()),
+            "programs": sum(not client.program.endswith(OWN_PROGRAMS) for client in agent.api.clients.values()),
         }
 
     async def order_nodes(self, agent: Agent, call: Call) -> list[dict[str, Any]]:

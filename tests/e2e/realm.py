@@ -49,7 +49,7 @@ class Machine:
         self.scratch.mkdir(mode=0o700, exist_ok=True)
         self.prefix = list(prefix)
         self.node = ""
-        self._environ = {"TMPDIR": str(self.scratch), "COLUMNS": "200", **(environ or {})}
+        self._environ = {"TMPDIR": str(self.scratch), "COLUMNS": "200", "WORLDOS_PLAIN_GUESTS": "1", **(environ or {})}
         self._asleep: list[psutil.Process] = []
 
     # -- commands -------------------------------------------------------------------------------------------------------

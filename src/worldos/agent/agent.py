@@ -265,7 +265,7 @@ class Agent:
             case Tell():
                 self._tell(effect)
             case OpenLane():
-                self.lanes.open(effect.terms, gentle=self.watch.is_guest(effect.holder))
+                self.lanes.open(effect.terms, gentle=self.watch.is_gentle(effect.holder))
             case CloseLane():
                 self._end_lane(effect.lease)
             case Notice():

@@ -13,6 +13,7 @@ as ``Felt``.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -32,6 +33,7 @@ from worldos.model.limits import MS, SECOND
 from worldos.model.resource import Fact, Scanned
 from worldos.node import Node
 
+PLAIN_GUESTS: Final = "WORLDOS_PLAIN_GUESTS"  # set on a server at which nobody sits: guests run like everybody
 LOOK_S: Final = 0.02
 IDLE_LOOK_S: Final = 1.0  # while no guest is here
 QUIET_NS: Final = 10 * SECOND  # longer than the 8 s in which a terminal tells nothing new
@@ -126,9 +128,9 @@ class Watch:
         self._load = (0, 0)
         self.felt = Felt(zone_s=time.localtime().tm_gmtoff)
 
-    def is_guest(self, holder: NodeId) -> bool:
-        """Tell whether what this node holds here is a guest's."""
-        return lend_rules.is_guest(self._node, holder)
+    def is_gentle(self, holder: NodeId) -> bool:
+        """Tell whether what this node holds here runs on what is left over: a guest's, unless nobody sits at this machine."""
+        return lend_rules.is_guest(self._node, holder) and not os.environ.get(PLAIN_GUESTS)
 
     def scanned(
         self, resources: tuple[Scanned, ...], facts: dict[str, Fact], addresses: tuple[str, ...]

@@ -8,9 +8,9 @@ SHELL := /bin/bash
 
 SEEDS ?= 1000
 SEED_START ?= 0
-SEEDS_CI ?= 80
-HARSH_SEEDS_CI ?= 30
-REALM_SEEDS_CI ?= 10
+SEEDS_CI ?= 50
+HARSH_SEEDS_CI ?= 20
+REALM_SEEDS_CI ?= 6
 FUZZ_INPUTS ?= 10000000
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.

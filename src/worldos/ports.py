@@ -30,8 +30,8 @@ class Wire(Protocol):
 class Lanes(Protocol):
     """What stands behind the leases of this machine. Both calls return at once, and the work goes on beside."""
 
-    def open(self, terms: LeaseTerms) -> None:
-        """Begin to staff a lease: its workers stand soon, and one that dies is replaced."""
+    def open(self, terms: LeaseTerms, *, gentle: bool = False) -> None:
+        """Begin to staff a lease: its workers stand soon, and one that dies is replaced. ``gentle``: on what is left over."""
 
     def end(self, lease: LeaseId) -> None:
         """End all that runs under a lease, also one that is still being staffed. Unknown ones have ended already."""

@@ -123,8 +123,9 @@ class MachineLanes:
         self._lanes = lanes
         self._machine = machine
 
-    def open(self, terms: LeaseTerms) -> None:
-        """Begin to staff a lease."""
+    def open(self, terms: LeaseTerms, *, gentle: bool = False) -> None:
+        """Begin to staff a lease; how much of a processor its workers get makes no difference here."""
+        del gentle
         self._lanes.open(self._machine, terms)
 
     def end(self, lease: LeaseId) -> None:

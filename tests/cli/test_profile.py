@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.agent.agents import RunningAgent
+from tests.agent.agents import new_home, running
 from tests.cli.conftest import environ, wos
 
 PROGRAM = """
@@ -22,15 +22,16 @@ with use("CPU", 1) as cpu:
 """
 
 
-def test_what_a_program_ran_is_shown(agent: RunningAgent, tmp_path: Path) -> None:
-    assert "nothing has been learned yet" in wos(agent.home, "profile").stderr
-    file = tmp_path / "program.py"
-    file.write_text(PROGRAM)
-    subprocess.run([sys.executable, str(file)], env=environ(agent.home), check=True, timeout=60)
-    header, line = (" ".join(each.split()) for each in wos(agent.home, "profile").stdout.splitlines()[:2])
+def test_what_a_program_ran_is_shown(folder: Path) -> None:
+    with running(new_home(folder / "desk")) as agent:
+        assert "nothing has been learned yet" in wos(agent.home, "profile").stderr
+        file = folder / "program.py"
+        file.write_text(PROGRAM)
+        subprocess.run([sys.executable, str(file)], env=environ(agent.home), check=True, timeout=60)
+        header, line = (" ".join(each.split()) for each in wos(agent.home, "profile").stdout.splitlines()[:2])
+        (row,) = json.loads(wos(agent.home, "profile", "--json").stdout)["functions"]
     assert header == "FUNCTION RUNS TAKES COMPUTES BYTES IN BYTES OUT ON"
     assert line.startswith("nap 3 2")
     assert " % " in line
-    (row,) = json.loads(wos(agent.home, "profile", "--json").stdout)["functions"]
     assert (row["function"], row["runs"]) == ("nap", 3)
     assert row["wall_us"] >= 20_000

@@ -29,6 +29,7 @@ SLOW = (
     *("agent/", "attacks/", "cli/", "e2e/", "sdk/", "tui/", "drivers/test_guide.py", "test_aio.py"),
     *(
         "lanes/test_command.py",
+        "lanes/test_conversation.py",
         "lanes/test_host.py",
         "lanes/test_sandbox.py",
         "lanes/test_shm.py",

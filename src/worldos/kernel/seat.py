@@ -55,17 +55,15 @@ from worldos.kernel.raft import (
 )
 from worldos.kernel.raft.raft import FOUNDING_TERM
 from worldos.kernel.stored import Recovered
+from worldos.kernel.tenure import Tenure, caught_up
 from worldos.model.ids import NodeId
 from worldos.model.limits import (
     CHARTER_COMPACT_ENTRIES,
     EPOCH_LEAP_MAX,
     NEVER_NS,
-    RAFT_CAUGHT_UP_ENTRIES,
     SEAT_DEAD_NS,
-    SEAT_LONE_NS,
-    SEAT_SETTLED_NS,
 )
-from worldos.model.raft import NOBODY, AppendAsk, Config, Entry, RaftMessage, Snapshot
+from worldos.model.raft import NOBODY, Config, Entry, RaftMessage, Snapshot
 from worldos.model.realm import COUNCIL_MAX, Center, Contact, Contacts, Epoch, Level, RaftSaid, RealmId, rank
 
 BEATS_KEPT = 32
@@ -123,11 +121,10 @@ class Seat(msgspec.Struct, kw_only=True):
     ``pending``: proposals in the log, by index. ``reign_term``: the term in which this node's epoch is committed.
     ``epoch_index``, ``seats_index``: where what the seat itself proposed waits. ``seen``: the highest epoch number that a new
     reign must pass. ``told``: the epoch last told as begun. ``beats``: heartbeat rounds and when they were sent. ``void``: up
-    to which round a peer's answers count for nothing. ``seated``: the log has named this node.
+    to which round a peer's answers count for nothing.
     ``last_seats``: who sat when the last life ended, as far as its log says, until the charter has caught up with that;
     ``unsaid`` while the node was not told.
-    ``empty_ns``: until when the log must have come. ``broken``: the leader sent a charter that cannot be read. ``mended``:
-    the write that ends a repair.
+    ``broken``: the leader sent a charter that cannot be read.
     """
 
     realm: RealmId
@@ -135,6 +132,7 @@ class Seat(msgspec.Struct, kw_only=True):
     raft: Raft
     charter: Charter
     due_ns: int = 0
+    tenure: Tenure = msgspec.field(default_factory=Tenure)
     council: Council = msgspec.field(default_factory=Council)
     pending: dict[int, int] = {}
     reign_term: int = 0
@@ -145,13 +143,9 @@ class Seat(msgspec.Struct, kw_only=True):
     beats: list[tuple[int, int]] = []
     void: dict[NodeId, int] = {}
     since_compact: int = 0
-    seated: bool = False
     last_seats: Contacts = ()
     unsaid: bool = False
     broken: bool = False
-    mended: int = 0
-    lone_ns: int = NEVER_NS
-    empty_ns: int = NEVER_NS
 
     # -- how a seat begins ------------------------------------------------------------------------------------------------
 
@@ -164,50 +158,26 @@ class Seat(msgspec.Struct, kw_only=True):
         first = (encode_command(Named(name=name, level=level)), encode_command(Seated(contacts=(me,))))
         raft.log.append([Entry(term=FOUNDING_TERM, index=2 + at, command=said) for at, said in enumerate(first)])
         raft.flush()
-        seat = cls(realm=realm, me=me.node, raft=raft, charter=blank(realm), seated=True)
+        seat = cls(realm=realm, me=me.node, raft=raft, charter=blank(realm), tenure=Tenure(seated=True))
         return seat, seat.tick(now_ns)
 
     @classmethod
     def recover(
         cls, realm: RealmId, me: NodeId, recovered: Recovered, seed: int, now_ns: int, pace: Pace
     ) -> tuple[Seat, Outcome]:
-        """Begin another life of a seat; what its disk says comes of the first call after this, which is due at once.
-
-        One whose disk was damaged does not vote before a leader has mended it. A lone member has no such leader: if none
-        is heard for SEAT_LONE_NS, what its disk forgot is gone for good.
-        """
-        raft = Raft.begin(
-            me,
-            seed,
-            now_ns,
-            config=None,
-            pace=pace,
-            vote=recovered.vote,
-            snapshot=recovered.snapshot,
-            entries=recovered.entries,
-            may_vote=not recovered.damaged,
-        )
-        seat = cls(realm=realm, me=me, raft=raft, charter=blank(realm), due_ns=now_ns, last_seats=_last_seats(raft))
-        seat.unsaid = bool(seat.last_seats)
-        if not recovered.damaged and not raft.log.last:
-            seat.empty_ns = now_ns + SEAT_SETTLED_NS
-        if recovered.damaged and raft.log.config.voters == (me,):
-            seat.lone_ns = now_ns + SEAT_LONE_NS
+        """Begin another life of a seat; what its disk says comes of the first call after this, which is due at once."""
+        raft, tenure = Tenure.recovered(me, recovered, seed, now_ns, pace)
+        last = _last_seats(raft)
+        seat = cls(realm=realm, me=me, raft=raft, tenure=tenure, charter=blank(realm), due_ns=now_ns, last_seats=last)
+        seat.unsaid = bool(last)
         return seat, Outcome()
 
     @classmethod
     def invited(cls, realm: RealmId, me: Contact, seed: int, now_ns: int, pace: Pace) -> Seat:
         """Take a seat that a council gives this node: empty, until its leader sends the log."""
-        raft = Raft.begin(me.node, seed, now_ns, config=None, pace=pace)
-        empty_ns = now_ns + SEAT_SETTLED_NS
-        return cls(
-            realm=realm,
-            me=me.node,
-            raft=raft,
-            charter=blank(realm),
-            due_ns=min(raft.due_ns, empty_ns),
-            empty_ns=empty_ns,
-        )
+        raft, tenure = Tenure.invited(me.node, seed, now_ns, pace)
+        due_ns = min(raft.due_ns, tenure.due_ns(raft))
+        return cls(realm=realm, me=me.node, raft=raft, tenure=tenure, charter=blank(realm), due_ns=due_ns)
 
     # -- what the node asks -----------------------------------------------------------------------------------------------
 
@@ -229,12 +199,9 @@ class Seat(msgspec.Struct, kw_only=True):
 
     def tick(self, now_ns: int) -> Outcome:
         """Do what is due."""
-        if now_ns >= self.lone_ns:
-            self.lone_ns = now_ns + SEAT_LONE_NS
-            raft = self.raft
-            if raft.mending and raft.leader == NOBODY and raft.log.config.voters == (self.me,):
-                return self._mend_alone(now_ns)
-        stays_empty = now_ns >= self.empty_ns and self._stays_empty(now_ns)
+        if self.tenure.mends_alone(self.raft, now_ns):
+            return self._mend_alone(now_ns)
+        stays_empty = self.tenure.stays_empty(self.raft, now_ns)
         outcome = self._carry(now_ns, self.raft.tick(now_ns))
         if stays_empty:
             outcome.happenings.append(Unseated(realm=self.realm))
@@ -243,15 +210,14 @@ class Seat(msgspec.Struct, kw_only=True):
     def heard(self, now_ns: int, peer: NodeId, message: RaftMessage) -> Outcome:
         """Take in what another member said."""
         outcome = self._carry(now_ns, self.raft.heard(now_ns, peer, message))
-        if self._is_left_out(message):
+        if self.tenure.is_left_out(self.raft, message):
             outcome.happenings.append(Unseated(realm=self.realm))
         return outcome
 
     def persisted(self, now_ns: int, number: int) -> Outcome:
         """Take in that all writes up to this number are on disk."""
         outcome = self._carry(now_ns, self.raft.persisted(now_ns, number))
-        if 0 < self.mended <= number:
-            self.mended = 0
+        if self.tenure.is_mended(number):
             outcome.effects.append(shell.Mend(realm=self.realm))
         return outcome
 
@@ -295,7 +261,7 @@ class Seat(msgspec.Struct, kw_only=True):
         log = self.raft.log
         step: Step | None = None
         if log.committed >= log.config_index:
-            step = self.council.next_step(now_ns, log.config, self.me, sitters, self._caught_up())
+            step = self.council.next_step(now_ns, log.config, self.me, sitters, caught_up(self.raft))
         effects = self._seat_contacts(now_ns, sitters, step)
         if isinstance(step, HandOver):
             effects += self.raft.hand_over(now_ns, step.node)
@@ -343,7 +309,7 @@ class Seat(msgspec.Struct, kw_only=True):
             case Followed():
                 self._give_up(outcome)
             case Mended():
-                self.mended = effect.number
+                self.tenure.mending = effect.number
             case ReadReady() | ReadLost():
                 pass  # nobody asked: a primary answers from its lease
             case _:
@@ -421,7 +387,6 @@ class Seat(msgspec.Struct, kw_only=True):
     def _tell_reign(self, now_ns: int, outcome: Outcome) -> None:
         """Say when this node begins or ceases to be primary, and see to it that a lease is not outlived."""
         raft = self.raft
-        self.seated = self.seated or self.me in raft.log.config.voters + raft.log.config.learners
         end_ns = self._lease_end_ns() if self._reigns() else -NEVER_NS
         primary = now_ns < end_ns
         if primary and self.told != self.epoch:
@@ -431,7 +396,7 @@ class Seat(msgspec.Struct, kw_only=True):
             self.told = None
             outcome.happenings.append(PrimaryEnded(realm=self.realm))
         self.due_ns = min(raft.due_ns, end_ns) if primary else raft.due_ns
-        self.due_ns = min(self.due_ns, self.empty_ns, self.lone_ns if raft.mending else NEVER_NS)
+        self.due_ns = min(self.due_ns, self.tenure.due_ns(raft))
 
     def _lease_end_ns(self) -> int:
         """Return until when a majority of the voters helps nobody to replace this leader."""
@@ -455,12 +420,6 @@ class Seat(msgspec.Struct, kw_only=True):
 
     # -- the council ------------------------------------------------------------------------------------------------------
 
-    def _caught_up(self) -> list[NodeId]:
-        """Return the learners that could vote."""
-        log, peers = self.raft.log, self.raft.peers
-        known = [(node, peers[node]) for node in log.config.learners if node in peers]
-        return [n for n, p in known if p.match and not p.mending and p.match + RAFT_CAUGHT_UP_ENTRIES >= log.last]
-
     def _seat_contacts(self, now_ns: int, sitters: Sequence[Sitter], step: Step | None) -> list[RaftEffect]:
         """Write down who sits, or is about to, and where each is found now: before the step, so that all know a newcomer."""
         config = self.raft.log.config
@@ -473,13 +432,6 @@ class Seat(msgspec.Struct, kw_only=True):
         self.seats_index, effects = self.raft.propose(now_ns, encode_command(Seated(contacts=seats)))
         return effects
 
-    def _is_left_out(self, message: RaftMessage) -> bool:
-        """Tell whether the leader's last word to this node was a council without it."""
-        log = self.raft.log
-        if not self.seated or self.me in log.config.voters + log.config.learners:
-            return False
-        return type(message) is AppendAsk and message.committed <= log.committed and log.config_index <= log.committed
-
     # -- small ones -------------------------------------------------------------------------------------------------------
 
     def _objection(self, now_ns: int, command: bytes) -> str:
@@ -491,17 +443,8 @@ class Seat(msgspec.Struct, kw_only=True):
             return str(error)
         return ONLY_COUNCIL if isinstance(said, EpochBegan | Seated) else ""
 
-    def _stays_empty(self, now_ns: int) -> bool:
-        """Tell whether the invitation was taken back before the log came: such a seat never was one, and had no vote."""
-        raft = self.raft
-        self.empty_ns = NEVER_NS if raft.log.last else now_ns + SEAT_SETTLED_NS
-        return not raft.log.last and raft.leader == NOBODY
-
     def _mend_alone(self, now_ns: int) -> Outcome:
         """Nobody came to mend this lone member: lead with what is left."""
-        self.lone_ns = NEVER_NS
-        self.raft.mending = 0
-        self.raft.due_ns = now_ns
         outcome = self._carry(now_ns, self.raft.tick(now_ns))
         outcome.effects.append(shell.Mend(realm=self.realm))
         outcome.effects.append(shell.Notice(name="damaged seat goes on alone", fields={"realm": self.realm}))

@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
+from worldos.errors import PeerBroke
 from worldos.lanes import parcel, wire
-from worldos.lanes.link import Door, Link, Place
+from worldos.lanes.conversation import Conversation
+from worldos.lanes.link import Door
 from worldos.lanes.wire import Frame, FrameKind
 
 CHUNK_BYTES: Final = 64 * 1024
-AHEAD_BYTES: Final = 1024 * 1024
-KNOCK_SECONDS: Final = 0.05
-ANSWER_SECONDS: Final = 20.0
 ESCALATION: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -55,11 +51,10 @@ def run_command(  # noqa: PLR0913 - a command has this many sides
     session = _Session(door, stdin, stdout, stderr, heard)
     try:
         with session.signals():
-            session.greet()
             if members:
-                parcel.pack(members, lambda data: session.send(FrameKind.INPUT, data))
-                session.send(FrameKind.INPUT, b"")
-            session.link.put(FrameKind.EXEC, wire.Exec(argv=argv, env=env or {}, results=results))
+                parcel.pack(members, lambda data: session.talk.send(FrameKind.INPUT, data))
+                session.talk.send(FrameKind.INPUT, b"")
+            session.talk.link.put(FrameKind.EXEC, wire.Exec(argv=argv, env=env or {}, results=results))
             return session.run(base)
     finally:
         session.close()
@@ -76,56 +71,30 @@ class _Session:
         stderr: int,
         heard: Callable[[bytes | bytearray], None] | None = None,
     ) -> None:
-        self._door = door
         self._heard = heard
         self._stdin = stdin
         self._out = {FrameKind.STDOUT: stdout, FrameKind.STDERR: stderr}
-        self._selector = selectors.DefaultSelector()
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector.register(self._wake_r, selectors.EVENT_READ)
         self._pending: list[int] = []
         self._interrupts = 0
-        self._frames: list[Frame] = []
-        self._interest = selectors.EVENT_READ
         self._relays = False
         self._reads_stdin = False
-        self.link = knocked(door)
-        self._selector.register(self.link.fd, self._interest)
-
-    def greet(self) -> None:
-        """Wait for the worker's answer."""
-        deadline_s = time.monotonic() + ANSWER_SECONDS
-        while not self._frames:
-            self._turn(0.1)
-            if time.monotonic() > deadline_s:
-                raise NodeGone("the worker for this command does not answer")
-        frame = self._frames.pop(0)
-        if frame.kind == FrameKind.REFUSED:
-            raise BadRequest(frame.meta)
-        if frame.kind != FrameKind.WELCOME:
-            raise PeerBroke(f"a worker does not begin with a frame of kind {frame.kind}")
-
-    def send(self, kind: FrameKind, data: bytes) -> None:
-        """Send data, no faster than the worker takes them."""
-        self.link.put(kind, None, data)
-        while self.link.outbox.bytes_waiting > AHEAD_BYTES:
-            self._turn(None)
+        self.talk = Conversation(door)
 
     def run(self, folder: Path) -> int:
         """Relay until the command has ended; unpack what comes back."""
         self._relays = True
         while True:
             for number in self._pending:
-                self.link.put(FrameKind.SIGNAL, number)
+                self.talk.link.put(FrameKind.SIGNAL, number)
             self._pending.clear()
-            while self._frames:
-                frame = self._frames[0]
+            while self.talk.frames:
+                frame = self.talk.frames[0]
                 if frame.kind == FrameKind.OUTPUT:
                     self._relays = False
                     self._hush_stdin()
                     parcel.unpack(folder, self._next_output)
                     continue
-                del self._frames[0]
+                del self.talk.frames[0]
                 if frame.kind == FrameKind.EXITED:
                     code, why = frame.meta
                     if why:
@@ -150,56 +119,29 @@ class _Session:
             self._pending.append(signal.SIGHUP)  # nobody reads us: the command should know, as it would here
 
     def _next_output(self) -> bytearray:
-        while not self._frames:
+        while not self.talk.frames:
             self._turn(None)
-        frame = self._frames.pop(0)
+        frame = self.talk.frames.pop(0)
         if frame.kind != FrameKind.OUTPUT:
             raise PeerBroke(f"files were expected, not a frame of kind {frame.kind}")
         return frame.data
 
     def _turn(self, timeout_s: float | None) -> None:
-        """Send, wait, receive."""
-        try:
-            done = self.link.flush()
-        except OSError:
-            done = self._lost()
+        """Have a turn that also reads input, where there is room for it."""
         if self._relays and self._stdin is not None:
             timeout_s = self._mind_stdin(timeout_s)
-        interest = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
-        if interest != self._interest:
-            self._selector.modify(self.link.fd, interest)
-            self._interest = interest
-        for key, events in self._selector.select(timeout_s):
-            if key.fd == self._wake_r:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_r, 64)
-            elif key.fd == self.link.fd and events & selectors.EVENT_READ:
-                self._receive()
-            elif key.fd == self._stdin:
-                self._read_stdin()
-
-    def _receive(self) -> None:
-        try:
-            self._frames.extend(self.link.inbox.receive())
-        except BlockingIOError:
-            return
-        except (EOFError, ConnectionError):
-            self._lost()
-
-    def _lost(self) -> NoReturn:
-        """The worker is gone: its successor at the door knows why."""
-        raise why_lost(self._door)
+        self.talk.turn(timeout_s)
 
     # -- input and signals ----------------------------------------------------------------------------------------
 
     def _mind_stdin(self, timeout_s: float | None) -> float | None:
         """Read input only as fast as the worker takes it; return how long to wait for other things."""
         assert self._stdin is not None
-        if self.link.outbox.bytes_waiting >= AHEAD_BYTES:
+        if self.talk.is_ahead:
             self._hush_stdin()
         elif not self._reads_stdin:
             try:
-                self._selector.register(self._stdin, selectors.EVENT_READ)
+                self.talk.watch(self._stdin, self._read_stdin)
             except PermissionError:  # epoll takes no plain files: they are always ready
                 self._read_stdin()
                 return 0.0
@@ -211,7 +153,7 @@ class _Session:
 
     def _hush_stdin(self) -> None:
         if self._reads_stdin and self._stdin is not None:
-            self._selector.unregister(self._stdin)
+            self.talk.unwatch(self._stdin)
             self._reads_stdin = False
 
     def _read_stdin(self) -> None:
@@ -223,14 +165,14 @@ class _Session:
         except OSError:  # a terminal that is gone
             data = b""
         if data:
-            self.link.put(FrameKind.STDIN, None, data)
+            self.talk.link.put(FrameKind.STDIN, None, data)
         else:
             self._end_stdin()
 
     def _end_stdin(self) -> None:
         self._hush_stdin()
         self._stdin = None
-        self.link.put(FrameKind.STDIN, None)
+        self.talk.link.put(FrameKind.STDIN, None)
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -250,49 +192,9 @@ class _Session:
             number = ESCALATION[min(self._interrupts, len(ESCALATION) - 1)]
             self._interrupts += 1
         self._pending.append(number)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_w, b"!")
+        self.talk.wake()
 
     def close(self) -> None:
         """Hang up."""
         sys.stdout.flush()
-        self._selector.close()
-        self.link.close()
-        os.close(self._wake_r)
-        os.close(self._wake_w)
-
-
-def knocked(door: Door) -> Link:
-    """Return a connection to the worker at a door; NodeGone where none answers."""
-    deadline_s = time.monotonic() + ANSWER_SECONDS
-    while True:
-        try:
-            link = Place(door).knock()
-        except OSError as error:
-            raise NodeGone(f"the worker for this command cannot be reached ({error.strerror})") from None
-        if link is not None:
-            return link
-        if time.monotonic() > deadline_s:
-            raise NodeGone("the worker for this command does not answer")
-        time.sleep(KNOCK_SECONDS)
-
-
-def why_lost(door: Door) -> WorldError:
-    """Return what became of a worker that hung up: its successor at the door knows."""
-    with contextlib.suppress(OSError, EOFError, PeerBroke):
-        link = Place(door).knock()
-        if link is not None:
-            try:
-                link.flush()
-                link.sock.settimeout(2.0)
-                frames = link.inbox.receive()
-                welcome: wire.Welcome | None = frames[0].meta if frames else None
-            finally:
-                link.close()
-            if welcome is not None and welcome.over_quota:
-                return OverQuota(f"the command {welcome.why}")
-            if welcome is not None and welcome.why:
-                return WorkerLost(f"the worker of the command {welcome.why}")
-    if not door.local:
-        return NodeGone("the node that ran the command is lost: nothing answers there", hint="run it again")
-    return WorkerLost("the connection to the command's worker is lost")
+        self.talk.close()

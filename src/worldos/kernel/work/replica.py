@@ -32,12 +32,13 @@ from worldos.kernel.raft import (
     SendRaft,
 )
 from worldos.kernel.stored import Recovered
+from worldos.kernel.tenure import Tenure
 from worldos.kernel.work.limits import COMPACT_BYTES_MIN, PIECE_BYTES
 from worldos.kernel.work.state import Work
 from worldos.kernel.work.words import decode_command, encode_command
 from worldos.model.ids import NodeId
-from worldos.model.limits import NEVER_NS, RAFT_CAUGHT_UP_ENTRIES, RAFT_ENTRY_BYTES, SEAT_LONE_NS, SEAT_SETTLED_NS
-from worldos.model.raft import NOBODY, AppendAsk, Config, Entry, RaftMessage, Snapshot
+from worldos.model.limits import RAFT_ENTRY_BYTES
+from worldos.model.raft import NOBODY, Config, Entry, RaftMessage, Snapshot
 from worldos.model.work import WorkAnswer, WorkCommand
 
 WHOLE, FIRST, MIDDLE, LAST = b"\0", b"\1", b"\2", b"\3"
@@ -89,22 +90,19 @@ class Replica(msgspec.Struct, kw_only=True):
 
     ``pieces``: what has come of a command in several entries. ``own``: what this node proposed as leader, by index: it
     need not be read again. ``since_bytes``: how much was applied since the last snapshot,
-    which had ``snapshot_bytes``. ``mended``: the write that ends a repair. ``seated``: the log has named this node.
+    which had ``snapshot_bytes``.
     """
 
     me: NodeId
     raft: Raft
     work: Work
+    tenure: Tenure = msgspec.field(default_factory=Tenure)
     due_ns: int = 0
     pieces: list[bytes] = []
     own: dict[int, WorkCommand] = {}
     since_bytes: int = 0
     snapshot_bytes: int = 0
-    mended: int = 0
-    seated: bool = False
     broken: str = ""
-    lone_ns: int = NEVER_NS
-    empty_ns: int = NEVER_NS
 
     # -- how it begins -----------------------------------------------------------------------------------------------------
 
@@ -112,35 +110,19 @@ class Replica(msgspec.Struct, kw_only=True):
     def found(cls, me: NodeId, voters: tuple[NodeId, ...], seed: int, now_ns: int) -> Replica:
         """Begin the work of a site: each of its founders does, with the same voters."""
         raft = Raft.begin(me, seed, now_ns, config=Config(voters=voters), pace=LAN)
-        return cls(me=me, raft=raft, work=Work(), seated=True, due_ns=now_ns)
+        return cls(me=me, raft=raft, work=Work(), tenure=Tenure(seated=True), due_ns=now_ns)
 
     @classmethod
     def invited(cls, me: NodeId, seed: int, now_ns: int) -> Replica:
         """Take a place that the others give this node: empty, until the leader sends the log."""
-        raft = Raft.begin(me, seed, now_ns, config=None, pace=LAN)
-        empty_ns = now_ns + SEAT_SETTLED_NS
-        return cls(me=me, raft=raft, work=Work(), due_ns=min(raft.due_ns, empty_ns), empty_ns=empty_ns)
+        raft, tenure = Tenure.invited(me, seed, now_ns, LAN)
+        return cls(me=me, raft=raft, work=Work(), tenure=tenure, due_ns=min(raft.due_ns, tenure.due_ns(raft)))
 
     @classmethod
     def recover(cls, me: NodeId, recovered: Recovered, seed: int, now_ns: int) -> Replica:
         """Begin another life, with what the disk has; one whose disk was damaged does not vote before it is mended."""
-        raft = Raft.begin(
-            me,
-            seed,
-            now_ns,
-            config=None,
-            pace=LAN,
-            vote=recovered.vote,
-            snapshot=recovered.snapshot,
-            entries=recovered.entries,
-            may_vote=not recovered.damaged,
-        )
-        replica = cls(me=me, raft=raft, work=Work(), due_ns=now_ns)
-        if not recovered.damaged and not raft.log.last:
-            replica.empty_ns = now_ns + SEAT_SETTLED_NS
-        if recovered.damaged and raft.log.config.voters == (me,):
-            replica.lone_ns = now_ns + SEAT_LONE_NS
-        return replica
+        raft, tenure = Tenure.recovered(me, recovered, seed, now_ns, LAN)
+        return cls(me=me, raft=raft, work=Work(), tenure=tenure, due_ns=now_ns)
 
     # -- what is asked -----------------------------------------------------------------------------------------------------
 
@@ -159,26 +141,14 @@ class Replica(msgspec.Struct, kw_only=True):
         """Tell whether something of the own term is committed: the group has begun."""
         return self.leads and self.raft.log.committed >= self.raft.lead_index
 
-    def caught_up(self) -> list[NodeId]:
-        """Return the learners that could vote."""
-        log, peers = self.raft.log, self.raft.peers
-        known = [(node, peers[node]) for node in log.config.learners if node in peers]
-        return [n for n, p in known if p.match and not p.mending and p.match + RAFT_CAUGHT_UP_ENTRIES >= log.last]
-
     # -- what happens ------------------------------------------------------------------------------------------------------
 
     def tick(self, now_ns: int) -> Outcome:
         """Do what is due."""
-        if now_ns >= self.lone_ns:
-            self.lone_ns = now_ns + SEAT_LONE_NS
-            raft = self.raft
-            if raft.mending and raft.leader == NOBODY and raft.log.config.voters == (self.me,):
-                self.lone_ns, raft.mending, raft.due_ns = NEVER_NS, 0, now_ns  # nobody came to mend this lone member
-                outcome = self._carry(raft.tick(now_ns))
-                outcome.mended = True
-                return outcome
-        stays_empty = now_ns >= self.empty_ns and self._stays_empty(now_ns)
+        mended = self.tenure.mends_alone(self.raft, now_ns)
+        stays_empty = self.tenure.stays_empty(self.raft, now_ns)
         outcome = self._carry(self.raft.tick(now_ns))
+        outcome.mended = outcome.mended or mended
         if stays_empty:
             outcome.happenings.append(LeftOut())
         return outcome
@@ -186,16 +156,14 @@ class Replica(msgspec.Struct, kw_only=True):
     def heard(self, now_ns: int, peer: NodeId, message: RaftMessage) -> Outcome:
         """Take in what another replica said."""
         outcome = self._carry(self.raft.heard(now_ns, peer, message))
-        if self._is_left_out(message):
+        if self.tenure.is_left_out(self.raft, message):
             outcome.happenings.append(LeftOut())
         return outcome
 
     def persisted(self, now_ns: int, number: int) -> Outcome:
         """Take in that all writes up to this number are on disk."""
         outcome = self._carry(self.raft.persisted(now_ns, number))
-        if 0 < self.mended <= number:
-            self.mended = 0
-            outcome.mended = True
+        outcome.mended = outcome.mended or self.tenure.is_mended(number)
         return outcome
 
     def unlinked(self, now_ns: int, peer: NodeId) -> Outcome:
@@ -252,12 +220,10 @@ class Replica(msgspec.Struct, kw_only=True):
                 case ReadLost():
                     outcome.happenings.append(Ready(effect.ticket, fresh=False))
                 case Mended():
-                    self.mended = effect.number
+                    self.tenure.mending = effect.number
                 case _:
                     assert_never(effect)
-        config = self.raft.log.config
-        self.seated = self.seated or self.me in config.voters + config.learners
-        self.due_ns = min(self.raft.due_ns, self.empty_ns, self.lone_ns if self.raft.mending else NEVER_NS)
+        self.due_ns = min(self.raft.due_ns, self.tenure.due_ns(self.raft))
         return outcome
 
     def _apply(self, entries: tuple[Entry, ...], outcome: Outcome) -> None:
@@ -306,18 +272,6 @@ class Replica(msgspec.Struct, kw_only=True):
         state = self.work.snapshot()
         self.since_bytes, self.snapshot_bytes = 0, len(state)
         return self.raft.compact(index, state)
-
-    def _is_left_out(self, message: RaftMessage) -> bool:
-        """Tell whether the leader's last word to this node was a group without it."""
-        log = self.raft.log
-        if not self.seated or self.me in log.config.voters + log.config.learners:
-            return False
-        return type(message) is AppendAsk and message.committed <= log.committed and log.config_index <= log.committed
-
-    def _stays_empty(self, now_ns: int) -> bool:
-        """Tell whether the invitation was taken back before the log came, and before this replica ever voted."""
-        self.empty_ns = NEVER_NS if self.raft.log.last else now_ns + SEAT_SETTLED_NS
-        return not self.raft.log.last and self.raft.leader == NOBODY and not self.raft.term
 
 
 def _pieces(command: bytes) -> list[bytes]:

@@ -19,6 +19,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.raft import SendRaft
 from worldos.kernel.stored import Recovered
+from worldos.kernel.tenure import caught_up
 from worldos.kernel.work.asks import Asked, Begin, Drop, Mended, Out, Reply, Say, Store
 from worldos.kernel.work.dispatch import Dispatch
 from worldos.kernel.work.held_takes import HeldTakes
@@ -484,7 +485,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         log = replica.raft.log
         if log.committed < log.config_index:
             return []
-        step = next_step(log.config, self.me, site.council(), site.alive(), replica.caught_up())
+        step = next_step(log.config, self.me, site.council(), site.alive(), caught_up(replica.raft))
         return self._carry(now_ns, site, replica.step(now_ns, step)) if step is not None else []
 
     # -- small ones --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from worldos.kernel import auditing
 from worldos.kernel.auditing import MILLION, PROBATION_CHECKS, RATE_MAX_PPM, RATE_MIN_PPM, Auditing, bond_needed
 from worldos.model.ids import NodeId
 
@@ -36,9 +35,19 @@ def test_one_wrong_answer_is_the_end_and_the_bond_is_forfeit_once() -> None:
     assert not table.is_out(NodeId("other"))
 
 
-def test_who_is_out_stays_out_when_the_table_is_full(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(auditing, "PROVIDERS_MAX", 3)
+def test_who_could_not_do_it_is_checked_from_the_beginning_again() -> None:
     table = Auditing()
+    for _ in range(PROBATION_CHECKS):
+        table.wants_check(P, 0)
+        table.checked(P, is_right=True)
+    assert not table.wants_check(P, MILLION - 1)
+    table.failed(P)
+    assert table.wants_check(P, MILLION - 1)
+    assert not table.is_out(P)
+
+
+def test_who_is_out_stays_out_when_the_table_is_full() -> None:
+    table = Auditing(most=3)
     table.wants_check(P, 0)
     table.checked(P, is_right=False)
     for number in range(9):

@@ -36,9 +36,10 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class Auditing(msgspec.Struct, kw_only=True):
-    """The records of all providers that this place gave jobs to."""
+    """The records of all providers that this place gave jobs to, ``most`` of them: machines, or the accounts behind them."""
 
     records: dict[NodeId, Record] = {}
+    most: int = PROVIDERS_MAX
 
     def wants_check(self, provider: NodeId, dice: int) -> bool:
         """Tell whether this job is to be checked; ``dice`` is uniform below a million and drawn after the job was done."""
@@ -60,6 +61,11 @@ class Auditing(msgspec.Struct, kw_only=True):
             record.rate_ppm = max(RATE_MIN_PPM, record.rate_ppm - record.rate_ppm // RATE_FALL)
         return False
 
+    def failed(self, provider: NodeId) -> None:
+        """Take in that it could not do what others could: no lie, but its record begins anew."""
+        record = self._record(provider)
+        record.checks, record.rate_ppm = 0, MILLION
+
     def doubted(self, provider: NodeId) -> None:
         """Check a provider as often as one that is new again: its meter, or what others say, gave reason."""
         record = self._record(provider)
@@ -72,7 +78,7 @@ class Auditing(msgspec.Struct, kw_only=True):
     def _record(self, provider: NodeId) -> Record:
         """Return the record of a provider; a new one is on probation. The one with the fewest jobs makes room."""
         if provider not in self.records:
-            if len(self.records) >= PROVIDERS_MAX:
+            if len(self.records) >= self.most:
                 least = min(
                     self.records, key=lambda each: (bool(self.records[each].out), self.records[each].jobs, each)
                 )

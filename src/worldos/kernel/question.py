@@ -294,6 +294,7 @@ def price_of(offer: Offer, resource: Resource) -> int:
 _KNOWN_ANYWAY: Final[Mapping[str, Callable[[Offer, Resource], Fact]]] = {
     "kind": lambda _, resource: resource.kind,
     "name": lambda offer, _: offer.name,
+    "node": lambda offer, _: offer.node,
     "place": lambda offer, resource: resource.place or offer.place,
     "tags": lambda _, resource: " ".join(resource.tags),
     "capacity": lambda _, resource: resource.capacity,

@@ -47,6 +47,7 @@ KNOWN_FACTS: Final[Mapping[str, str]] = {
     "memory_free": "what the machine says is free of it, in bytes",
     "model": "text, the processor's or device's name",
     "name": "name of the node",
+    "node": "id of the node",
     "os": "text, as in 'linux'",
     "place": "where the node is",
     "price": "micro-WOSCoin for one unit and hour",

@@ -30,10 +30,13 @@ MESSAGE_BYTES_MAX: Final = 256 * 1024
 MESSAGES_MAX: Final = 1024  # in one command
 BATCH_MAX: Final = 1024
 PRIORITY_MAX: Final = 100
+COPIES_MAX: Final = 3  # owners whose machines must come to the same
+VOTES_MAX: Final = 2 * COPIES_MAX - 1  # so often a task is done at most, until enough have
 
 _Id = Annotated[str, msgspec.Meta(min_length=4, max_length=32, pattern="^[a-z0-9-]+$")]
 _Word = Annotated[str, msgspec.Meta(max_length=WORD_BYTES_MAX)]
 _Name = Annotated[str, msgspec.Meta(max_length=128)]
+_Owner = Annotated[str, msgspec.Meta(max_length=64)]
 _Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 _Wall = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
@@ -57,6 +60,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     SIGKILL) for what is more urgent; what it left in ``$WOS_CHECKPOINT`` is there again at its next attempt. ``together``:
     so many tasks at once at most; 0: no limit. ``parcel``: its files, packed (lanes/parcel); or ``parcel_file``, where they lie.
     ``keep``: what it makes in its folder is kept as the task's result. ``runtime_s``: longer it does not run; 0: no limit.
+    ``copies``: so many owners' machines must come to the same before an outcome counts that a machine of another account made;
+    1: none is checked; 0: two, of owners that have no record, and now and then of others (kernel/auditing).
     """
 
     argv: Annotated[tuple[_Word, ...], msgspec.Meta(min_length=1, max_length=ARGV_MAX)]
@@ -77,6 +82,19 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parcel_file: _Name = ""
     keep: bool = True
     runtime_s: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
+    copies: Annotated[int, msgspec.Meta(ge=0, le=COPIES_MAX)] = 0
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """Whose machine an outcome comes from, and what it came to, as our runner saw it: two that made the same have one digest.
+
+    ``owner``: the machine's account; empty: ours. ``digest``: of the files that it made, and of its standard output
+    (jobs/made.py). ``dice``: drawn after it was done, uniform below a million: whether one with a record is checked.
+    """
+
+    owner: _Owner
+    digest: Annotated[bytes, msgspec.Meta(max_length=32)]
+    dice: Annotated[int, msgspec.Meta(ge=0, le=999_999)] = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +113,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wall_us: _Money = 0
     memory_bytes: _Money = 0
     paid_uwos: _Money = 0  # for its lease; what the job's budget is for
+    made: Made | None = None  # by a machine of others, or to be compared with what one of theirs made
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -160,7 +179,10 @@ class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
-    """The attempt ended by itself; its outcome counts if it is still the task's newest: results are committed once."""
+    """The attempt ended by itself; its outcome counts if it is still the task's newest: results are committed once.
+
+    One that a machine of others made may have to wait until another machine has come to the same; the task waits again for that.
+    """
 
     attempt: Attempt
     outcome: Outcome
@@ -276,8 +298,9 @@ class WorkCommand(msgspec.Struct, frozen=True, kw_only=True, tag="work"):
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True, tag="ok"):
-    """It was done. ``attempts``: what an Assign made; ``messages``: what a Take handed out, each with how often it was by now.
+    """It was done. ``attempts``: what an Assign made; of a Finished, the copies that are not needed: their files are to go.
 
+    ``messages``: what a Take handed out, each with how often it was by now.
     ``missed``: of an Ack, Nack or Extend, the messages that others hold by now; all else was done.
     """
 

@@ -13,7 +13,7 @@ import msgspec
 from worldos.model.ids import NodeId
 from worldos.model.raft import RaftMessage
 from worldos.model.runner import LogAsk, LogPiece
-from worldos.model.work import Attempt, JobId, JobSpec
+from worldos.model.work import VOTES_MAX, Attempt, JobId, JobSpec
 
 WORK_BYTES_MAX: Final = 384 * 1024  # a command of one who asks
 WORK_PART_BYTES: Final = 256 * 1024  # an answer is cut into parts of this
@@ -28,6 +28,10 @@ Leased: TypeAlias = Annotated[
     msgspec.Meta(max_length=64),
 ]
 _Node: TypeAlias = Annotated[NodeId, msgspec.Meta(max_length=64)]
+_Owners: TypeAlias = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=VOTES_MAX)
+]
+_Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 class WorkRaft(msgspec.Struct, frozen=True, kw_only=True, tag="wraft"):
@@ -81,12 +85,16 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     checkpoint: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
 
-class TasksGiven(msgspec.Struct, frozen=True, kw_only=True, tag="wgive"):
-    """These attempts are yours: from who leads the work to a node's runner. Told again until the runner says that it has them."""
+class TasksGiven(msgspec.Struct, frozen=True, kw_only=True, tag="wgive", omit_defaults=True):
+    """These attempts are yours: from who leads the work to a node's runner. Told again until the runner says that it has them.
+
+    ``apart``: of those, by index, that machines of these owners (ours: empty) have done already; others are to do them, too.
+    """
 
     job: _Job
     spec: JobSpec
     tasks: Annotated[tuple[Task, ...], msgspec.Meta(min_length=1, max_length=GIVEN_MAX)]
+    apart: Annotated[dict[_Index, _Owners], msgspec.Meta(max_length=GIVEN_MAX)] = {}
 
 
 class TasksStop(msgspec.Struct, frozen=True, kw_only=True, tag="wstop"):

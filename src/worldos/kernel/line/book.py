@@ -166,6 +166,7 @@ class Book:
         job.why = job.why or why
         spans.merge(job.dropped, job.waiting)
         job.waiting.clear()
+        job.votes = {index: votes for index, votes in job.votes.items() if index in job.running}
         self.weigh(job)
 
     def drop_all(self, job: Job, why: str) -> None:
@@ -177,6 +178,7 @@ class Book:
             past.number, past.word = run.number, Word.UNWANTED
         self.running -= len(job.running)
         job.running.clear()
+        job.votes = {}
         self.busy.pop(job.id, None)
         self.weigh(job)
 
@@ -252,6 +254,8 @@ class Book:
                 past.word = Word.UNWANTED if past.word is Word.AWAITED else past.word
             spans.subtract(job.filed, edges)
             spans.subtract(job.logged, edges)
+            for agreed in job.agreed.values():
+                spans.subtract(agreed, edges)
             spans.merge(job.waiting, edges)
         job.failed, job.dropped = {}, []
         job.why, job.cause = "", JobId("")

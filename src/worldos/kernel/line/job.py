@@ -17,9 +17,9 @@ import msgspec
 
 from worldos.kernel.line import spans
 from worldos.kernel.line.spans import Edges
-from worldos.kernel.work.limits import EDGE_BYTES, OUTCOME_BYTES, PAST_BYTES
+from worldos.kernel.work.limits import EDGE_BYTES, OUTCOME_BYTES, PAST_BYTES, VOTE_BYTES
 from worldos.model.ids import NodeId
-from worldos.model.work import Attempt, JobId, JobSpec, Outcome, log_path, result_path
+from worldos.model.work import VOTES_MAX, Attempt, JobId, JobSpec, Outcome, log_path, result_path
 
 FOREVER_MS: Final = 2**60
 
@@ -51,6 +51,20 @@ class Past(msgspec.Struct, array_like=True, gc=False):
     losses: int = 0
     word: Word = Word.AWAITED
     checkpoint: str = ""
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the attempt of this number came to, at a machine of ``owner`` (empty: ours). ``kept``: it has files of its own."""
+
+    owner: str
+    number: int
+    code: int
+    digest: bytes
+    kept: bool = False
+
+    def says(self, other: Vote) -> bool:
+        """Tell whether it came to the same as another."""
+        return self.code == other.code and self.digest == other.digest
 
 
 class Job(msgspec.Struct, array_like=True, gc=False):
@@ -88,6 +102,8 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     kind: int = 0  # its command as a number
     known_us: int = 0  # how long tasks of that command took before it came; 0: nobody knows
     story_bytes: int = 0  # what its sets and pasts take up in a snapshot
+    votes: dict[int, list[Vote]] = {}  # of tasks that are to be done again by others, and compared (line/votes.py)
+    agreed: dict[int, Edges] = {}  # tasks that were, by how many of how many agreed
 
     @property
     def mean_us(self) -> int:
@@ -110,9 +126,10 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     def weigh(self) -> int:
         """Return what its sets and pasts take up; they grow with what befalls its tasks."""
         edges = len(self.waiting) + len(self.done) + len(self.dropped) + len(self.filed) + len(self.logged)
-        for each in self.failed.values():
+        for each in (*self.failed.values(), *self.agreed.values()):
             edges += len(each)
-        return edges * EDGE_BYTES + len(self.past) * PAST_BYTES
+        votes = len(self.votes) * 2 * (max(2, self.spec.copies) - 1)
+        return edges * EDGE_BYTES + len(self.past) * PAST_BYTES + votes * VOTE_BYTES
 
     def number(self, index: int) -> int:
         """Return the number of a task's newest attempt; 0: it was never given to anybody."""
@@ -146,12 +163,17 @@ class Job(msgspec.Struct, array_like=True, gc=False):
         """Give all sets of tasks but the running ones."""
         yield from (self.waiting, self.done, self.dropped, *self.failed.values())
 
+    def _is_open(self, index: int) -> bool:
+        return index in self.running or spans.has(self.waiting, index)
+
     def is_sound(self) -> bool:
         """Tell whether a job from a snapshot can be one: its sets are sets, and each task of its array is in one of them."""
         if self.wall_us < 0 or self.known_us < 0:
             return False
         sets = [*self.tasks(), *([index, index + 1] for index in self.running)]
-        if not all(map(spans.are_sound, (*sets, self.filed, self.logged))):
+        if not all(map(spans.are_sound, (*sets, self.filed, self.logged, *self.agreed.values()))):
+            return False
+        if any(not 0 < len(votes) < VOTES_MAX or not self._is_open(index) for index, votes in self.votes.items()):
             return False
         runs = sorted(run for edges in sets for run in zip(edges[::2], edges[1::2], strict=True))
         joined: Edges = []

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from worldos.errors import BadRequest
-from worldos.kernel.line import spans
+from worldos.kernel.auditing import Auditing
+from worldos.kernel.line import spans, votes
 from worldos.kernel.line.book import Book, Worked
 from worldos.kernel.line.job import Job, Past, Running, Word, array_of, kind_of, outcome_bytes
 from worldos.kernel.line.view import VIEWS_MAX, JobView, TaskView, tasks_of, view_of
@@ -24,6 +25,7 @@ from worldos.kernel.work.limits import (
     JOBS_MAX,
     LOSSES_MAX,
     OUTCOME_BYTES_MAX,
+    PROVIDERS_MAX,
     REST_MS_MAX,
     REST_MS_MIN,
     RUNNING_MAX,
@@ -68,6 +70,7 @@ class Kept(msgspec.Struct, array_like=True):
     orders: int
     forgotten: dict[JobId, None]
     worked: dict[int, Worked] = {}
+    providers: Auditing = msgspec.field(default_factory=lambda: Auditing(most=PROVIDERS_MAX))
 
 
 class Line:
@@ -75,6 +78,7 @@ class Line:
 
     def __init__(self) -> None:
         self.book = Book()
+        self.providers = Auditing(most=PROVIDERS_MAX)  # owners of machines that worked for us
         self._do: dict[type, Callable[[Any], WorkAnswer]] = {
             Submit: self._submit,
             Cancel: self._cancel,
@@ -100,7 +104,8 @@ class Line:
 
     def kept(self) -> Kept:
         """Return what a snapshot must have."""
-        return Kept(list(self.book.jobs.values()), self.book.orders, self.book.forgotten, self.book.worked)
+        book = self.book
+        return Kept(list(book.jobs.values()), book.orders, book.forgotten, book.worked, self.providers)
 
     @classmethod
     def again(cls, kept: Kept, wall_ms: int) -> Line:
@@ -110,6 +115,7 @@ class Line:
         book.orders, book.forgotten, book.wall_ms, book.worked = kept.orders, kept.forgotten, wall_ms, kept.worked
         if any(worked.tasks < 1 or worked.wall_us < 0 for worked in kept.worked.values()):
             raise ValueError("worked")
+        line.providers = kept.providers
         for job in kept.jobs:
             if not job.is_sound() or job.id in book.jobs or max(job.order, job.ended) > kept.orders:
                 raise ValueError(job.id)
@@ -295,19 +301,25 @@ class Line:
             return DONE if heard else _stale(attempt)
         if outcome.result and self.book.outcome_bytes + len(outcome.result) > OUTCOME_BYTES_MAX:
             return _no("results in line are full", "put the result into the realm's files: result_file")
+        ruling = votes.ruling(job, attempt, outcome, self.providers)
         past = self._stop(job, attempt, Word.SAID)
         self._charge(job, outcome)
-        if outcome.code and past.failures < job.spec.retries:
+        if ruling.outcome is None:
+            past.checkpoint = ""  # a copy begins from the beginning
+            spans.add(job.waiting, attempt.index)
+        elif outcome.code and past.failures < job.spec.retries and not ruling.is_split:
             past.failures += 1
             spans.add(job.waiting, attempt.index)
         else:
-            self._settle(job, attempt, outcome, past)
+            self._settle(job, attempt, ruling.outcome, past)
+            if ruling.agreed:
+                spans.add(job.agreed.setdefault(ruling.agreed, []), attempt.index)
         self.book.weigh(job)
         job.strikes = 0
         if 0 < job.spec.budget_uwos <= job.spent_uwos and (job.waiting or job.running):
             self.book.drop_all(job, f"its budget is spent: {job.spent_uwos} of {job.spec.budget_uwos} uWOS")
         self.book.settle(job)
-        return DONE
+        return Applied(attempts=ruling.unneeded) if ruling.unneeded else DONE
 
     def _yielded(self, said: Yielded) -> WorkAnswer:
         job = self.book.jobs.get(JobId(said.attempt.job))
@@ -376,6 +388,7 @@ class Line:
     def _settle(self, job: Job, attempt: Attempt, outcome: Outcome, past: Past) -> None:
         """Let a task end with this outcome, and keep of it what is more than its code."""
         index = attempt.index
+        job.votes.pop(index, None)
         spans.add(job.failed.setdefault(outcome.code, []) if outcome.code else job.done, index)
         if not outcome.code and past.number == 1:
             del job.past[index]
@@ -397,7 +410,8 @@ class Line:
             why = ""
         if not (tail or why or outcome.result or outcome.result_file or outcome.log_file):
             return
-        plain = msgspec.structs.replace(outcome, tail=tail, why=why, cpu_us=0, wall_us=0, memory_bytes=0, paid_uwos=0)
+        none = {"cpu_us": 0, "wall_us": 0, "memory_bytes": 0, "paid_uwos": 0, "made": None}
+        plain = msgspec.structs.replace(outcome, tail=tail, why=why, **none)
         job.outcomes[index] = plain
         size = outcome_bytes(plain)
         job.outcome_bytes += size

@@ -9,6 +9,7 @@ import msgspec
 
 from worldos.kernel.line import spans
 from worldos.kernel.line.job import Job, Running, array_of, outcome_bytes
+from worldos.kernel.line.votes import agreed
 from worldos.model.ids import NodeId
 from worldos.model.need import Need
 from worldos.model.work import Attempt, JobId, Outcome
@@ -52,7 +53,10 @@ class RunView(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. ``why``: it waits or was dropped, in a sentence. ``runs``: RUNNING_SHOWN_MAX attempts at most."""
+    """A job. ``why``: it waits or was dropped, in a sentence. ``runs``: RUNNING_SHOWN_MAX attempts at most.
+
+    ``checked``: tasks that machines of several owners have done; ``unsure``: those that others are yet to do again.
+    """
 
     job: JobId
     name: str
@@ -75,10 +79,15 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     keep: bool
     runs: tuple[RunView, ...]
+    checked: int = 0
+    unsure: int = 0
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task. ``number``: of its newest attempt, whose word counts; 0: there was none."""
+    """A task. ``number``: of its newest attempt, whose word counts; 0: there was none.
+
+    ``copies``: so often it was done for its result to be compared, of which ``agree`` came to what counts; 0: nothing counts yet.
+    """
 
     index: int
     state: State
@@ -90,6 +99,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     losses: int = 0
     checkpoint: str = ""
     outcome: Outcome | None = None
+    agree: int = 0
+    copies: int = 0
 
 
 def view_of(job: Job, why: str = "") -> JobView:
@@ -116,6 +127,8 @@ def view_of(job: Job, why: str = "") -> JobView:
         memory_bytes=job.memory_bytes,
         keep=job.spec.keep,
         runs=tuple([_run_of(job, index) for index in sorted(job.running)[:RUNNING_SHOWN_MAX]]),
+        checked=sum(map(spans.count, job.agreed.values())),
+        unsure=len(job.votes),
     )
 
 
@@ -167,6 +180,7 @@ def task_of(job: Job, index: int) -> TaskView:
     run = job.running.get(index)
     past = job.past.get(index)
     outcome = job.outcome(index)
+    agree, copies = agreed(job, index) if outcome is not None else (0, len(job.votes.get(index, ())))
     return TaskView(
         index=index,
         state=_state_of_task(job, index, run, outcome),
@@ -178,6 +192,8 @@ def task_of(job: Job, index: int) -> TaskView:
         losses=past.losses if past else 0,
         checkpoint=past.checkpoint if past else "",
         outcome=outcome,
+        agree=agree,
+        copies=copies,
     )
 
 

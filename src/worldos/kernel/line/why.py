@@ -44,7 +44,12 @@ def why(line: Line, job: Job, scene: Scene, rooms: Mapping[NodeId, Room] | None 
     if said or job.ended or not job.waiting:
         return said
     if job.rest_ms > scene.wall_ms:
-        return f"an attempt was lost; it is tried again in {(job.rest_ms - scene.wall_ms + 999) // 1000} s"
+        again = f"an attempt was lost; it is tried again in {(job.rest_ms - scene.wall_ms + 999) // 1000} s"
+        return (
+            f"{again}; {len(job.votes)} tasks wait for a machine of another owner to do them, too"
+            if job.votes
+            else again
+        )
     rooms = rooms_of(line, scene) if rooms is None else rooms
     if not rooms:
         return "no node that can run tasks is heard of"

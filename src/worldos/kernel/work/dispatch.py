@@ -16,6 +16,7 @@ import msgspec
 from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.plan import plan
 from worldos.kernel.line.scene import Scene
+from worldos.kernel.line.votes import apart
 from worldos.kernel.work.limits import (
     COMPARE_NS,
     GIVE_AGAIN_NS,
@@ -220,5 +221,7 @@ def _given(work: Work, node: NodeId, attempts: list[Attempt]) -> Iterator[Said]:
         tasks = []
         for attempt in attempts[at : at + GIVEN_MAX]:
             past = job.past.get(attempt.index)
-            tasks.append(Task(attempt.index, attempt.number, past.checkpoint if past is not None else ""))
-        yield Said(node, TasksGiven(job=job.id, spec=job.spec, tasks=tuple(tasks)))
+            checkpoint = past.checkpoint if past is not None else ""
+            tasks.append(Task(attempt.index, attempt.number, checkpoint))
+        others = {task.index: apart(job, task.index) for task in tasks if task.index in job.votes}
+        yield Said(node, TasksGiven(job=job.id, spec=job.spec, tasks=tuple(tasks), apart=others))

@@ -18,6 +18,9 @@ OUTCOME_BYTES: Final = 48  # of an outcome beside its texts
 STORY_BYTES_MAX: Final = 12 << 20  # of tasks tried before, or ended apart from others; above it none is begun
 EDGE_BYTES: Final = 5  # of a run of tasks that are alike: where it begins, or ends
 PAST_BYTES: Final = 12  # of a task that was tried before
+VOTE_BYTES: Final = 112  # of what a machine of others came to, until another has come to the same
+PROVIDERS_MAX: Final = 4_096  # owners of such machines that are remembered
+PROVIDER_BYTES: Final = 192
 RUN_BYTES: Final = 160  # of an attempt that runs
 
 ENDED_MAX: Final = 10_000  # jobs that have ended and are remembered; the oldest go first
@@ -43,7 +46,9 @@ ALL_CONSUMERS_MAX: Final = 1 << 16  # of all queues
 REMEMBERED_MAX: Final = 1 << 17  # ids of messages that are done with, of all queues: put again, they are not put
 REMEMBERED_MS: Final = 600_000  # ... and for so long
 
-_LINE_BYTES: Final = SPEC_BYTES_MAX + OUTCOME_BYTES_MAX + STORY_BYTES_MAX + RUNNING_MAX * RUN_BYTES
+_LINE_BYTES: Final = (
+    SPEC_BYTES_MAX + OUTCOME_BYTES_MAX + STORY_BYTES_MAX + RUNNING_MAX * RUN_BYTES + PROVIDERS_MAX * PROVIDER_BYTES
+)
 _QUEUES_BYTES: Final = QUEUE_BYTES_MAX + REMEMBERED_MAX * 48 + ALL_CONSUMERS_MAX * 48 + QUEUES_MAX * 512
 assert _LINE_BYTES + _QUEUES_BYTES + (1 << 20) < RAFT_SNAPSHOT_BYTES_MAX, "all of it must fit into one snapshot"
 

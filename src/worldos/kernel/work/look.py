@@ -38,6 +38,16 @@ class Keepers(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_bytes: int
 
 
+class ProviderView(msgspec.Struct, frozen=True, array_like=True):
+    """An account whose machines did tasks: how many, how often that was checked, how often it is, and why it gets no more."""
+
+    owner: str
+    jobs: int
+    checks: int
+    rate_ppm: int
+    out: str
+
+
 def keepers(replica: Replica) -> bytes:
     """Return who keeps the work, as its leader sees it."""
     log = replica.raft.log
@@ -49,6 +59,17 @@ def keepers(replica: Replica) -> bytes:
             entries=log.committed,
             snapshot_bytes=replica.snapshot_bytes,
         )
+    )
+
+
+def providers(work: Work) -> tuple[ProviderView, ...]:
+    """Return what is known of the owners whose machines did tasks, by name."""
+    records = work.line.providers.records
+    return tuple(
+        [
+            ProviderView(owner, each.jobs, each.checks, each.rate_ppm, each.out)
+            for owner, each in sorted(records.items())
+        ]
     )
 
 
@@ -64,13 +85,15 @@ def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
         case "job":
             job = work.line.view(name) if scene is None else view(work.line, name, scene)
             return _encode(JobSeen(job, work.line.tasks(name, asked.first, asked.count)))
+        case "providers":
+            return _encode(providers(work))
         case "queues":
             return _encode(work.queues.views())
         case "queue":
             return _encode(work.queues.view(name))
         case _:
             raise PeerBroke(
-                f"there is no look at {asked.look!r}: there are jobs, job ID, queues, queue NAME and keepers"
+                f"there is no look at {asked.look!r}: there are jobs, job ID, providers, queues, queue NAME and keepers"
             )
 
 
@@ -89,6 +112,11 @@ def read_keepers(data: bytes) -> Keepers:
     return _read(_keepers, data)
 
 
+def read_providers(data: bytes) -> tuple[ProviderView, ...]:
+    """Read what a look at ``providers`` gave."""
+    return _read(_providers, data)
+
+
 def read_queues(data: bytes) -> tuple[QueueView, ...]:
     """Read what a look at ``queues`` gave."""
     return _read(_queues, data)
@@ -102,6 +130,7 @@ def read_queue(data: bytes) -> QueueView | None:
 _jobs: msgspec.msgpack.Decoder[tuple[JobView, ...]] = msgspec.msgpack.Decoder(tuple[JobView, ...])
 _job: msgspec.msgpack.Decoder[JobSeen] = msgspec.msgpack.Decoder(JobSeen)
 _keepers: msgspec.msgpack.Decoder[Keepers] = msgspec.msgpack.Decoder(Keepers)
+_providers: msgspec.msgpack.Decoder[tuple[ProviderView, ...]] = msgspec.msgpack.Decoder(tuple[ProviderView, ...])
 _queues: msgspec.msgpack.Decoder[tuple[QueueView, ...]] = msgspec.msgpack.Decoder(tuple[QueueView, ...])
 _queue: msgspec.msgpack.Decoder[QueueView | None] = msgspec.msgpack.Decoder(QueueView | None)
 

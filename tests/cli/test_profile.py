@@ -30,7 +30,7 @@ def test_what_a_program_ran_is_shown(folder: Path) -> None:
         subprocess.run([sys.executable, str(file)], env=environ(agent.home), check=True, timeout=60)
         header, line = (" ".join(each.split()) for each in wos(agent.home, "profile").stdout.splitlines()[:2])
         (row,) = json.loads(wos(agent.home, "profile", "--json").stdout)["functions"]
-    assert header == "FUNCTION RUNS TAKES COMPUTES BYTES IN BYTES OUT ON"
+    assert header == "FUNCTION RUNS TAKES COMPUTES BYTES IN BYTES OUT MEMORY DISK ON"
     assert line.startswith("nap 3 2")
     assert " % " in line
     assert (row["function"], row["runs"]) == ("nap", 3)

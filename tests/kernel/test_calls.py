@@ -30,7 +30,7 @@ from worldos.kernel.call_messages import (
 )
 from worldos.kernel.call_parts import WINDOW_MAX
 from worldos.kernel.calls import Calls
-from worldos.kernel.profile import Profiles
+from worldos.kernel.profile import Profiles, Took
 from worldos.model.ids import NodeId
 
 
@@ -252,6 +252,7 @@ class OneResult(RuleBasedStateMachine):
 
     numbers = Bundle("numbers")
     placed = False  # workers on two nodes, and calls go where they end soonest
+    memory_bytes = 0  # of each of their leases
 
     @initialize(patience=st.just(1000))
     def begin(self, patience: int) -> None:
@@ -297,7 +298,9 @@ class OneResult(RuleBasedStateMachine):
         self.next_worker += 1
         self.has[self.next_worker] = []
         far = self.placed and self.next_worker % 2 == 0
-        self.feed(WorkerJoined(worker=self.next_worker, node=NodeId("there" if far else "here"), far=far))
+        node, lease = NodeId("there" if far else "here"), f"lease {self.next_worker % 2}"
+        memory_bytes = self.memory_bytes
+        self.feed(WorkerJoined(worker=self.next_worker, node=node, far=far, lease=lease, memory_bytes=memory_bytes))
 
     @precondition(lambda self: any(self.has.values()))
     @rule(data=st.data(), busy_ns=st.sampled_from([0, 1000, 10**6, 10**9]))
@@ -306,7 +309,7 @@ class OneResult(RuleBasedStateMachine):
         count = data.draw(st.integers(1, len(self.has[worker])))
         done, self.has[worker] = tuple(self.has[worker][:count]), self.has[worker][count:]
         for call in done:
-            self.calls.ran(worker, call, (busy_ns // 1000, busy_ns // 2000), 0)
+            self.calls.ran(worker, call, Took(busy_ns // 1000, busy_ns // 2000, call % 3 * 600), 0)
         self.feed(ResultsArrived(worker=worker, calls=done, busy_ns=busy_ns))
 
     @precondition(lambda self: self.has)
@@ -413,10 +416,17 @@ class OneResultOnTwoNodes(OneResult):
     placed = True
 
 
+class OneResultInLittleMemory(OneResult):
+    """The same, in leases that hold some calls, one of others, and none of others."""
+
+    placed = True
+    memory_bytes = 1000
+
+
 TestOneResult = OneResult.TestCase
-TestOneResult.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestOneResult.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
 TestOneResultOnTwoNodes = OneResultOnTwoNodes.TestCase
-TestOneResultOnTwoNodes.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestOneResultOnTwoNodes.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
 
 
 @given(st.lists(st.integers(0, 5_000_000), min_size=1, max_size=30))
@@ -486,3 +496,7 @@ def test_a_worker_that_retires_gets_no_more_and_its_calls_cost_no_retry() -> Non
     assert once.handle(WorkerLost(worker=1, loss=Loss.TAKEN_BACK, now_ns=0)) == [
         DeliverError(call=1, failure=Failure.NODE_GONE, attempts=1)
     ]
+
+
+TestOneResultInLittleMemory = OneResultInLittleMemory.TestCase
+TestOneResultInLittleMemory.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from worldos.kernel.call_messages import ClockTicked, Effect, Loss, RevokeCalls, SendCall, WorkerJoined, WorkerLost
 from worldos.kernel.calls import Calls
-from worldos.kernel.profile import Profiles, Ran
+from worldos.kernel.profile import Profiles, Ran, Took
 from worldos.model.ids import NodeId
 
 HERE, THERE = NodeId("here"), NodeId("there")
@@ -95,7 +95,7 @@ class Model:
             self.now_us = self.calls.now_us = at_us
             wall_us = self.work_us(sorts[call], self.node[worker])
             cpu_us = sorts[call].cpu_us * self.slow[self.node[worker]]
-            self.calls.ran(worker, call, (wall_us, cpu_us), 0)
+            self.calls.ran(worker, call, Took(wall_us, cpu_us), 0)
             assert self.calls.arrived(worker, call)
             self.calls.learn(worker, 1, wall_us * 1000)
             self.ran[call] = self.node[worker]
@@ -140,7 +140,7 @@ def test_work_on_one_node_alone_runs_there_whatever_is_believed() -> None:
 
 
 def ran_once() -> Ran:
-    return Ran(node=HERE, wall_us=1, cpu_us=1, in_bytes=0, out_bytes=0)
+    return Ran(node=HERE, took=Took(1, 1), in_bytes=0, out_bytes=0)
 
 
 def test_a_node_that_is_lost_leaves_its_calls_to_the_other() -> None:
@@ -154,7 +154,7 @@ def test_a_node_that_is_lost_leaves_its_calls_to_the_other() -> None:
     assert effects == [], "the other is busy, and takes them one by one"
     for _ in range(10):
         (call,) = both.calls.outstanding(1)
-        both.calls.ran(1, call, (400_000, 400_000), 0)
+        both.calls.ran(1, call, Took(400_000, 400_000), 0)
         assert both.calls.arrived(1, call)
         both.calls.spread(1)
     assert both.calls.open_calls == 0

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldos.errors import PeerBroke
-from worldos.kernel.profile import FUNCTIONS_MAX, NODES_MAX, WORK_DEFAULT_US, Mean, Profiles, Ran, Way
+from worldos.kernel.profile import FUNCTIONS_MAX, NODES_MAX, WORK_DEFAULT_US, Mean, Profiles, Ran, Took, Way
 from worldos.model.ids import NodeId
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 
 
 def ran(node: NodeId, wall_us: int, cpu_us: int = 0, size: int = 100, away_us: int = -1) -> Ran:
-    return Ran(node=node, wall_us=wall_us, cpu_us=cpu_us, in_bytes=size, out_bytes=0, away_us=away_us)
+    return Ran(node=node, took=Took(wall_us, cpu_us), in_bytes=size, out_bytes=0, away_us=away_us)
 
 
 def test_a_mean_follows_what_changes_and_says_how_much_it_varies() -> None:

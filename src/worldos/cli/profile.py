@@ -21,9 +21,9 @@ def profile(
     all_: bool = typer.Option(False, "--all", help=f"All functions, not only the {SHOWN} that ran last."),
     as_json: bool = JSON,
 ) -> None:
-    """Show how long functions take on which node, what of it is computing, and what the ways carry.
+    """Show how long functions take on which node, what of it is computing, what they take of memory and disks, what the ways carry.
 
-    By this, calls of a lease over several nodes go where they end soonest.
+    By this, calls of a lease go where they end soonest, and no more at once than its memory holds.
     """
     with Asking(default_home()) as agent:
         found = agent.ask("profile_show")
@@ -42,12 +42,14 @@ def profile(
             f"{row['cpu_percent']} %",
             output.size(row["in_bytes"]),
             output.size(row["out_bytes"]),
+            output.size(row["memory_bytes"]) if row["memory_bytes"] else "",
+            output.size(row["read_bytes"] + row["written_bytes"]),
             ", ".join(f"{node} {output.micros(wall_us)}" for node, wall_us in row["on"].items()),
         )
         for row in functions
     ]
-    columns = ("FUNCTION", "RUNS", "TAKES", "COMPUTES", "BYTES IN", "BYTES OUT", "ON")
-    output.table(columns, rows, right=columns[1:6])
+    columns = ("FUNCTION", "RUNS", "TAKES", "COMPUTES", "BYTES IN", "BYTES OUT", "MEMORY", "DISK", "ON")
+    output.table(columns, rows, right=columns[1:8])
     if found["ways"]:
         output.out.print()
         ways = [

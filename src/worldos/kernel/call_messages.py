@@ -58,11 +58,13 @@ class CallCancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A worker is ready for calls. ``far``: bytes to it cross a network."""
+    """A worker is ready for calls. ``far``: bytes to it cross a network. ``memory_bytes``: of all of its lease; 0: no limit."""
 
     worker: int
     node: NodeId = NodeId("")
     far: bool = False
+    lease: str = ""
+    memory_bytes: int = 0
 
 
 class WorkerLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):

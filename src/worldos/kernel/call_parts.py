@@ -35,6 +35,8 @@ class WorkerEntry:
         "doubted",
         "far",
         "id",
+        "lease",
+        "memory_bytes",
         "node",
         "out",
         "revoking",
@@ -44,10 +46,12 @@ class WorkerEntry:
         "window",
     )
 
-    def __init__(self, number: int, node: NodeId, *, far: bool) -> None:
+    def __init__(self, number: int, node: NodeId, *, far: bool, lease: str = "", memory_bytes: int = 0) -> None:
         self.id = number
         self.node = node
         self.far = far
+        self.lease = lease
+        self.memory_bytes = memory_bytes if lease else 0  # of all of the lease
         self.out: dict[int, None] = {}
         self.window = 1
         self.service_ns = 0

@@ -6,14 +6,14 @@ without messages. Where workers are on several nodes, ``placing`` holds what wai
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from heapq import heappop, heappush
 from typing import Final
 
 from worldos.kernel.call_messages import Effect, SendCall
 from worldos.kernel.call_parts import WINDOW_MAX, CallEntry, WorkerEntry
 from worldos.kernel.placing import Placing
-from worldos.kernel.profile import Profiles, Ran
+from worldos.kernel.profile import Profiles, Ran, Took
 
 HEAVY_WINDOW: Final = 2  # calls with large arguments: one runs, one travels
 NOWHERE: Final = -1
@@ -42,12 +42,15 @@ class CallTable:
         self._again: list[int] = []
         self._suspects: list[int] = []
         self._alone_since_ns: int | None = None
+        self._share_bytes = 0  # of the tightest lease with a limit, for each of its workers; 0: none has one
 
     # -- what every call does: the fast forms ---------------------------------------------------------------------------
 
     def submit(self, call: int, retries: int, *, heavy: bool = False, digest: str = "", size_bytes: int = 0) -> int:
         """Take a call; return the worker to send it to now, or NOWHERE: it waits (ask ``offer`` where calls are placed)."""
         entry = self._calls[call] = CallEntry(retries, digest, size_bytes, heavy=heavy)
+        if self._share_bytes and self.placing is None:
+            self._watch_memory(digest)
         if self.placing is not None:
             entry.queued = True
             self.placing.add(call, digest, size_bytes, heavy=heavy)
@@ -84,18 +87,18 @@ class CallTable:
             self.placing.forget(call)
         return self._calls.pop(call, None) is not None
 
-    def ran(self, worker: int, call: int, took: tuple[int, int], out_bytes: int) -> None:
-        """Learn from a result, before ``arrived``: its time at the worker, and the processor's, in us (0: very short)."""
+    def ran(self, worker: int, call: int, took: Took, out_bytes: int) -> None:
+        """Learn from a result, before ``arrived``."""
         entry, source = self._calls.get(call), self._workers.get(worker)
         if entry is None or source is None or call not in source.out or self.profiles is None:
             return
         if self.placing is not None:
             self.placing.done(call, worker, took, out_bytes, self.now_us)
-        elif took[0]:
-            known = Ran(
-                node=source.node, wall_us=took[0], cpu_us=took[1], in_bytes=entry.size_bytes, out_bytes=out_bytes
-            )
+        elif took.wall_us:
+            known = Ran(node=source.node, took=took, in_bytes=entry.size_bytes, out_bytes=out_bytes)
             self.profiles.learn(entry.digest, known)
+            if self._share_bytes:
+                self._watch_memory(entry.digest)
 
     def others(self, call: int, worker: int) -> list[int]:
         """Return the other workers that have this call. Ask before ``arrived``; needed if ``speculated``."""
@@ -214,6 +217,9 @@ class CallTable:
         while self._suspects:
             call = heappop(self._suspects)
             if self._wants(call):
+                if self.placing is not None and not self.placing.memory.holds(target.id, self._calls[call].digest):
+                    heappush(self._suspects, call)
+                    return []
                 target.solo = True
                 self._place(call, self._calls[call], target)
                 return [call]
@@ -222,10 +228,10 @@ class CallTable:
     # -- placing --------------------------------------------------------------------------------------------------------
 
     def _begin_placing(self, profiles: Profiles) -> None:
-        """From now on there is more than one node: look where calls end soonest."""
+        """From now on there is more than one node, or too little memory: look where calls end soonest."""
         self.placing = Placing(profiles)
         for worker in self._trusted:
-            self.placing.join(worker.id, worker.node, far=worker.far)
+            self._berth(worker)
         for call, entry in self._calls.items():
             waits = entry.queued and not entry.suspect
             take_in = self.placing.add if waits else self.placing.know
@@ -235,6 +241,25 @@ class CallTable:
                 self.placing.sent(call, worker.id, self.now_us)
         self._fresh.clear()
         self._again.clear()
+
+    def _berth(self, worker: WorkerEntry) -> None:
+        assert self.placing is not None
+        self.placing.join(worker.id, worker.node, far=worker.far, lease=worker.lease, memory_bytes=worker.memory_bytes)
+
+    def _weigh_leases(self) -> None:
+        """Work out how much memory there is for a worker, where there is least, and begin to place if that matters."""
+        workers = Counter(worker.lease for worker in self._trusted if worker.memory_bytes)
+        shares = [each.memory_bytes // workers[each.lease] for each in self._trusted if each.memory_bytes]
+        self._share_bytes = min(shares, default=0)
+        if self._share_bytes and self.placing is None:
+            for digest in {entry.digest for entry in self._calls.values()}:
+                self._watch_memory(digest)
+
+    def _watch_memory(self, digest: str) -> None:
+        """Place calls from now on, if a lease does not hold one of this function for each of its workers."""
+        profiles = self.profiles
+        if self.placing is None and profiles is not None and profiles.memory_bytes(digest) > self._share_bytes:
+            self._begin_placing(profiles)
 
     def _placed(self, target: WorkerEntry, *, force: bool) -> list[int]:
         """Let a worker take what it should."""
@@ -250,8 +275,10 @@ class CallTable:
         """Nobody does anything and nobody takes what waits: estimates may err, work goes on."""
         if not self._trusted or any(worker.out for worker in self._workers.values()):
             return []
-        first = self._trusted[0]
-        return [SendCall(worker=first.id, call=call, attempt=1) for call in self._placed(first, force=True)]
+        for worker in self._trusted:
+            if taken := self._placed(worker, force=True):
+                return [SendCall(worker=worker.id, call=call, attempt=1) for call in taken]
+        return []
 
     def _distrust(self, worker: WorkerEntry) -> None:
         if worker in self._trusted:

@@ -128,7 +128,7 @@ class Calls(CallTable):
                 effects.extend(self.drop(call, spare))
         self.learn(event.worker, known, event.busy_ns)
         effects.extend(self.spread(event.worker))
-        return effects
+        return [*effects, *self.resume()]
 
     def drop(self, call: int, workers: list[int]) -> list[Effect]:
         """Call back the needless attempts of a call whose result is there."""
@@ -151,6 +151,13 @@ class Calls(CallTable):
     def offer(self) -> list[Effect]:
         """Let the workers that have room take what waits, where calls are placed."""
         return self._spread_all() if self.placing is not None else []
+
+    def resume(self) -> list[Effect]:
+        """After results: let workers take what they were not given for want of memory."""
+        if self.placing is None or not self.placing.memory.blocked:
+            return []
+        self.placing.memory.blocked = False
+        return self._spread_all()
 
     def _spread_all(self) -> list[Effect]:
         effects: list[Effect] = []
@@ -184,6 +191,8 @@ class Calls(CallTable):
             if call not in source.out:
                 continue
             del source.out[call]
+            if self.placing is not None:
+                self.placing.back(call, source.id)
             source.solo = False
             entry = self._calls.get(call)
             if entry is not None:
@@ -201,12 +210,16 @@ class Calls(CallTable):
         number = event.worker
         if number in self._workers or self.ended:
             return []
-        worker = self._workers[number] = WorkerEntry(number, event.node, far=event.far)
+        worker = self._workers[number] = WorkerEntry(
+            number, event.node, far=event.far, lease=event.lease, memory_bytes=event.memory_bytes
+        )
         self._trusted.append(worker)
         if self.placing is not None:
-            self.placing.join(number, event.node, far=event.far)
+            self._berth(worker)
         elif self.profiles is not None and any(other.node != event.node for other in self._trusted):
             self._begin_placing(self.profiles)
+        if worker.memory_bytes:
+            self._weigh_leases()
         self._alone_since_ns = None
         self._requeue_all_doubted()
         return self.spread(number)
@@ -218,6 +231,7 @@ class Calls(CallTable):
         self._distrust(worker)
         effects: list[Effect] = []
         alone = len(worker.out) == 1
+        crowded = event.loss is Loss.OVER_QUOTA and self._exceeded(worker)
         for call in worker.out:
             entry = self._calls.get(call)
             if entry is None:
@@ -225,7 +239,7 @@ class Calls(CallTable):
             entry.at.remove(worker.id)
             if entry.at:
                 continue
-            failure = self._price(entry, event.loss, alone=alone)
+            failure = self._price(entry, event.loss, alone=alone and not (crowded and entry.retries))
             if failure is not None:
                 self._drop_entry(call)
                 effects.append(DeliverError(call=call, failure=failure, attempts=entry.attempts))
@@ -238,6 +252,15 @@ class Calls(CallTable):
                 effects.extend(self._fail_waiting())
         effects.extend(self._spread_all())
         return effects
+
+    def _exceeded(self, lost: WorkerEntry) -> bool:
+        """A worker was stopped for memory: learn what its call takes; return whether others of its lease took some too."""
+        running = self._calls.get(next(iter(lost.out), NOWHERE))
+        if running is None or self.profiles is None or not lost.memory_bytes:
+            return False
+        self.profiles.exceeded(running.digest, lost.memory_bytes)
+        self._watch_memory(running.digest)
+        return any(other.out for other in self._workers.values() if other.lease == lost.lease)
 
     @staticmethod
     def _price(entry: CallEntry, loss: Loss, *, alone: bool) -> Failure | None:
@@ -292,7 +315,7 @@ class Calls(CallTable):
         if not worker.closed:
             self._trusted.append(worker)
             if self.placing is not None:
-                self.placing.join(number, worker.node, far=worker.far)
+                self._berth(worker)
                 for call in worker.out:
                     self.placing.sent(call, number, self.now_us)
         for call in worker.out:

@@ -7,7 +7,9 @@ way, and its work, against all that waits shared out among the others. Else the 
 come too late. Each time a worker has room this is decided anew with what was learned meanwhile (profile.py); only the few calls
 that a worker has ahead are bound, and those are called back when another rests.
 
-Of a sort that brings much to a node whose way is not known, one call goes first, and teaches it.
+Of a sort that brings much to a node whose way is not known, one call goes first, and teaches it. A worker passes over sorts that
+the memory of its lease does not hold beside what runs there (call_memory.py). Where all workers are on one node, what was
+submitted first goes first.
 Units: microseconds and bytes. Source: heterogeneous earliest finish time, H. Topcuoglu et al., IEEE TPDS 2002; the rule for who
 takes what is comparative advantage.
 """
@@ -15,9 +17,10 @@ takes what is comparative advantage.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
-from worldos.kernel.profile import RATE_BYTES_MIN, SMALL_US, Profiles, Ran
+from worldos.kernel.call_memory import CallMemory
+from worldos.kernel.profile import RATE_BYTES_MIN, SMALL_US, Profiles, Ran, Took
 from worldos.model.ids import NodeId
 
 AHEAD_US: Final = 2_000
@@ -39,6 +42,15 @@ class Sort:
         self.waiting = 0
 
 
+class Sent(NamedTuple):
+    """A call that is at a worker. ``alone``: nothing was there before it."""
+
+    at_us: int
+    size_bytes: int
+    alone: bool
+    digest: str
+
+
 class Berth:
     """A worker: where it is, and what it has."""
 
@@ -47,9 +59,7 @@ class Berth:
     def __init__(self, node: NodeId, *, far: bool) -> None:
         self.node = node
         self.far = far
-        self.out: dict[
-            int, tuple[int, int, bool]
-        ] = {}  # calls: when sent, how many bytes they bring, alone or behind others
+        self.out: dict[int, Sent] = {}
         self.begun_us = 0  # when what it does now could begin at the earliest
 
 
@@ -58,21 +68,25 @@ class Placing:
 
     def __init__(self, profiles: Profiles) -> None:
         self.profiles = profiles
+        self.memory = CallMemory(profiles)
         self._sorts: dict[tuple[str, int], Sort] = {}
         self._of: dict[int, Sort] = {}
         self._size: dict[int, int] = {}
         self._queued: set[int] = set()
         self._berths: dict[int, Berth] = {}
         self._moving: dict[NodeId, int] = {}  # bytes under way to a node
+        self._is_split = False  # there was more than one node
 
     @property
     def waiting(self) -> bool:
         """Whether any call waits."""
         return bool(self._queued)
 
-    def join(self, worker: int, node: NodeId, *, far: bool) -> None:
+    def join(self, worker: int, node: NodeId, *, far: bool, lease: str = "", memory_bytes: int = 0) -> None:
         """Count a worker in."""
         self._berths[worker] = Berth(node, far=far)
+        self._is_split = self._is_split or any(berth.node != node for berth in self._berths.values())
+        self.memory.join(worker, lease, memory_bytes)
 
     def leave(self, worker: int) -> None:
         """Count a worker out, with what it has."""
@@ -81,6 +95,7 @@ class Placing:
             for call in list(berth.out):
                 self.back(call, worker)
             del self._berths[worker]
+            self.memory.leave(worker)
 
     def know(self, call: int, digest: str, size_bytes: int, *, heavy: bool) -> Sort:
         """Take a call in without letting it wait: a worker has it."""
@@ -105,8 +120,11 @@ class Placing:
         """A call is no longer at a worker; ``again`` lets it wait once more."""
         berth = self._berths.get(worker)
         gone = berth.out.pop(call, None) if berth is not None else None
-        if berth is not None and gone is not None and berth.far:
-            self._moving[berth.node] = max(0, self._moving.get(berth.node, 0) - gone[1])
+        if berth is None or gone is None:
+            return
+        self.memory.back(worker, gone.digest)
+        if berth.far:
+            self._moving[berth.node] = max(0, self._moving.get(berth.node, 0) - gone.size_bytes)
 
     def again(self, call: int) -> None:
         """Let a call that was sent wait again, before the others of its sort."""
@@ -125,20 +143,18 @@ class Placing:
             self._queued.discard(call)
             sort.waiting -= 1
 
-    def done(self, call: int, worker: int, took: tuple[int, int], out_bytes: int, now_us: int) -> None:
-        """Learn from a call that came back; ``took`` is its time there, and of that the processor's."""
+    def done(self, call: int, worker: int, took: Took, out_bytes: int, now_us: int) -> None:
+        """Learn from a call that came back."""
         berth, sort = self._berths.get(worker), self._of.get(call)
         if berth is None or sort is None or call not in berth.out:
             return
-        _, in_bytes, _ = berth.out[call]
-        wall_us, cpu_us = took
-        away_us = self._away_us(berth, call, wall_us, now_us) if berth.far else -1
+        in_bytes = berth.out[call].size_bytes
+        away_us = self._away_us(berth, call, took.wall_us, now_us) if berth.far else -1
         berth.begun_us = now_us
         self.back(call, worker)
         learned = Ran(
             node=berth.node,
-            wall_us=wall_us or SMALL_US,
-            cpu_us=cpu_us,
+            took=took if took.wall_us else took._replace(wall_us=SMALL_US),
             in_bytes=in_bytes,
             out_bytes=out_bytes,
             away_us=away_us,
@@ -148,9 +164,9 @@ class Placing:
     @staticmethod
     def _away_us(berth: Berth, call: int, wall_us: int, now_us: int) -> int:
         """Return how long a call was on the way, there and back; -1: cannot be told, as it travelled while others ran."""
-        sent_us, _, alone = berth.out[call]
-        spent_us = now_us - max(sent_us, berth.begun_us)
-        if alone:
+        sent = berth.out[call]
+        spent_us = now_us - max(sent.at_us, berth.begun_us)
+        if sent.alone:
             return max(1, spent_us - wall_us)
         return spent_us if spent_us > 2 * wall_us else -1
 
@@ -162,7 +178,9 @@ class Placing:
         if not berth.out:
             berth.begun_us = now_us
         size_bytes = self._size.get(call, 0)
-        berth.out[call] = (now_us, size_bytes, not berth.out)
+        sort = self._of.get(call)
+        sent = berth.out[call] = Sent(now_us, size_bytes, not berth.out, sort.digest if sort is not None else "")
+        self.memory.sent(worker, sent.digest)
         if berth.far:
             self._moving[berth.node] = self._moving.get(berth.node, 0) + size_bytes
 
@@ -176,13 +194,17 @@ class Placing:
         for sort in self._sorts.values():
             if not sort.waiting or (sort.heavy and heavy_room <= 0):
                 continue
+            if not self.memory.holds(worker, sort.digest):
+                if self.memory.is_owed(sort.digest):
+                    return []  # it was passed over for long: what runs here ends, nothing else begins
+                continue
             here_us = self._cost_us(sort, berth.node, far=berth.far)
-            quotient = here_us * SCALE // max(1, self._elsewhere_us(sort, berth.node))
+            quotient = self._quotient(sort, here_us, berth.node)
             if quotient < least and (force or self._pays(sort, berth, now_us)):
                 best, least, best_work_us = sort, quotient, here_us
         if best is None:
             return []
-        count = min(room, best.waiting, max(1, AHEAD_US // best_work_us))
+        count = min(room, best.waiting, max(1, AHEAD_US // max(1, best_work_us)))
         return self._pop(best, min(count, heavy_room) if best.heavy else count)
 
     # -- the rule -------------------------------------------------------------------------------------------------------
@@ -195,7 +217,7 @@ class Placing:
             return False  # one call goes first, and teaches what the way carries
         here_us = max(self._ready_us(berth, now_us), way_us) + self.profiles.work_us(sort.digest, berth.node)
         share, soonest_us = 0, NEVER_US
-        for node, workers in self._others(berth.node).items():
+        for node, workers in self._others(berth.node, sort).items():
             drained_us = self._drained_us(node, workers, sort, now_us)
             share += SCALE * SCALE // max(1, drained_us)
             soonest_us = min(soonest_us, self._cost_us(sort, node, far=self._berths[workers[0]].far))
@@ -213,19 +235,34 @@ class Placing:
             if count > 0:
                 work_us += count * self.profiles.work_us(each.digest, node)
                 size_bytes += count * each.size_bytes
-        drained_us = work_us // len(workers)
+        drained_us = work_us // self.memory.abreast(workers[0], sort.digest, len(workers))
         return max(drained_us, self.profiles.way_us("", node, size_bytes)) if far else drained_us
 
-    def _others(self, node: NodeId) -> dict[NodeId, list[int]]:
+    def _others(self, node: NodeId, sort: Sort) -> dict[NodeId, list[int]]:
+        """Return the workers on other nodes that calls of a sort may be given to."""
         found: dict[NodeId, list[int]] = {}
         for worker, berth in self._berths.items():
-            if berth.node != node:
+            if berth.node != node and self.memory.could_hold(worker, sort.digest):
                 found.setdefault(berth.node, []).append(worker)
         return found
 
     def _elsewhere_us(self, sort: Sort, node: NodeId) -> int:
-        others = {berth.node: berth.far for berth in self._berths.values() if berth.node != node}
-        return min((self._cost_us(sort, other, far=far) for other, far in others.items()), default=SCALE)
+        """Return how long a call of a sort takes on the best other node; 0: there is none."""
+        others = {other: self._berths[workers[0]].far for other, workers in self._others(node, sort).items()}
+        return min((max(1, self._cost_us(sort, other, far=far)) for other, far in others.items()), default=0)
+
+    def _quotient(self, sort: Sort, here_us: int, node: NodeId) -> int:
+        """Return how good a node is at a sort beside the others, less is better."""
+        if not self._is_split:
+            return self._first(sort)
+        elsewhere_us = self._elsewhere_us(sort, node)
+        return here_us * SCALE // elsewhere_us if elsewhere_us else 0
+
+    def _first(self, sort: Sort) -> int:
+        """Return the number of the call of a sort that has waited longest."""
+        while sort.calls and not self._waits(sort, sort.calls[0]):
+            sort.calls.popleft()
+        return sort.calls[0] if sort.calls else NEVER_US
 
     def _ready_us(self, berth: Berth, now_us: int) -> int:
         """Return when a worker is done with what it has, as far as can be told."""
@@ -250,8 +287,12 @@ class Placing:
         taken: list[int] = []
         while sort.calls and len(taken) < count:
             call = sort.calls.popleft()
-            if call in self._queued and self._of.get(call) is sort:
+            if self._waits(sort, call):
                 self._queued.discard(call)
                 sort.waiting -= 1
                 taken.append(call)
         return taken
+
+    def _waits(self, sort: Sort, call: int) -> bool:
+        """Tell whether a queued number still stands for a call that waits (queues are cleaned when read)."""
+        return call in self._queued and self._of.get(call) is sort

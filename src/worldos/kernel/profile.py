@@ -1,9 +1,10 @@
 """Profiles: what was learned of functions from their runs, and of the ways to nodes from what they carried.
 
 For each function (by the digest of its pickle): how long a call takes on each node, how much of that is processor time and how
-much is waiting, and how many bytes it brings and returns. For each far node: how many bytes its way carries in a second, and
-how long the shortest trip takes. All are running means with their mean deviation, in integers, and the tables are bounded: what
-was not used for the longest time goes first.
+much is waiting, how many bytes it brings and returns, how many it reads from disks and writes, and how much memory it takes. For
+each far node: how many bytes its way carries in a second, and how long the shortest trip takes. All are running means with their
+mean deviation, in integers (of memory, where too little is fatal, the most that was seen lately), and the tables are bounded:
+what was not used for the longest time goes first.
 
 A node on which a function has not run is judged by another: what is processor time there is scaled by how much slower the
 one is than the other, as seen by all functions that ran on both; waiting is the same everywhere.
@@ -12,7 +13,7 @@ Units: microseconds, bytes. Source: V. Jacobson, "Congestion Avoidance and Contr
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +30,7 @@ TRIP_DEFAULT_US: Final = 500
 WORK_DEFAULT_US: Final = 1_000  # of a function that has never run
 SMALL_US: Final = 50  # of a call that was too short to be measured alone
 PERMILLE: Final = 1000
+MOST_FALL: Final = 8
 SLOWNESS_MAX: Final = 1000 * PERMILLE
 STATE_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -53,14 +55,29 @@ class Mean(msgspec.Struct, array_like=True):
         self.mean = max(0, self.mean)
 
 
+class Most(msgspec.Struct, array_like=True):
+    """The most that was seen lately: quickly up, slowly down. 0: nothing was seen."""
+
+    value: Natural = 0
+
+    def learn(self, value: int) -> None:
+        """Take in one more, if it is known."""
+        value = max(0, min(US_MAX, value))
+        if value:
+            self.value = value if value >= self.value else self.value - (self.value - value) // MOST_FALL
+
+
 class Profile(msgspec.Struct, kw_only=True):
-    """What was learned of one function. ``on``: how long a call takes on which node."""
+    """What was learned of one function. ``on``: how long a call takes on which node. ``memory``: beyond a bare worker's."""
 
     name: Name = ""
     wall_us: Mean = msgspec.field(default_factory=Mean)
     cpu_us: Mean = msgspec.field(default_factory=Mean)
     in_bytes: Mean = msgspec.field(default_factory=Mean)
     out_bytes: Mean = msgspec.field(default_factory=Mean)
+    read_bytes: Mean = msgspec.field(default_factory=Mean)
+    written_bytes: Mean = msgspec.field(default_factory=Mean)
+    memory: Most = msgspec.field(default_factory=Most)
     on: dict[NodeId, Mean] = {}
     cpu_on: dict[NodeId, Mean] = {}
     used: Natural = 0
@@ -84,12 +101,21 @@ class Way(msgspec.Struct, kw_only=True):
         return (self.trip_us or TRIP_DEFAULT_US) + size_bytes * 1_000_000 // rate
 
 
+class Took(NamedTuple):
+    """What a call took at its worker, as the worker says; all zero: it was too short to be measured. No memory: not known."""
+
+    wall_us: int = 0
+    cpu_us: int = 0
+    memory_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
     """One call that came back. ``away_us``: how long it was on the way, there and back; -1: cannot be told."""
 
     node: NodeId
-    wall_us: int
-    cpu_us: int
+    took: Took
     in_bytes: int
     out_bytes: int
     away_us: int = -1
@@ -126,11 +152,15 @@ class Profiles(msgspec.Struct, kw_only=True):
         self.clock = min(US_MAX, self.clock + 1)
         profile = self.function(digest)
         profile.used = self.clock
-        wall_us, cpu_us = max(0, min(US_MAX, ran.wall_us)), max(0, min(US_MAX, ran.cpu_us))
+        took = ran.took
+        wall_us, cpu_us = max(0, min(US_MAX, took.wall_us)), max(0, min(US_MAX, took.cpu_us))
         profile.wall_us.learn(wall_us)
         profile.cpu_us.learn(min(cpu_us, 64 * wall_us))
         profile.in_bytes.learn(ran.in_bytes)
         profile.out_bytes.learn(ran.out_bytes)
+        profile.read_bytes.learn(took.read_bytes)
+        profile.written_bytes.learn(took.written_bytes)
+        profile.memory.learn(took.memory_bytes)
         for table, value in ((profile.on, wall_us), (profile.cpu_on, min(cpu_us, wall_us))):
             if ran.node not in table and len(table) >= NODES_MAX:
                 del table[min(table, key=lambda node: (table[node].count, node))]
@@ -191,6 +221,15 @@ class Profiles(msgspec.Struct, kw_only=True):
         profile = self.functions.get(digest)
         back_bytes = profile.out_bytes.mean if profile is not None else 0
         return self.ways.get(node, _UNKNOWN_WAY).transfer_us(size_bytes + back_bytes)
+
+    def memory_bytes(self, digest: str) -> int:
+        """Return how much memory a call of this function takes; 0: not known."""
+        profile = self.functions.get(digest)
+        return profile.memory.value if profile is not None else 0
+
+    def exceeded(self, digest: str, memory_bytes: int) -> None:
+        """A call was stopped, as all of a lease's memory did not hold it beside others: believe that it takes all of it."""
+        self.function(digest).memory.learn(memory_bytes)
 
     def is_measured(self, node: NodeId) -> bool:
         """Tell whether it is known what the way to a node carries."""

@@ -33,7 +33,7 @@ from worldos.errors import BadRequest, LeaseEnded, PeerBroke, WorkerLost, WorldE
 from worldos.kernel import call_messages as kernel
 from worldos.kernel.call_messages import Loss
 from worldos.kernel.calls import NOWHERE, Calls
-from worldos.kernel.profile import Profiles
+from worldos.kernel.profile import Profiles, Took
 from worldos.lanes import driving, family, outcome, pack, wire
 from worldos.lanes.crew import TIMED_TURN_SECONDS, Crew
 from worldos.lanes.doors import Doors
@@ -53,6 +53,7 @@ TICK_SECONDS: Final = 0.05
 PUMP_CALLS: Final = 32
 RETRIES_DEFAULT: Final = 3
 TIMES_MAX: Final = 4096
+UNMEASURED: Final = Took()
 
 __all__ = ["Door", "Lane", "LaneFuture", "LaneUse", "RemoteTraceback"]
 
@@ -76,7 +77,7 @@ class Lane(Crew):
         self._patience_ns = int(patience_s * 1e9)
         self.profiles = profiles
         self._machine = Calls(patience_ns=self._patience_ns, profiles=profiles)
-        self._times: dict[int, tuple[int, int]] = {}
+        self._took: dict[int, Took] = {}
         self._functions = pack.Functions()
         self._initializer = (
             None if initializer is None else pack.pack_initializer(self._functions, initializer, initargs)
@@ -247,7 +248,10 @@ class Lane(Crew):
             link.put(FrameKind.INITIALIZE, function.number, data)
             self._doors.later(link)
         door = link.door
-        joined = kernel.WorkerJoined(worker=link.number, node=NodeId(door.node), far=not door.local)
+        memory_bytes = link.welcome.memory_bytes if link.welcome is not None else 0
+        joined = kernel.WorkerJoined(
+            worker=link.number, node=NodeId(door.node), far=not door.local, lease=door.lease, memory_bytes=memory_bytes
+        )
         self._act(self._machine.handle(joined))
         if link.door.node in self._doubted:
             self._act(self._machine.handle(kernel.WorkerDoubted(worker=link.number)))
@@ -347,7 +351,7 @@ class Lane(Crew):
         machine.now_us = time.monotonic_ns() // 1000
         for call, value, error in outcomes:
             size = self._intake.size_bytes(call)
-            if machine.placing is not None or call in self._times:
+            if machine.placing is not None or call in self._took:
                 self._learn(number, call, size)
             spare = machine.others(call, number) if machine.speculated else []
             if machine.arrived(number, call):
@@ -364,11 +368,12 @@ class Lane(Crew):
             self._doors.flush(link)
         elif machine.open_calls and not machine.outstanding_count(number):
             self._act(machine.spread(number))
+        self._act(machine.resume())
 
     def _learn(self, number: int, call: int, size: int) -> None:
         if self.profiles is not None and call in self._calls:
             self.profiles.function(*self._calls[call].known_as)
-        self._machine.ran(number, call, self._times.pop(call, (0, 0)), size)
+        self._machine.ran(number, call, self._took.pop(call, UNMEASURED), size)
 
     def _finish(self, future: LaneFuture, value: Any, error: BaseException | None) -> None:
         del self._calls[future.call]
@@ -424,9 +429,12 @@ class Lane(Crew):
         if kind == FrameKind.REVOKED:
             self._act(self._machine.handle(kernel.CallsRevoked(worker=link.number, calls=tuple(meta))))
         elif kind == FrameKind.TIMES:
-            if len(self._times) > TIMES_MAX:  # of calls that were lost in between
-                self._times.clear()
-            self._times.update((call, (wall, cpu)) for call, wall, cpu in meta if call in self._calls)
+            if len(self._took) > TIMES_MAX:  # of calls that were lost in between
+                self._took.clear()
+            is_own = link.door.is_own
+            self._took.update(
+                (each.call, outcome.took(each, is_own=is_own)) for each in meta if each.call in self._calls
+            )
         elif kind == FrameKind.RELEASE:
             self._stowage.released(link, meta)
         elif kind == FrameKind.DROP:
@@ -460,7 +468,7 @@ class Lane(Crew):
     def _break(self, reason: WorldError) -> None:
         """Fail all calls, now and later: no worker will ever run one."""
         self._broken = reason
-        self._times.clear()
+        self._took.clear()
         self._machine = Calls(patience_ns=self._patience_ns)
         self._doors.close()
         for future in list(self._calls.values()):

@@ -28,6 +28,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     local: bool = True
     is_own: bool = True
+    lease: str = ""  # whose memory its worker shares with others; empty: nothing is known of that
 
 
 class Link:
@@ -72,7 +73,12 @@ class Link:
         """Queue the greeting."""
         path = [os.path.abspath(p) for p in sys.path] if self.door.local else []
         hello = wire.Hello(
-            version=wire.VERSION, python=sys.version_info[:2], path=path, shares_memory=self.door.local, times=True
+            version=wire.VERSION,
+            python=sys.version_info[:2],
+            path=path,
+            shares_memory=self.door.local,
+            times=True,
+            measures=True,
         )
         self.outbox.put(wire.frame(FrameKind.HELLO, hello))
 

@@ -6,10 +6,11 @@ from typing import Any, assert_never
 
 from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.kernel.call_messages import DeliverError, Failure
+from worldos.kernel.profile import Took
 from worldos.lanes import pack, plain
 from worldos.lanes.failing import Unsendable
 from worldos.lanes.future import LaneFuture, RemoteTraceback
-from worldos.lanes.wire import Status
+from worldos.lanes.wire import Measured, Status
 
 Outcome = tuple[int, Any, BaseException | None]
 
@@ -49,6 +50,12 @@ def _check_said(status: int, value: Any) -> None:
     if isinstance(value, tuple) and [*map(isinstance, value, (Exception, str))] == [True, True]:
         return
     raise PeerBroke("its failure has not the shape of one")
+
+
+def took(measured: Measured, *, is_own: bool) -> Took:
+    """Return what a worker says that a call took. A stranger's word on memory would keep calls from other machines."""
+    memory_bytes = measured.memory_bytes if is_own else 0
+    return Took(measured.wall_us, measured.cpu_us, memory_bytes, measured.read_bytes, measured.written_bytes)
 
 
 def failure(effect: DeliverError, future: LaneFuture, why: str) -> WorldError:

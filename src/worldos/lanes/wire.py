@@ -21,7 +21,7 @@ import socket
 import struct
 from collections import deque
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -70,7 +70,10 @@ class FrameKind(IntEnum):
     OUTPUT = 27  # worker to holder
     ROOM = 28  # the command that follows gets folders of its own (lanes/room.py), and others may follow it
     TOOK = 29  # worker to holder
-    TIMES = 30  # worker to holder: of calls whose results follow, how long they took, and of that the processor (us)
+    TIMES = 30  # worker to holder: of calls whose results follow, what they took
+    TASKS = 31  # to a resident (lanes/resident.py): index and attempt of each task that is to be done
+    STOP = 32  # ... index of a task, and the signal that it gets
+    ENDED = 33  # worker to holder
 
 
 class Status(IntEnum):
@@ -90,6 +93,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     path: list[str] = []
     shares_memory: bool = False
     times: bool = False  # tell how long calls take
+    measures: bool = False  # ... and what of memory and disks
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +103,17 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     why: str = ""
     over_quota: bool = False
+
+
+class Measured(msgspec.Struct, frozen=True, array_like=True):
+    """What a call took. ``memory_bytes``: the most beyond what a worker has at first; 0: not known."""
+
+    call: int
+    wall_us: int
+    cpu_us: int
+    memory_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
 
 
 Where = tuple[int, int, int]
@@ -137,6 +152,29 @@ class Took(msgspec.Struct, frozen=True, array_like=True):
     memory_bytes: int
 
 
+class How(IntEnum):
+    """How a task of a resident ended: by itself, or stopped before it began, or with a signal that was meant for another."""
+
+    DONE = 0
+    UNBEGUN = 1
+    LOST = 2
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """The end of a task. ``made``: what it made, if that is small; else it came before, as ``OUTPUT``."""
+
+    how: How
+    index: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+    code: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    why: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    cpu_us: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    wall_us: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    made: Annotated[bytes, msgspec.Meta(max_length=1024)] = b""
+
+
+_Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
 META: Final[dict[FrameKind, Any]] = {
     FrameKind.HELLO: Hello,
     FrameKind.WELCOME: Welcome,
@@ -167,7 +205,10 @@ META: Final[dict[FrameKind, Any]] = {
     FrameKind.OUTPUT: None,
     FrameKind.ROOM: None,
     FrameKind.TOOK: Took,
-    FrameKind.TIMES: list[tuple[int, int, int]],
+    FrameKind.TIMES: list[Measured],
+    FrameKind.TASKS: list[tuple[_Index, _Index]],
+    FrameKind.STOP: tuple[_Index, int],
+    FrameKind.ENDED: list[Ended],
 }
 _DECODERS: Final = [
     msgspec.msgpack.Decoder(META[FrameKind(k)]) if k else msgspec.msgpack.Decoder() for k in range(len(META) + 1)

@@ -29,6 +29,7 @@ import msgspec
 
 from worldos.errors import NotAllowed, PeerBroke
 from worldos.lanes import driving, pack, running, shm, wasm, wire
+from worldos.lanes.gauge import TIMED_NS, Gauge
 from worldos.lanes.herald import Herald
 from worldos.lanes.wire import Frame, FrameKind, Status
 from worldos.model.isolation import Isolation
@@ -40,8 +41,6 @@ GREETERS_MAX: Final = 16
 FLUSH_NS: Final = 1_000_000
 FLUSH_BYTES: Final = 256 * 1024
 LOOK_NS: Final = 1_000_000
-TIMED_NS: Final = 100_000  # shorter calls are not worth a word about their time
-MARK_NS: Final = 1_000_000
 PRINT_NS: Final = 100_000_000  # what a long call prints is seen this soon
 
 Job = tuple[int, "Callable[..., Any] | Exception", Any, list[memoryview]]
@@ -68,7 +67,7 @@ class Stop(Exception):
 class Worker:
     """The worker's end of a lane, after the greeting."""
 
-    def __init__(self, sock: socket.socket, inbox: wire.Inbox, terms: Terms, *, times: bool = False) -> None:
+    def __init__(self, sock: socket.socket, inbox: wire.Inbox, terms: Terms, hello: wire.Hello) -> None:
         self.sock = sock
         self.inbox = inbox
         self.terms = terms
@@ -78,10 +77,8 @@ class Worker:
         self._result_bytes = 0
         self._busy_ns = 0
         self._last_look_ns = 0
-        self._tells_times = times
-        self._times: list[tuple[int, int, int]] = []
-        self._cpu_ns = 0  # of this process, as of ``_marked_ns``
-        self._marked_ns = 0
+        self._gauge = Gauge() if hello.times else None
+        self._tells_all = hello.measures
         self._printed: list[tuple[int, str]] = []
         self._printed_ns = 0
         self._calling = False
@@ -197,16 +194,15 @@ class Worker:
     def _do(self, job: Job) -> None:
         call, function, args, buffers = job
         started_ns = time.perf_counter_ns()
-        if self._tells_times and started_ns - self._marked_ns > MARK_NS:
-            self._cpu_ns, self._marked_ns = time.process_time_ns(), started_ns
+        gauge = self._gauge
+        if gauge is not None:
+            gauge.begin(started_ns)
         status, data, out = self._outcome(function, args, buffers)
         del job, args, buffers, function
         ended_ns = time.perf_counter_ns()
         busy_ns = ended_ns - started_ns
-        if self._tells_times and busy_ns >= TIMED_NS:
-            cpu_ns, before_ns = time.process_time_ns(), self._cpu_ns
-            self._cpu_ns, self._marked_ns = cpu_ns, ended_ns
-            self._times.append((call, busy_ns // 1000, max(0, cpu_ns - before_ns) // 1000))
+        if gauge is not None and busy_ns >= TIMED_NS:
+            gauge.end(call, busy_ns, ended_ns)
         if out or len(data) >= wire.SMALL_BYTES:
             self._busy_ns += busy_ns
             self._send_large(call, status, data, out)
@@ -302,9 +298,9 @@ class Worker:
                 self.sock.sendall(wire.frame(FrameKind.RESULTS, (busy_ns, results)))
 
     def _send_times(self) -> None:
-        if self._times:
-            times, self._times = self._times, []
-            self.send(wire.frame(FrameKind.TIMES, times))
+        if self._gauge is not None and (measured := self._gauge.taken()):
+            told = measured if self._tells_all else [(each.call, each.wall_us, each.cpu_us) for each in measured]
+            self.send(wire.frame(FrameKind.TIMES, told))
 
     def send(self, head: bytes, *parts: Any) -> None:
         """Send one frame, whole."""
@@ -377,7 +373,7 @@ def serve(listener: socket.socket, terms: Terms) -> None:
     sock, inbox, hello = _greeted(listener, terms)
     listener.close()
     sock.setblocking(True)  # noqa: FBT003
-    worker = Worker(sock, inbox, terms, times=hello.times)
+    worker = Worker(sock, inbox, terms, hello)
     sys.stdout, sys.stderr = _Printed(worker, 1), _Printed(worker, 2)
     gc.collect()
     gc.freeze()

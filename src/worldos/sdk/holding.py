@@ -89,7 +89,7 @@ class Part:
         for path in (
             doors.paths if self.need.kind != Kind.STORE else ()
         ):  # no workers: what is behind it speaks otherwise
-            self.lane.add_door(Door(path=path, node=doors.node, local=doors.local, is_own=doors.is_own))
+            self.lane.add_door(Door(path=path, node=doors.node, local=doors.local, is_own=doors.is_own, lease=doors.lease))
         if self.ready:
             self.events.tell("ready", workers=sum(len(paths) for paths in self._paths.values()))
 

@@ -51,6 +51,9 @@ class ProfileOrders:
                     "cpu_percent": profile.cpu_permille * 100 // PERMILLE,
                     "in_bytes": profile.in_bytes.mean,
                     "out_bytes": profile.out_bytes.mean,
+                    "read_bytes": profile.read_bytes.mean,
+                    "written_bytes": profile.written_bytes.mean,
+                    "memory_bytes": profile.memory.value,
                     "on": {names.get(node, node[:8]): mean.mean for node, mean in sorted(profile.on.items())},
                 }
                 for digest, profile in functions

@@ -8,6 +8,7 @@ or not: a follower asks for what comes after the position that it has reached. T
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -29,8 +30,18 @@ class Log:
         self._memory = bytearray()
         self._fd = -1
         self._lock = threading.Lock()
+        self._output: hashlib._Hash | None = None
         self.written = 0
         self.ended = False
+
+    def digest_output(self) -> None:
+        """From the beginning on, make a digest of standard output: it is to be compared."""
+        self._output = hashlib.sha256()
+
+    def output_digest(self) -> bytes:
+        """Return the digest of standard output."""
+        assert self._output is not None, "said before the first output"
+        return self._output.digest()
 
     @property
     def cut_bytes(self) -> int:
@@ -41,6 +52,12 @@ class Log:
     def kept_bytes(self) -> int:
         """How much can be read."""
         return self.written - self.cut_bytes
+
+    def put_out(self, data: bytes | bytearray) -> None:
+        """Append what came on standard output."""
+        if self._output is not None:
+            self._output.update(data)
+        self.write(data)
 
     def write(self, data: bytes | bytearray) -> None:
         """Append; what does not fit pushes out the oldest after the beginning."""

@@ -14,6 +14,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -109,6 +110,41 @@ def unpack(folder: Path, receive: Callable[[], bytes | bytearray]) -> list[str]:
             raise PeerBroke(f"the parcel of files is damaged: {error}") from None
     source.drain()
     return names
+
+
+def digest(receive: Callable[[], bytes | bytearray]) -> bytes:
+    """Return a digest of what unpacking a stream would make, times left out; it raises what ``unpack`` would for a member."""
+    found: dict[str, bytes] = {}
+    source = _Source(receive)
+    try:
+        with tarfile.open(fileobj=_any(source), mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Member) as tar:
+            for count, member in enumerate(tar):
+                if count >= MEMBERS_MAX:
+                    raise BadRequest(f"more than {MEMBERS_MAX} files in one parcel")
+                _check(member)
+                found[str(PurePosixPath(member.name))] = _digest(tar, member)
+    except (tarfile.TarError, EOFError, UnicodeError) as error:
+        raise PeerBroke(f"the parcel of files is damaged: {error}") from None
+    source.drain()
+    whole = sha256()
+    for name, made in sorted(found.items()):
+        whole.update(sha256(name.encode("utf-8", "surrogateescape")).digest() + made)
+    return whole.digest()
+
+
+def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Return the digest of one member: a letter for its kind, and what it holds."""
+    if member.isdir():
+        return sha256(b"d").digest()
+    if member.issym():
+        return sha256(b"l" + member.linkname.encode("utf-8", "surrogateescape")).digest()
+    data = tar.extractfile(member)
+    if data is None:
+        raise tarfile.ReadError("a file without contents")
+    made = sha256(b"x" if member.mode & 0o100 else b"f")
+    while piece := data.read(CHUNK_BYTES):
+        made.update(piece)
+    return made.digest()
 
 
 class _Member(tarfile.TarInfo):

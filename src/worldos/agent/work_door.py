@@ -19,16 +19,15 @@ from worldos.agent.seats import Seats
 from worldos.errors import BadRequest, NotAllowed, NotThere, OverQuota, PeerBroke, Refused, Unreachable, WorldError
 from worldos.kernel import effects as shell
 from worldos.kernel.charter import WorkBegan, WorkStands, encode_command
-from worldos.kernel.question import View
 from worldos.kernel.stored import Recovered
 from worldos.kernel.work.asks import Begin, Drop, Mended, Out, Reply, Say, Store
 from worldos.kernel.work.look import read_job
+from worldos.kernel.work.site import WORK, NodeSite
 from worldos.kernel.work.table import WorkTable
 from worldos.kernel.work.words import decode_answers
 from worldos.kernel.work.words import encode_command as encode_work
 from worldos.model.ids import NodeId
-from worldos.model.limits import MS, NEVER_NS, SECOND
-from worldos.model.offer import Offer
+from worldos.model.limits import NEVER_NS, SECOND
 from worldos.model.realm import RealmId
 from worldos.model.rights import WORK as RIGHT
 from worldos.model.rights import Impact, Op
@@ -54,64 +53,6 @@ if TYPE_CHECKING:
 KINDS: Final[dict[str, type[WorldError]]] = {
     kind.__name__: kind for kind in (BadRequest, NotAllowed, OverQuota, Unreachable)
 }
-WORK: Final = "/work"  # the log of the work lies beside that of the site's council, under this name
-
-
-class NodeSite:
-    """The site as its work sees it (kernel/work/site.py): what the node knows."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def is_member(self, node: NodeId) -> bool:
-        """Tell whether this device is of our account."""
-        return self._node.is_member(node)
-
-    def is_linked(self, node: NodeId) -> bool:
-        """Tell whether there is a way to this node now."""
-        return self._node.is_linked(node)
-
-    def wall_ms(self, now_ns: int) -> int:
-        """Return what people's clocks show, or 0 while that is not known."""
-        ahead_ns = self._node.wall_ahead_ns
-        return (now_ns + ahead_ns) // MS if ahead_ns else 0
-
-    def works(self) -> bool | None:
-        """Tell whether the charter says that this site keeps work; None where this node cannot know."""
-        seat = self._node.realms.seats.get(self._node.realms.site)
-        return seat.charter.works if seat is not None and seat.charter.seats else None
-
-    def founders(self) -> tuple[NodeId, ...]:
-        """Return who founds the work, while that is not done; a newcomer that reads the charter's past founds nothing."""
-        seat = self._node.realms.seats.get(self._node.realms.site)
-        if seat is None or self._node.node not in seat.raft.log.config.voters:
-            return ()
-        return seat.charter.founders
-
-    def council(self) -> tuple[NodeId, ...]:
-        """Return who sits in the site's council: voters where this node sits itself, else as its primary said."""
-        realms = self._node.realms
-        seat = realms.seats.get(realms.site)
-        if seat is not None and seat.raft.log.config.voters:
-            return seat.raft.log.config.voters
-        center = realms.centers.known.get(realms.site)
-        return tuple(contact.node for contact in center.council) if center is not None else ()
-
-    def alive(self) -> list[NodeId]:
-        """Return the members that are linked and not in doubt, this node too."""
-        return self._node.alive()
-
-    def offers(self) -> dict[NodeId, Offer]:
-        """Return what they offer."""
-        return {node: offer for node, offer in self._node.usable_offers().items() if self._node.is_member(node)}
-
-    def view(self, now_ns: int) -> View:
-        """Say how this node sees them."""
-        return self._node.view(now_ns)
-
-    def looks_further(self) -> bool:
-        """Tell whether there is somebody beyond this site to ask."""
-        return self._node.realms.looks_further
 
 
 class WorkDoor:

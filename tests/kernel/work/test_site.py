@@ -5,10 +5,9 @@ from __future__ import annotations
 from tests.agent.solo import Solo
 from tests.kernel.work.sites import Pump, SeenSite
 
-from worldos.agent.work_door import NodeSite
 from worldos.kernel.charter import WorkBegan, WorkStands, encode_command
 from worldos.kernel.events import CharterAsked
-from worldos.kernel.work.site import Site
+from worldos.kernel.work.site import NodeSite, Site
 from worldos.model.ids import ClientId, NodeId
 
 

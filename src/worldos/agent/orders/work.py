@@ -12,10 +12,10 @@ import msgspec
 from worldos.agent import clock
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
-from worldos.agent.work_door import NodeSite
 from worldos.errors import BadRequest
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.why import never
+from worldos.kernel.work.site import NodeSite
 from worldos.model import where
 from worldos.model.runner import LOG_PIECE_BYTES_MAX, LogPiece
 from worldos.model.work import Attempt, JobSpec

@@ -150,6 +150,7 @@ RAFT_READS_MAX: Final = 4096
 RAFT_HELD_MAX: Final = 4096  # answers that wait for the disk
 RAFT_HINT_NS: Final = 50 * MS  # a candidacy begins so soon after the leader's links closed
 RAFT_CAUGHT_UP_ENTRIES: Final = 256  # a learner that is no further behind may become a voter
+RAFT_REST_BEATS: Final = 20  # of a leader without any news; then a council may rest, whose pace lets it
 RAFT_TERM_JUMP_MAX: Final = 1 << 32  # a term further ahead than this is no term of ours
 
 assert RAFT_BATCH_BYTES + RAFT_COMMAND_BYTES_MAX + RAFT_ENTRY_BYTES + RAFT_CONFIG_BYTES < MESSAGE_BYTES_MAX

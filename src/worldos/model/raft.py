@@ -103,7 +103,8 @@ class AppendAsk(msgspec.Struct, frozen=True, kw_only=True, tag="radd", omit_defa
     """These entries come after (``prev_term``, ``prev_index``); all up to ``committed`` stand for good.
 
     Without entries it is a heartbeat; with ``round`` 0 it wants no answer unless the log does not fit. ``mended`` tells
-    a member in repair that its repair of that number is over when it has ``mend_index``.
+    a member in repair that its repair of that number is over when it has ``mend_index``. ``rests``: nothing happens, so the
+    next heartbeat comes later than usual.
     """
 
     term: Number
@@ -114,6 +115,7 @@ class AppendAsk(msgspec.Struct, frozen=True, kw_only=True, tag="radd", omit_defa
     round: Number = 0
     mended: Number = 0
     mend_index: Number = 0
+    rests: bool = False
 
 
 class AppendAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="radd!", omit_defaults=True):

@@ -62,6 +62,7 @@ def _stretched(pace: Pace, factor: int) -> Pace:
         heartbeat_ns=pace.heartbeat_ns * factor,
         election_min_ns=pace.election_min_ns * factor,
         election_max_ns=pace.election_max_ns * factor,
+        rests=pace.rests,
     )
 
 

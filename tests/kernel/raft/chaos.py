@@ -39,12 +39,16 @@ FAULTS_NS = 2500 * MS
 EVENTS_MAX = 50_000
 HEALING_NS = 800 * MS
 CHAOS_PACE = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS)
+RESTFUL_CHAOS = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS, rests=3)
+RESTFUL_EVERY = 3  # seeds: in these nothing is asked for a while, now and then, and the council may rest
+LULL_NS = 300 * MS
 
 
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little stays in front of a snapshot, and it goes in many parts: so that all of it happens in a short run."""
     monkeypatch.setattr(log, "RAFT_KEPT_ENTRIES", 8)
     monkeypatch.setattr(leader, "RAFT_SNAPSHOT_PART_BYTES", 300)
+    monkeypatch.setattr(leader, "RAFT_REST_BEATS", 2)
 
 
 class Broken(AssertionError):
@@ -118,6 +122,9 @@ class Chaos(Council):
 
     def __init__(self, seed: int, voters: int, *, damage: bool = True) -> None:
         self.dice = random.Random(seed)
+        self.rests = 0
+        if seed % RESTFUL_EVERY == 0:
+            self.pace = RESTFUL_CHAOS
         self.climate = Climate(self.dice)
         self.agenda: list[tuple[int, int, Callable[[], None]]] = []
         self.counted = 0
@@ -293,7 +300,8 @@ class Chaos(Council):
 
     def go_on_working(self) -> None:
         self.work()
-        self.later(self.dice.randint(3, 30) * MS, self.go_on_working)
+        lull = self.faults and self.pace.rests > 1 and self.dice.random() < 0.05
+        self.later(LULL_NS if lull else self.dice.randint(3, 30) * MS, self.go_on_working)
 
     def go_on_disturbing(self) -> None:
         if self.faults:
@@ -301,6 +309,7 @@ class Chaos(Council):
             self.later(self.dice.randint(1, self.climate.pause_ms) * MS, self.go_on_disturbing)
 
     def go_on_comparing(self) -> None:
+        self.rests += sum(self[node].resting for node in self.leaders)
         self.checker.matching([m for m in self.machines.values() if m.up])
         self.later(250 * MS, self.go_on_comparing)
 

@@ -87,7 +87,10 @@ class Council:
 
     pace: Pace = LAN
 
-    def __init__(self, *voters: NodeId, others: tuple[NodeId, ...] = (), seed: int = 0) -> None:
+    def __init__(
+        self, *voters: NodeId, others: tuple[NodeId, ...] = (), seed: int = 0, pace: Pace | None = None
+    ) -> None:
+        self.pace = pace or self.pace
         self.now_ns = SECOND
         self.seed = seed
         self.lives = 0

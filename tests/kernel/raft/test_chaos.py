@@ -14,11 +14,15 @@ SEEDS = range(int(os.environ.get("RAFT_SEEDS", "12")))
 @pytest.mark.parametrize("voters", [1, 3, 5])
 def test_a_council_keeps_its_promises_under_faults(voters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     small_bounds(monkeypatch)
+    rests = 0
     for seed in SEEDS:  # RAFT_SEEDS=1000 for a long night: some 0.1 s each
+        chaos = Chaos(seed, voters)
         try:
-            Chaos(seed, voters).run()
+            chaos.run()
         except Broken as broken:
             raise AssertionError(f"Chaos({seed}, {voters}).run()") from broken
+        rests += chaos.rests
+    assert rests, "some of them rested in between"
 
 
 def test_a_run_does_not_depend_on_anything_but_its_seed() -> None:

@@ -16,11 +16,12 @@ from worldos.kernel.raft.effects import (
     Restored,
     SendRaft,
 )
-from worldos.kernel.raft.pace import LAN, WAN, Pace
+from worldos.kernel.raft.pace import LAN, RESTFUL, WAN, Pace
 from worldos.kernel.raft.raft import Raft
 
 __all__ = [
     "LAN",
+    "RESTFUL",
     "WAN",
     "AddLearner",
     "Committed",

@@ -122,8 +122,11 @@ def vote_answered(member: Member, now_ns: int, peer: NodeId, answer: VoteAnswer)
 def would_vote(member: Member, now_ns: int, peer: NodeId, ask: PreVoteAsk) -> None:
     """Say whether this member would vote for that one; nothing is promised by it.
 
-    Who says yes lets the other go first: otherwise all that miss the same leader would stand at once.
+    Who says yes lets the other go first: otherwise all that miss the same leader would stand at once. Who misses a leader that
+    rests hears of it.
     """
+    if member.role is Role.LEADER:
+        leader.wake(member, now_ns)
     granted = (
         ask.term > member.term
         and not member.mending

@@ -33,15 +33,15 @@ from worldos.model.raft import AppendAnswer, AppendAsk, Entry, Snapshot, Snapsho
 
 def hear(member: Member, now_ns: int, peer: NodeId, message: AppendAsk | SnapshotPart) -> None:
     """Take in what the leader of this term says."""
-    hear_leader(member, now_ns, peer)
+    hear_leader(member, now_ns, peer, rests=isinstance(message, AppendAsk) and message.rests)
     if isinstance(message, AppendAsk):
         append(member, peer, message)
     else:
         take_part(member, peer, message)
 
 
-def hear_leader(member: Member, now_ns: int, peer: NodeId) -> None:
-    """Note that this is the leader of the term, and alive."""
+def hear_leader(member: Member, now_ns: int, peer: NodeId, *, rests: bool) -> None:
+    """Note that this is the leader of the term, and alive; while the council ``rests`` it is heard seldom."""
     if member.role is not Role.FOLLOWER:
         member.follow(now_ns, member.term, peer)
     elif member.leader != peer:
@@ -49,7 +49,8 @@ def hear_leader(member: Member, now_ns: int, peer: NodeId) -> None:
         member.leader = peer
         member.effects.append(Followed(term=member.term, leader=peer))
     member.heard_ns = now_ns
-    member.due_ns = now_ns + member.patience_ns
+    member.resting = rests
+    member.due_ns = now_ns + member.patience_ns * member.ease
     member.hinted = False
 
 

@@ -7,6 +7,9 @@ a proposal leaves at once; under load, batches grow by themselves.
 
 Members of the council change one at a time (thesis, 4.1), and only after an entry of the own term is committed (the
 correction of 2015: https://groups.google.com/g/raft-dev/c/t4xj6dJTP6E).
+
+A leader whose pace allows it lets the council rest when for some beats nothing was new and everybody has the whole log; anything
+that is asked of it, or that it misses, ends the rest.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from worldos.kernel.raft.progress import Progress, Sending
 from worldos.kernel.raft.reads import Read
 from worldos.model.ids import NodeId
 from worldos.model.limits import (
+    NEVER_NS,
     RAFT_CAUGHT_UP_ENTRIES,
     RAFT_LEARNERS_MAX,
     RAFT_READS_MAX,
+    RAFT_REST_BEATS,
     RAFT_SNAPSHOT_PART_BYTES,
     RAFT_VOTERS_MAX,
 )
@@ -47,6 +52,7 @@ def lead(member: Member, now_ns: int) -> None:
     member.ballot = {}
     member.peers = {}
     member.heir = NOBODY
+    member.resting, member.still = False, 0
     log.open_bytes = 0
     meet(member, now_ns)
     member.effects.append(Led(term=member.term))
@@ -116,6 +122,7 @@ def ask(
         round=member.reads.round,
         mended=mended,
         mend_index=progress.mend_index if mended else 0,
+        rests=member.resting,
     )
 
 
@@ -145,7 +152,9 @@ def send_part(member: Member, node: NodeId, sending: Sending) -> None:
 
 def beat(member: Member, now_ns: int) -> None:
     """Look whether a majority still answers; if so, tell everybody that this member leads."""
-    since_ns = now_ns - member.pace.election_max_ns
+    since_ns = now_ns - member.pace.election_max_ns * member.ease
+    if now_ns - member.woke_ns < member.pace.election_max_ns:  # before, they had no need to say anything
+        since_ns = -NEVER_NS
     heard = {node: progress.heard_ns >= since_ns for node, progress in member.peers.items()}
     heard[member.me] = True
     if not quorum.won(member.log.config, heard):
@@ -158,8 +167,31 @@ def beat(member: Member, now_ns: int) -> None:
             if not progress.sending.moved:
                 send_part(member, node, progress.sending)
             progress.sending.moved = False
+    member.still = member.still + 1 if is_settled(member) else 0
+    member.resting = member.pace.rests > 1 and member.still > RAFT_REST_BEATS
     ask_round(member, now_ns)
-    member.due_ns = now_ns + member.pace.heartbeat_ns
+    member.due_ns = now_ns + member.pace.heartbeat_ns * member.ease
+
+
+def is_settled(member: Member) -> bool:
+    """Tell whether everybody has the whole log and knows that it is committed, and nobody waits for anything."""
+    log, reads = member.log, member.reads
+    if log.committed < log.last or log.stable < log.last or member.heir != NOBODY or reads.early or reads.waiting:
+        return False
+    return all(
+        progress.match == log.last
+        and progress.told == log.committed
+        and not (progress.probing or progress.mending or progress.sending)
+        for progress in member.peers.values()
+    )
+
+
+def wake(member: Member, now_ns: int) -> None:
+    """End a rest: something is wanted, or somebody is missing."""
+    member.still = 0
+    if member.resting:
+        member.resting, member.woke_ns = False, now_ns
+        member.due_ns = min(member.due_ns, now_ns + member.pace.heartbeat_ns)
 
 
 def ask_round(member: Member, now_ns: int) -> None:
@@ -191,6 +223,7 @@ def answered(member: Member, now_ns: int, peer: NodeId, answer: AppendAnswer) ->
     if progress is None or answer.index > member.log.last or answer.round > member.reads.round:
         return
     if answer.mending and answer.mending != progress.mending and not member.log.full:
+        wake(member, now_ns)
         progress = begin_mending(member, peer, progress, answer.mending)
     if answer.refused:
         refused(member, progress, answer)
@@ -330,6 +363,7 @@ def change(member: Member, now_ns: int, step: ConfigStep) -> int:
     config = next_config(member, step)
     if config is None:
         return 0
+    wake(member, now_ns)
     index = append(member, b"", config)
     meet(member, now_ns)
     advance(member)
@@ -341,6 +375,7 @@ def hand_over(member: Member, now_ns: int, heir: NodeId) -> None:
     """Bring this voter up to date, then let it stand for election; until then take no proposals (thesis, 3.10)."""
     if heir == member.me or heir not in member.log.config.voters or member.peers[heir].mending:
         return
+    wake(member, now_ns)
     member.heir, member.heir_until_ns = heir, now_ns + member.pace.election_max_ns
     hand_to_heir(member)
 
@@ -360,6 +395,7 @@ def read(member: Member, now_ns: int, ticket: int, origin: NodeId) -> None:
     elif member.log.committed < member.lead_index:
         reads.early.append(Read(ticket=ticket, index=0, round=0, origin=origin))
     else:
+        wake(member, now_ns)
         idle = not reads.waiting
         reads.waiting.append(Read(ticket=ticket, index=member.log.committed, round=reads.round + 1, origin=origin))
         if idle:

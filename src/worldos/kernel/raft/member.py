@@ -67,7 +67,8 @@ class Member(msgspec.Struct, kw_only=True):
 
     ``heard_ns`` is when the leader was heard last: until an election time-out after it, this member helps nobody to
     replace it. ``mending`` is not 0 while the member is in repair; see ``follower``. ``heir`` is whom this leader hands
-    over to. ``due_ns`` is when the member wants to be ticked.
+    over to. ``due_ns`` is when the member wants to be ticked. ``resting``: the council goes slower, as its pace allows;
+    ``still`` are the leader's beats without news, and ``woke_ns`` is when it last ended a rest.
     """
 
     me: NodeId
@@ -96,12 +97,20 @@ class Member(msgspec.Struct, kw_only=True):
     incoming: Incoming | None = None
     mending: int = 0
     mend_index: int = 0
+    resting: bool = False
+    still: int = 0
+    woke_ns: int = -NEVER_NS
     effects: list[RaftEffect] = []
 
     @property
     def is_leader(self) -> bool:
         """Tell whether this member leads, as far as it knows."""
         return self.role is Role.LEADER
+
+    @property
+    def ease(self) -> int:
+        """Return how many times slower than its pace the council is now."""
+        return self.pace.rests if self.resting else 1
 
     def taken(self) -> list[RaftEffect]:
         """Hand out the effects."""
@@ -182,6 +191,7 @@ class Member(msgspec.Struct, kw_only=True):
         self.role, self.leader = Role.FOLLOWER, leader
         self.peers, self.ballot, self.heir = {}, {}, NOBODY
         self.incoming = None
+        self.resting = False
         self.wait(now_ns)
         if news:
             self.effects.append(Followed(term=term, leader=leader))
@@ -204,4 +214,4 @@ class Member(msgspec.Struct, kw_only=True):
         """Tell whether this member leads, or heard a leader so lately that it helps nobody to replace it."""
         if self.role is Role.LEADER:
             return True
-        return self.leader != NOBODY and now_ns - self.heard_ns < self.pace.election_min_ns
+        return self.leader != NOBODY and now_ns - self.heard_ns < self.pace.election_min_ns * self.ease

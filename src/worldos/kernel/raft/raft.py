@@ -194,6 +194,7 @@ class Raft(Member, kw_only=True):
         assert len(command) <= RAFT_COMMAND_BYTES_MAX
         if self.role is not Role.LEADER or self.heir != NOBODY or self.log.full:
             return 0, self.taken()
+        leader.wake(self, now_ns)
         index = leader.append(self, command, None)
         leader.advance(self)
         return index, self.taken()
@@ -245,6 +246,7 @@ class Raft(Member, kw_only=True):
         If it led, this member no longer keeps faith with it, and stands soon. A leader sends it what is missing again.
         """
         if self.role is Role.LEADER:
+            leader.wake(self, now_ns)
             progress = self.peers.get(peer)
             if progress is not None and progress.sending is None:
                 progress.probe(progress.next)

@@ -17,7 +17,7 @@ import msgspec
 from worldos.errors import PeerBroke
 from worldos.kernel.council import HandOver
 from worldos.kernel.raft import (
-    LAN,
+    RESTFUL,
     Committed,
     ConfigStep,
     Followed,
@@ -109,19 +109,19 @@ class Replica(msgspec.Struct, kw_only=True):
     @classmethod
     def found(cls, me: NodeId, voters: tuple[NodeId, ...], seed: int, now_ns: int) -> Replica:
         """Begin the work of a site: each of its founders does, with the same voters."""
-        raft = Raft.begin(me, seed, now_ns, config=Config(voters=voters), pace=LAN)
+        raft = Raft.begin(me, seed, now_ns, config=Config(voters=voters), pace=RESTFUL)
         return cls(me=me, raft=raft, work=Work(), tenure=Tenure(seated=True), due_ns=now_ns)
 
     @classmethod
     def invited(cls, me: NodeId, seed: int, now_ns: int) -> Replica:
         """Take a place that the others give this node: empty, until the leader sends the log."""
-        raft, tenure = Tenure.invited(me, seed, now_ns, LAN)
+        raft, tenure = Tenure.invited(me, seed, now_ns, RESTFUL)
         return cls(me=me, raft=raft, work=Work(), tenure=tenure, due_ns=min(raft.due_ns, tenure.due_ns(raft)))
 
     @classmethod
     def recover(cls, me: NodeId, recovered: Recovered, seed: int, now_ns: int) -> Replica:
         """Begin another life, with what the disk has; one whose disk was damaged does not vote before it is mended."""
-        raft, tenure = Tenure.recovered(me, recovered, seed, now_ns, LAN)
+        raft, tenure = Tenure.recovered(me, recovered, seed, now_ns, RESTFUL)
         return cls(me=me, raft=raft, work=Work(), tenure=tenure, due_ns=now_ns)
 
     # -- what is asked -----------------------------------------------------------------------------------------------------

@@ -71,6 +71,8 @@ def unpacked(data: bytes) -> None:
         inside.mkdir()
         pieces = iter([*(data[at : at + CHUNK] for at in range(0, len(data), CHUNK)), b""])
         refused(lambda: parcel.unpack(inside, lambda: next(pieces, b"")), OSError)
+        again = iter([data, b""])
+        refused(lambda: parcel.digest(lambda: next(again, b"")))
         assert os.listdir(place) == ["inside"]
         for found in inside.rglob("*"):
             assert found.resolve().is_relative_to(inside.resolve()) or not found.is_symlink()

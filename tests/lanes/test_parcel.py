@@ -35,6 +35,20 @@ def unpack(folder: Path, chunks: list[bytes]) -> list[str]:
     return parcel.unpack(folder, lambda: next(waiting))
 
 
+def digest(chunks: list[bytes]) -> bytes:
+    waiting = iter([*chunks, b""])
+    return parcel.digest(lambda: next(waiting))
+
+
+def test_a_digest_is_of_what_is_unpacked_and_of_nothing_that_is_there_twice() -> None:
+    """Who asks for a name by its letters and who unpacks would see different files under one digest."""
+    assert digest(stream(member("a"), member("b"))) == digest(stream(member("b"), member("./a")))
+    assert digest(stream(member("a"))) != digest(stream(member("b")))
+    for other in ("a", "./a"):
+        with pytest.raises(BadRequest, match="twice"):
+            digest(stream(member("a"), member("b"), member(other)))
+
+
 def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:
     source, target = tmp_path / "a", tmp_path / "b"
     (source / "folder" / "empty").mkdir(parents=True)
@@ -74,6 +88,8 @@ def test_what_would_land_outside_is_refused(tmp_path: Path, bad: tarfile.TarInfo
         unpack(inside, stream(member("good"), bad))
     assert [p.name for p in tmp_path.iterdir()] == ["inside"]
     assert [p.name for p in inside.iterdir()] == ["good"]
+    with pytest.raises(BadRequest):
+        digest(stream(member("good"), bad))
 
 
 def test_a_link_out_is_no_way_to_write_outside(tmp_path: Path) -> None:
@@ -88,6 +104,8 @@ def test_a_link_out_is_no_way_to_write_outside(tmp_path: Path) -> None:
 def test_garbage_is_no_parcel(tmp_path: Path, garbage: bytes) -> None:
     with pytest.raises(PeerBroke):
         unpack(tmp_path, [garbage])
+    with pytest.raises(PeerBroke):
+        digest([garbage])
     assert not list(tmp_path.iterdir())
 
 

@@ -113,7 +113,10 @@ def unpack(folder: Path, receive: Callable[[], bytes | bytearray]) -> list[str]:
 
 
 def digest(receive: Callable[[], bytes | bytearray]) -> bytes:
-    """Return a digest of what unpacking a stream would make, times left out; it raises what ``unpack`` would for a member."""
+    """Return a digest of what unpacking a stream would make, times left out; it raises what ``unpack`` would for a member.
+
+    A name that comes twice is refused: readers might take the one or the other, and the digest is of one.
+    """
     found: dict[str, bytes] = {}
     source = _Source(receive)
     try:
@@ -122,13 +125,16 @@ def digest(receive: Callable[[], bytes | bytearray]) -> bytes:
                 if count >= MEMBERS_MAX:
                     raise BadRequest(f"more than {MEMBERS_MAX} files in one parcel")
                 _check(member)
-                found[str(PurePosixPath(member.name))] = _digest(tar, member)
+                name = str(PurePosixPath(member.name))
+                if name in found:
+                    raise BadRequest(f"{member.name!r} is in the parcel twice")
+                found[name] = _digest(tar, member)
     except (tarfile.TarError, EOFError, UnicodeError) as error:
         raise PeerBroke(f"the parcel of files is damaged: {error}") from None
     source.drain()
     whole = sha256()
     for name, made in sorted(found.items()):
-        whole.update(sha256(name.encode("utf-8", "surrogateescape")).digest() + made)
+        whole.update(sha256(name.encode("utf-8", "surrogatepass")).digest() + made)
     return whole.digest()
 
 
@@ -137,7 +143,7 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if member.isdir():
         return sha256(b"d").digest()
     if member.issym():
-        return sha256(b"l" + member.linkname.encode("utf-8", "surrogateescape")).digest()
+        return sha256(b"l" + member.linkname.encode("utf-8", "surrogatepass")).digest()
     data = tar.extractfile(member)
     if data is None:
         raise tarfile.ReadError("a file without contents")

@@ -162,3 +162,31 @@ def test_a_runner_with_nothing_more_to_do_may_end(tmp_path: Path, monkeypatch: p
 
     host.run(story())
     assert host.count("runner ended") == 0
+
+
+def test_a_runner_that_has_had_nothing_for_a_while_is_ended_and_the_next_task_starts_one(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_host, "IDLE_S", 0.05)
+
+    async def idle() -> None:
+        while host.host._task is not None:
+            host.host.held((), {})
+            await asyncio.sleep(0.01)
+
+    async def story() -> None:
+        host.host.give(GIVEN)
+        call, task = await listening(host)
+        host.host.held((ONE,), {})
+        await asyncio.sleep(0.06)
+        host.host.held((), {})
+        assert host.host._hearing is not None, "it has had nothing since this moment only"
+        await idle()
+        task.cancel()
+        told = len(call.heard)
+        host.host.give(GIVEN)
+        assert len(call.heard) == told, "it waits for the next"
+        await until(lambda: host.count("runner started") == 2)
+
+    host.run(story())
+    assert host.count("runner ended") == 0

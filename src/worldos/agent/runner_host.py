@@ -1,8 +1,9 @@
 """The runner of this node: the process that brings attempts of jobs to leases (jobs/runner.py), and what it is told and tells.
 
-It is started when the first task comes, and again, ever later, while it ends by itself and tasks are there. It holds the read end
-of a pipe, so it ends with this agent however that ends. It listens by the order ``runner_hear``; until it does, what it was given
-waits here. What it holds it says by ``runner_holds``; while none is there, the host says it: what waits here, and nothing else.
+It is started when the first task comes, and again, ever later, while it ends by itself and tasks are there; when it has had
+nothing for a while it is ended. It holds the read end of a pipe, so it ends with this agent however that ends. It listens by
+the order ``runner_hear``; until it does, what it was given waits here. What it holds it says by ``runner_holds``; while none is
+there, the host says it: what waits here, and nothing else.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ END_S: Final = 10.0
 AGAIN_MIN_S: Final = 0.2
 AGAIN_MAX_S: Final = 10.0
 WELL_AFTER_S: Final = 60.0  # a runner that lived for so long starts again at once
+IDLE_S: Final = 120.0  # one that has had nothing for so long is ended: an idle machine pays for none
 LOG_WAIT_S: Final = 5.0
 WAITING_MAX: Final = 4096  # words that wait for a runner; the rest is told again by who leads
 
@@ -52,6 +54,8 @@ class RunnerHost:
         self._words: list[dict[str, bytes]] = []
         self._given: dict[Attempt, None] = {}  # waits here for a runner
         self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._idle_s: float | None = None  # since when it says that it has nothing
         self._closing = False
         self._logs: dict[int, asyncio.Future[LogPiece]] = {}
         self._log_number = 0
@@ -103,7 +107,7 @@ class RunnerHost:
 
     async def hear(self, call: Call) -> None:
         """Tell the runner all that comes, until it hangs up."""
-        self._hearing = call
+        self._hearing, self._idle_s = call, None
         words, self._words = self._words, []
         self._given.clear()
         for word in words:
@@ -116,8 +120,16 @@ class RunnerHost:
 
     def held(self, attempts: tuple[Attempt, ...], leased: dict[str, int]) -> None:
         """The runner says what it has."""
-        if self._hearing is not None:
-            self._holds(TasksHeld(attempts=attempts, leased=leased))
+        if self._hearing is None:
+            return
+        self._holds(TasksHeld(attempts=attempts, leased=leased))
+        now_s = asyncio.get_running_loop().time()
+        if attempts or leased:
+            self._idle_s = None
+        elif self._idle_s is None:
+            self._idle_s = now_s
+        elif now_s - self._idle_s >= IDLE_S:
+            self._dismiss()
 
     def told(self, request: int, piece: LogPiece) -> None:
         """The runner answers a ``LogAsk``."""
@@ -125,7 +137,14 @@ class RunnerHost:
         if answer is not None and not answer.done():
             answer.set_result(piece)
 
+    def _dismiss(self) -> None:
+        """End a runner that has nothing: what comes from now on waits for the next."""
+        self._hearing = None
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
     def _say(self, word: dict[str, bytes]) -> None:
+        self._idle_s = None
         if self._hearing is not None:
             self._hearing.progress(word)
         else:
@@ -174,10 +193,12 @@ class RunnerHost:
         except OSError as cause:
             return f"it cannot be started: {os.strerror(cause.errno or 0)}"
         self._note(Notice(name="runner started", fields={"process": process.pid}))
+        self._process = process
         try:
             code = await process.wait()
             return f"it ended with {code}" if code else ""
         finally:
+            self._process = None
             await _end(process)
 
 

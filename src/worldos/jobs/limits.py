@@ -38,7 +38,8 @@ SAY_MANY: Final = 256  # words in one command
 SAY_BYTES: Final = 300 * 1024
 SAY_AGAIN_S_MIN: Final = 0.1
 SAY_AGAIN_S_MAX: Final = 2.0
-SWEEP_EVERY_S: Final = 3600.0  # files of jobs that are forgotten ...
+SWEEP_LOOK_S: Final = 60.0  # a runner looks whether a sweep is due: it may not live longer than some minutes
+SWEEP_EVERY_S: Final = 6 * 3600.0  # files of jobs that are forgotten ...
 SWEEP_AGE_NS: Final = 24 * 3600 * 1_000_000_000  # ... and were not submitted a moment ago
 
 assert (SILENT_S + PULSE_EVERY_S + PULSE_WAIT_S + GRACE_SILENT_S) * 1000 < LOST_MS

@@ -43,6 +43,7 @@ from worldos.jobs.limits import (
     SILENT_S,
     SWEEP_AGE_NS,
     SWEEP_EVERY_S,
+    SWEEP_LOOK_S,
 )
 from worldos.jobs.logs import Log
 from worldos.jobs.shelf import Shelf
@@ -57,6 +58,7 @@ from worldos.sdk.asking import Asking
 from worldos.sdk.connection import Connection
 
 FOLDER: Final = "jobs"
+SWEPT: Final = "jobs.swept"  # its time is that of the last sweep
 _given = msgspec.msgpack.Decoder(TasksGiven)
 _stop = msgspec.msgpack.Decoder(TasksStop)
 _log = msgspec.msgpack.Decoder(LogAsk)
@@ -268,8 +270,12 @@ class Runner:
                 self._mind_silence()
 
     def sweep(self) -> None:
-        """Now and then drop the files of jobs that the line has forgotten."""
-        while not self._stopped.wait(SWEEP_EVERY_S):
+        """Now and then drop the files of jobs that the line has forgotten; over the lives of all runners of this home."""
+        while not self._stopped.wait(SWEEP_LOOK_S):
+            mark = self._folder.with_name(SWEPT)
+            if mark.exists() and time.time() - mark.stat().st_mtime < SWEEP_EVERY_S:
+                continue
+            mark.touch()
             with suppress(WorldError):
                 self._shelf.sweep(self._is_known, time.time_ns() - SWEEP_AGE_NS)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.orders.test_realm import Invitation, join, tree
+from tests.agent.accounts import two_accounts
+from tests.agent.agents import RunningAgent, running, until
 
 from worldos.depot.link import StoreLink
 from worldos.depot.wire import Who
@@ -31,21 +29,8 @@ TTL_NS = 10 * 10**9
 @pytest.fixture(scope="module")
 def two() -> Iterator[tuple[RunningAgent, RunningAgent]]:
     """``office``, which lends; and ``den``, another account below the same realm."""
-    with (
-        tempfile.TemporaryDirectory(prefix="wos-f-") as folder,
-        running(new_home(Path(folder) / "o", "office")) as office,
-        running(new_home(Path(folder) / "d", "den")) as den,
-    ):
-        for agent in (office, den):
-            until(lambda agent=agent: tree(agent), "it has a center")
-        office.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(office)
-        join(den, invitation.ticket)
-        invitation.done()
-        office.ask("realm_policy", realm="acme/office", key="lend", value="kin")
-        until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
-        until(lambda: "acme/den" in tree(den), "den knows where it is")
-        yield office, den
+    with two_accounts(lends=True) as two:
+        yield two
 
 
 class Holding:

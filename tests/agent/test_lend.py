@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.orders.test_realm import Invitation, join, tree
+from tests.agent.accounts import Two, two_accounts
+from tests.agent.agents import RunningAgent, until
 
 from worldos.config import read_settings
 from worldos.errors import BadRequest, NotAllowed
@@ -20,8 +18,6 @@ from worldos.lanes import sandbox
 pytestmark = pytest.mark.skipif(
     not sandbox.bubblewrap(), reason="bubblewrap is not installed: nothing is lent to others"
 )
-
-Two = tuple[RunningAgent, RunningAgent]
 
 WORK = """
 import sys, worldos
@@ -38,22 +34,8 @@ sys.stdin.readline()
 @pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
     """``office``, whose realm lends; and ``den``, another account below the same realm."""
-    with (
-        tempfile.TemporaryDirectory(prefix="wos-l-") as folder,
-        running(new_home(Path(folder) / "o", "office")) as office,
-        running(new_home(Path(folder) / "d", "den")) as den,
-    ):
-        for agent in (office, den):
-            until(lambda agent=agent: tree(agent), "it has a center")
-        office.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(office)
-        join(den, invitation.ticket)
-        invitation.done()
-        until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
-        until(lambda: "acme/den" in tree(den), "den knows where it is")
-        office.ask("realm_policy", realm="acme/office", key="lend", value="kin")
-        until(lambda: office.ask("lend_show")["realm"] == "kin", "the realm lends")
-        yield office, den
+    with two_accounts(lends=True) as two:
+        yield two
 
 
 def work(agent: RunningAgent, amount: str, budget: str = "0") -> subprocess.Popen[str]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.orders.test_realm import Invitation, join, tree
-
-Two = tuple[RunningAgent, RunningAgent]
+from tests.agent.accounts import Two, two_accounts
+from tests.agent.agents import RunningAgent, until
 
 WORK = """
 import sys, worldos
@@ -34,20 +30,8 @@ except worldos.errors.WorldError as error:
 @pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
     """``office``, which lends to nobody; and ``den``, another account below the same realm."""
-    with (
-        tempfile.TemporaryDirectory(prefix="wos-r-") as folder,
-        running(new_home(Path(folder) / "o", "office")) as office,
-        running(new_home(Path(folder) / "d", "den")) as den,
-    ):
-        for agent in (office, den):
-            until(lambda agent=agent: tree(agent), "it has a center")
-        office.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(office)
-        join(den, invitation.ticket)
-        invitation.done()
-        until(lambda: {"acme", "acme/office", "acme/den"} <= tree(office).keys(), "acme knows both")
-        until(lambda: "acme/den" in tree(den), "den knows where it is")
-        yield office, den
+    with two_accounts() as two:
+        yield two
 
 
 def work(agent: RunningAgent) -> subprocess.Popen[str]:

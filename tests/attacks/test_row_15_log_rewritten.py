@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent.accounts import brought_in, tree
 from tests.agent.agents import RunningAgent, new_home, running, until
 from tests.agent.log_site import Member, Site
-from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.agent.decision_files import DecisionFiles
 from worldos.home import Home
@@ -59,9 +59,7 @@ def liar_and_witness() -> Iterator[tuple[Home, str, RunningAgent]]:
                 for agent in (office, den):
                     until(lambda agent=agent: tree(agent), "it has a center")
                 office.ask("realm_create", name="acme", level="enterprise")
-                invitation = Invitation(office)
-                join(den, invitation.ticket)
-                invitation.done()
+                brought_in(den, office)
                 environment = {**os.environ, "WORLDOS_HOME": str(liar.path)}
                 subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, timeout=30)
                 until(lambda: cosigned(den, office) > DECISIONS, "den cosigned the log of office", WITHIN_S)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.agent.accounts import brought_in, tree
 from tests.agent.agents import RunningAgent, new_home, until
-from tests.agent.orders.test_realm import Invitation, join, tree
 from tests.agent.sites import node_of, notices, running_hostile, running_site
 
 from worldos.drivers.setpoint import read_about, where
@@ -78,9 +78,7 @@ def world() -> Iterator[World]:
         for agent in (desk, den):
             until(lambda agent=agent: tree(agent), "it has a center", 20)
         desk.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(desk)
-        join(den, invitation.ticket)
-        invitation.done()
+        brought_in(den, desk)
         for agent in (*honest, den):
             until(
                 lambda agent=agent: any(row["path"] == "acme" for row in agent.ask("realm_tree")), "it knows acme", 20

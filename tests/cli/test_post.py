@@ -8,29 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.agent.accounts import Two, two_accounts
 from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.orders.test_realm import Invitation, join, tree
 from tests.cli.conftest import fails, wos
-
-Two = tuple[RunningAgent, RunningAgent]
 
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
     """Ada's office and Bob's den: two accounts, linked below one realm."""
-    with (
-        tempfile.TemporaryDirectory(prefix="wos-p-") as folder,
-        running(new_home(Path(folder) / "o", "office")) as office,
-        running(new_home(Path(folder) / "d", "den")) as den,
-    ):
-        for agent in (office, den):
-            until(lambda agent=agent: tree(agent), "it has a center")
-        office.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(office)
-        join(den, invitation.ticket)
-        invitation.done()
-        until(lambda: "acme/den" in tree(den), "den knows where it is", 20)
-        yield office, den
+    with two_accounts() as two:
+        yield two
 
 
 def code_of(agent: RunningAgent) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent.accounts import brought_in, tree
 from tests.agent.agents import RunningAgent, running, same_account, until
-from tests.agent.orders.test_realm import Invitation, join, tree
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account, recover_account
@@ -115,9 +115,7 @@ def foreign(agent: RunningAgent) -> list[dict[str, Any]]:
 
 
 def below(store: RunningAgent, agent: RunningAgent) -> None:
-    invitation = Invitation(store)
-    join(agent, invitation.ticket)
-    invitation.done()
+    brought_in(agent, store)
 
 
 def at_friends(files: Files) -> bool:

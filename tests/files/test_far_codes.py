@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, until
-from tests.agent.orders.test_realm import Invitation, join, tree
+from tests.agent.accounts import two_accounts
+from tests.agent.agents import RunningAgent
 
 from worldos.errors import NotThere, Unreachable
 from worldos.files.files import Files
@@ -24,19 +23,8 @@ WAIT_S = 20
 @pytest.fixture(scope="module")
 def two() -> Iterator[tuple[RunningAgent, RunningAgent]]:
     """``office`` and ``den``: two accounts below one realm, neither of which lends anything to the other."""
-    with (
-        tempfile.TemporaryDirectory(prefix="wos-f-") as folder,
-        running(new_home(Path(folder) / "o", "office")) as office,
-        running(new_home(Path(folder) / "d", "den")) as den,
-    ):
-        for agent in (office, den):
-            until(lambda agent=agent: tree(agent), "it has a center")
-        office.ask("realm_create", name="acme", level="enterprise")
-        invitation = Invitation(office)
-        join(den, invitation.ticket)
-        invitation.done()
-        until(lambda: "acme/den" in tree(den), "den knows where it is")
-        yield office, den
+    with two_accounts() as two:
+        yield two
 
 
 @pytest.mark.slow

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running, running_pair, until
+from tests.agent.accounts import Invitation, Two, join, tree
+from tests.agent.agents import new_home, running, running_pair, until
 
 from worldos.errors import BadRequest, NotAllowed, Refused, Unreachable, WorldError
-from worldos.sdk.asking import Asking
-
-Two = tuple[RunningAgent, RunningAgent]
 
 
 @pytest.fixture(scope="module")
@@ -30,58 +26,6 @@ def two() -> Iterator[Two]:
         made = office.ask("realm_create", name="acme", level="enterprise")
         assert (made["path"], made["below"], made["level"]) == ("acme", "office", "enterprise")
         yield office, den
-
-
-def tree(agent: RunningAgent) -> dict[str, dict[str, Any]]:
-    rows = agent.ask("realm_tree")
-    return {row["path"]: row for row in rows if row["primary"]}
-
-
-class Invitation:
-    """``wos realm invite`` in a thread: its ticket, and what came of it."""
-
-    def __init__(self, agent: RunningAgent, **arguments: Any) -> None:
-        self._agent, self._arguments = agent, arguments
-        self.ticket = ""
-        self.setbacks: list[str] = []
-        self.answer: Any = None
-        self._asking = Asking(agent.home)
-        self._thread = threading.Thread(target=self._invite)
-        self._thread.start()
-        until(lambda: self.ticket or self.answer is not None, "there is a ticket")
-
-    def _invite(self) -> None:
-        try:
-            self.answer = self._asking.ask("realm_invite", progress=self._said, timeout_s=60, **self._arguments)
-        except (WorldError, OSError) as error:
-            self.answer = error
-
-    def _said(self, value: dict[str, Any]) -> None:
-        self.ticket = value.get("ticket", self.ticket)
-        if "setback" in value:
-            self.setbacks.append(value["setback"])
-
-    def done(self) -> Any:
-        self._thread.join(30)
-        self._asking.close()
-        return self.answer
-
-    def end(self) -> None:
-        """Take the ticket back."""
-        self._asking.close()
-        self._thread.join(30)
-
-
-def join(agent: RunningAgent, ticket: str, *, yes: bool = True, realm: str = "") -> tuple[Any, list[dict[str, Any]]]:
-    """Join, answering the question; return what came of it, and what was asked."""
-    asked: list[dict[str, Any]] = []
-
-    def said(value: dict[str, Any]) -> None:
-        asked.append(value)
-        agent.ask("confirm", confirm=value["confirm"], yes=yes)
-
-    with Asking(agent.home) as asking:
-        return asking.ask("realm_join", progress=said, timeout_s=60, ticket=ticket, realm=realm), asked
 
 
 def test_a_realm_of_another_account_joins_is_seen_and_leaves(two: Two) -> None:

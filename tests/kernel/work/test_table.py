@@ -327,3 +327,15 @@ def test_a_command_is_carried_out_once_however_often_it_is_heard() -> None:
 
 def pump_command(*said: Put | Ack) -> bytes:
     return encode_command(WorkCommand(said=said))
+
+
+def test_a_message_comes_back_in_time_also_when_a_clock_was_an_hour_ahead_and_is_put_right() -> None:
+    pump = site("a")
+    pump.skew_ms[A] = 3_600_000
+    assert pump.said("a", put(1), take("cons-a", 1))[0] == Applied()
+    pump.skew_ms[A] = 0
+    assert pump.said("a", take("cons-b", 1)) == (Applied(),)
+    pump.run(31 * SECOND)  # takes hold for 30 s
+    (answer,) = pump.said("a", take("cons-b", 2))
+    assert isinstance(answer, Applied)
+    assert answer.messages == ((message(1), 2),)

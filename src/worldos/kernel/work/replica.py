@@ -34,10 +34,11 @@ from worldos.kernel.raft import (
 from worldos.kernel.stored import Recovered
 from worldos.kernel.tenure import Tenure
 from worldos.kernel.work.limits import COMPACT_BYTES_MIN, PIECE_BYTES
+from worldos.kernel.work.site import Site
 from worldos.kernel.work.state import Work
 from worldos.kernel.work.words import decode_command, encode_command
 from worldos.model.ids import NodeId
-from worldos.model.limits import RAFT_ENTRY_BYTES
+from worldos.model.limits import MS, RAFT_ENTRY_BYTES
 from worldos.model.raft import NOBODY, Config, Entry, RaftMessage, Snapshot
 from worldos.model.work import WorkAnswer, WorkCommand
 
@@ -103,6 +104,8 @@ class Replica(msgspec.Struct, kw_only=True):
     since_bytes: int = 0
     snapshot_bytes: int = 0
     broken: str = ""
+    time_base_ns: int = 0  # when here the work's time was ``time_base_ms``, or more
+    time_base_ms: int = 0
 
     # -- how it begins -----------------------------------------------------------------------------------------------------
 
@@ -194,6 +197,20 @@ class Replica(msgspec.Struct, kw_only=True):
         if isinstance(step, HandOver):
             return self._carry(self.raft.hand_over(now_ns, step.node))
         return self._carry(self.raft.change(now_ns, step)[1])
+
+    def time_ms(self, now_ns: int, site: Site) -> int:
+        """Return the time of the work: what people's clocks show here, and never less than what passed since it was told last.
+
+        A clock that was an hour ahead, and is put right or gives way to another's, would let it stand still for an hour.
+        """
+        shown_ms, known_ms = site.wall_ms(now_ns), self.work.wall_ms
+        if shown_ms >= known_ms:
+            return shown_ms
+        passed_ms = self.time_base_ms + (now_ns - self.time_base_ns) // MS
+        if not self.time_base_ms or known_ms > passed_ms:
+            self.time_base_ns, self.time_base_ms = now_ns, known_ms
+            return known_ms
+        return passed_ms
 
     # -- what Raft says ----------------------------------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                 said += asked.said
                 parts.append((number, len(asked.said)))
             del self.gathered[: len(parts)]
-            command = WorkCommand(said=tuple(said), wall_ms=site.wall_ms(now_ns))
+            command = WorkCommand(said=tuple(said), wall_ms=self.replica.time_ms(now_ns, site))
             index, outcome = self.replica.propose(now_ns, command)
             if index:
                 self.rounds[index] = parts
@@ -204,10 +204,11 @@ class WorkTable(msgspec.Struct, kw_only=True):
         replica = self.replica
         if replica is None or not replica.stands or self.dispatch.due_ns > now_ns:
             return []
-        commands, said = self.dispatch.turn(now_ns, site.wall_ms(now_ns), replica.work, site)
+        wall_ms = replica.time_ms(now_ns, site)
+        commands, said = self.dispatch.turn(now_ns, wall_ms, replica.work, site)
         out: list[Out] = [Say(each.node, each.message) for each in said]
         if commands or self.dispatch.lets_time_pass(now_ns, replica.work):
-            command = WorkCommand(said=tuple(commands), wall_ms=site.wall_ms(now_ns))
+            command = WorkCommand(said=tuple(commands), wall_ms=wall_ms)
             index, outcome = replica.propose(now_ns, command)
             if index:
                 self.rounds[index] = [(0, len(commands))]
@@ -430,13 +431,13 @@ class WorkTable(msgspec.Struct, kw_only=True):
         """Tell whether a queue is there and has nothing to take."""
         assert self.replica is not None
         queues = self.replica.work.queues
-        return not queues.ready(queue, site.wall_ms(now_ns)) and queues.view(queue) is not None
+        return not queues.ready(queue, self.replica.time_ms(now_ns, site)) and queues.view(queue) is not None
 
     def _release(self, now_ns: int, site: Site) -> list[Out]:
         """Let takes go on for which there is a message now, and those that have waited long enough go without."""
         if self.replica is None:
             return []
-        queues, wall_ms = self.replica.work.queues, site.wall_ms(now_ns)
+        queues, wall_ms = self.replica.work.queues, self.replica.time_ms(now_ns, site)
         self.gathered += self.held.released(lambda queue: queues.ready(queue, wall_ms))
         out: list[Out] = []
         for number in self.held.over(now_ns):

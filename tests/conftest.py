@@ -35,12 +35,12 @@ SLOW = (
         "lanes/test_shm.py",
         "lanes/test_private_net.py",
     ),
-    *("jobs/test_crew.py", "jobs/test_desk.py", "jobs/test_job.py", "jobs/test_runner.py", "jobs/test_shelf.py"),
-    "jobs/test_submit.py",
+    *("jobs/test_crew.py", "jobs/test_desk.py", "jobs/test_job.py", "jobs/test_providers.py"),
+    *("jobs/test_runner.py", "jobs/test_shelf.py", "jobs/test_submit.py"),
     *("kernel/test_match_gang.py", "kernel/test_match_index.py", "kernel/test_membership_faults.py"),
     *("sim/", "store/test_every_share_set.py", "trust/test_standing.py"),
     *("web/test_page.py", "web/test_talk.py", "web/test_passkeys.py", "web/test_serving.py"),
-    *("web/test_tools.py", "web/test_mcp.py", "web/test_official_client.py"),
+    *("web/test_tools.py", "web/test_work.py", "web/test_mcp.py", "web/test_official_client.py"),
 )
 # The longest of what earlier parts are proved by: left out where CI's twenty minutes count, unless NIGHT=1; skipped by name.
 NIGHTLY = (

@@ -12,6 +12,7 @@ from worldos.errors import BadRequest, NotAllowed, Unreachable
 from worldos.model.rights import Impact
 from worldos.web.limits import TOOL_OUTPUT_CHARS_MAX
 from worldos.web.tools import OFFERED, call, tools
+from worldos.web.work import ACTS
 
 
 def named(*, granted: bool) -> dict[str, dict[str, Any]]:
@@ -21,14 +22,15 @@ def named(*, granted: bool) -> dict[str, dict[str, Any]]:
 def test_without_a_grant_tools_only_read() -> None:
     offered = named(granted=False)
     assert "nodes" in offered
-    assert all(RIGHTS[name].impact is Impact.READ for name in offered)
+    assert all((ACTS[name] if name in ACTS else RIGHTS[name]).impact is Impact.READ for name in offered)
+    assert {"jobs", "job_log", "queues"} <= set(offered)
     assert all(tool["annotations"]["readOnlyHint"] for tool in offered.values())
-    assert {"drain", "run", "role_grant"}.isdisjoint(offered)
+    assert {"drain", "run", "role_grant", "submit", "cancel", "queue_put", "queue_take"}.isdisjoint(offered)
 
 
 def test_with_a_grant_all_are_offered_and_say_how_bad_they_are() -> None:
     offered = named(granted=True)
-    assert set(offered) == {*OFFERED, "run"}
+    assert set(offered) == {*OFFERED, *ACTS, "run"}
     assert offered["run"]["annotations"]["destructiveHint"]
     assert not offered["drain"]["annotations"]["readOnlyHint"]
 
@@ -48,7 +50,7 @@ def test_none_that_hands_out_keys_or_takes_raw_bytes_is_offered() -> None:
 
 
 def test_what_is_not_offered_cannot_be_used(agent: Any) -> None:
-    for name in ("drain", "role_grant"):
+    for name in ("drain", "role_grant", "submit", "cancel", "queue_take"):
         with pytest.raises(NotAllowed, match="without a grant"):
             call(agent.home, name, {}, granted=False)
     for name in ("run", "down", "__init__", "learn", ""):
@@ -69,6 +71,26 @@ def test_a_grant_is_held_against_each_use(agent: Any, tmp_path: Path, monkeypatc
     assert not agent.ask("status")["drained"]
     ran = call(agent.home, "run", {"command": ["echo", "hello"]}, granted=True)
     assert (ran["exit_code"], ran["output"]) == (0, "hello\n")
+
+
+@pytest.mark.parametrize(("role", "may"), [("member", True), ("auditor", False)])
+def test_work_is_done_by_a_grant_that_lets_one_write_and_seen_by_one_that_lets_one_look(
+    agent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, *, may: bool
+) -> None:
+    (given,) = agent.ask("role_grant", who=agent.ask("status")["node"], role=role)["given"]
+    file = tmp_path / "role.grant"
+    file.write_text(given["grant"])
+    monkeypatch.setenv("WORLDOS_GRANT", str(file))
+    tries = (("submit", {"command": ["true"]}), ("queue_put", {"queue": f"of-{role}", "texts": ["x"]}))
+    for name, arguments in tries:
+        if may:
+            call(agent.home, name, arguments, granted=True)
+            continue
+        with pytest.raises(NotAllowed, match="not for write"):
+            call(agent.home, name, arguments, granted=True)
+    shown = call(agent.home, "queues", {}, granted=True)
+    assert (f"of-{role}" in [row.queue for row in shown]) is may
+    assert isinstance(call(agent.home, "jobs", {"count": 5}, granted=True), list)
 
 
 def test_a_command_that_says_much_or_nothing_for_long_is_cut(agent: Any) -> None:

@@ -77,9 +77,9 @@ class Desk:
 
     # -- looking ---------------------------------------------------------------------------------------------------------------
 
-    def jobs(self) -> tuple[JobView, ...]:
-        """Return the jobs, the newest last."""
-        return read_jobs(self._ask("work_look", what="jobs", count=JOBS_SHOWN))
+    def jobs(self, count: int = JOBS_SHOWN) -> tuple[JobView, ...]:
+        """Return the jobs: those that have not ended, as they came, then those that have, the newest first."""
+        return read_jobs(self._ask("work_look", what="jobs", count=count))
 
     def job(self, job: str) -> JobView:
         """Return one job; NotThere if there is none of this name."""

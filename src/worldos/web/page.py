@@ -28,7 +28,8 @@ from worldos.web import passkeys
 from worldos.web.asked import ASKED, FOLLOWED
 from worldos.web.gate import SECRET_BYTES, Gate, Visit
 from worldos.web.limits import BODY_BYTES_MAX, FOLLOWERS_MAX
-from worldos.web.talk import Stream, ask, said_of, to_json
+from worldos.web.talk import PROGRAM, Stream, ask, said_of, to_json
+from worldos.web.work import carry_out
 
 STATIC = Path(__file__).with_name("static")
 _MEDIA = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -144,7 +145,9 @@ class Page:
         if asked.sure:
             self.gate.check_sure(visit, _now_s())
         arguments = await _body(request)
-        return _json(await run_in_threadpool(ask, self.home, asked.order, arguments))
+        if asked.act:
+            return _json(await run_in_threadpool(carry_out, self.home, asked.order, arguments, PROGRAM))
+        return _json(await run_in_threadpool(ask, self.home, asked.order, {**arguments, **dict(asked.fixed)}))
 
     async def _follow(self, request: Request) -> Response:
         self._visit(request)

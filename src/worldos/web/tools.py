@@ -1,4 +1,4 @@
-"""The tools of ``wos mcp``: orders of the agent that a program with a language model may use, and running a command.
+"""The tools of ``wos mcp``: what a program with a language model may ask of the agent, work that waits, and running a command.
 
 Without a grant there are only those that read (class 0 of ``agent/orders/rights``): who starts such a program must not have to
 trust what it was told by a web page. With one (``wos --grant FILE mcp``) all are offered, and the agent holds each against the
@@ -23,6 +23,7 @@ from worldos.home import Home
 from worldos.model.rights import Impact
 from worldos.web.limits import TOOL_OUTPUT_CHARS_MAX, TOOL_RUN_S_MAX
 from worldos.web.talk import ask
+from worldos.web.work import ACTS, carry_out
 
 OFFERED = (
     *("status", "nodes", "resources", "resource", "leases", "log", "realm_tree", "realm_show"),
@@ -30,10 +31,12 @@ OFFERED = (
     *("guard_status", "guard_policy", "guard_state", "security", "audit_show"),
     *("session_list", "session_show", "session_start", "session_say", "session_end"),
     *("drain", "guard_propose", "guard_stop", "role_grant", "role_revoke", "contact_list"),
+    *("lend_show", "profile_show"),
 )
 """In the order in which they are shown. None hands out keys, grants or files by itself without a grant of its own."""
 
 RUN = "run"
+PROGRAM = "wos mcp"
 
 
 class RunAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,9 +53,9 @@ class RunAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def tools(*, granted: bool) -> list[dict[str, Any]]:
     """Return what is offered, as the protocol wants it."""
     found = [_tool(name) for name in OFFERED if granted or RIGHTS[name].impact is Impact.READ]
+    found += [_made(name, act.asked, act.impact) for name, act in ACTS.items() if granted or act.impact is Impact.READ]
     if granted:
-        doc = (RunAsked.__doc__ or "").strip()
-        found.append({"name": RUN, "description": doc, "inputSchema": _schema(RunAsked), **_hints(Impact.COSTLY)})
+        found.append(_made(RUN, RunAsked, Impact.COSTLY))
     return found
 
 
@@ -60,12 +63,15 @@ def call(home: Home, name: str, arguments: dict[str, Any], *, granted: bool) -> 
     """Use a tool; raises what goes wrong as the agent says it."""
     if name == RUN and granted:
         return _run(home, arguments)
-    if name not in OFFERED:
+    if name not in OFFERED and name not in ACTS:
         raise BadRequest(f"there is no tool {name[:50]!r}")
-    if not granted and RIGHTS[name].impact is not Impact.READ:
+    impact = ACTS[name].impact if name in ACTS else RIGHTS[name].impact
+    if not granted and impact is not Impact.READ:
         raise NotAllowed("without a grant there are only tools that read", hint="wos --grant FILE mcp")
     if arguments.get("follow"):
         raise BadRequest("a tool answers once: it cannot follow", hint="ask again, with since")
+    if name in ACTS:
+        return carry_out(home, name, arguments, PROGRAM)
     return ask(home, name, arguments)
 
 
@@ -78,6 +84,11 @@ def _tool(name: str) -> dict[str, Any]:
         "inputSchema": _schema(arguments_of(order)),
         **_hints(RIGHTS[name].impact),
     }
+
+
+def _made(name: str, asked: type[msgspec.Struct], impact: Impact) -> dict[str, Any]:
+    said = " ".join((asked.__doc__ or "").split())
+    return {"name": name, "description": said, "inputSchema": _schema(asked), **_hints(impact)}
 
 
 def _hints(impact: Impact) -> dict[str, Any]:

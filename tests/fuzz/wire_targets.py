@@ -173,7 +173,7 @@ def lane(data: bytes) -> None:
 
 def net_door(data: bytes) -> None:
     """What is said at the door of private networks, by programs and by lanes; and a network that a helper is told of."""
-    for decode in (net_wire.decode_word, net_wire.decode_reply, net_wire.decode_through, net_wire.decode_begin):
+    for decode in (net_wire.decode_word, net_wire.decode_reply, net_wire.decode_wish, net_wire.decode_begin):
 
         def read(decode: Callable[[bytes], msgspec.Struct] = decode) -> None:
             said = decode(data)

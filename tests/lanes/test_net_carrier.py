@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from worldos.errors import PeerBroke
 from worldos.lanes import net_carrier, net_wire
 from worldos.lanes.net_carrier import Carrier
-from worldos.lanes.net_wire import Begin, Call, Joined, Mate, Met, WaitForMates
+from worldos.lanes.net_wire import Admit, Begin, Call, Joined, Mate, Met, WaitForMates
 from worldos.model.ids import LeaseId, NodeId
 
 KEY = b"k" * 32
@@ -102,6 +103,10 @@ class Door:
             sock.close()
 
 
+def mates(count: int) -> tuple[Mate, ...]:
+    return tuple(Mate(node=NodeId(f"l{i}"), lease=LeaseId(f"l{i}")) for i in range(count))
+
+
 class Member:
     """A carrier in a thread, and the program's side of its device."""
 
@@ -112,13 +117,16 @@ class Member:
         self.program.settimeout(10)
         device.setblocking(False)
         self.device = device
-        self.lifeline, its = socket.socketpair()
-        mates = tuple(Mate(node=NodeId(f"l{i}"), lease=LeaseId(f"l{i}")) for i in range(count))
-        begin = Begin(net=NET, prefix=PREFIX, members=mates, me=me)
+        self.lifeline, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        begin = Begin(net=NET, prefix=PREFIX, members=mates(count), me=me)
         self.carrier = Carrier(begin, door.path, KEY, device.fileno())
         self.its = its
-        self.thread = threading.Thread(target=self.carrier.run, args=(its.fileno(),))
+        self.thread = threading.Thread(target=self.carrier.run, args=(its,))
         self.thread.start()
+
+    def told(self, *now: Mate) -> None:
+        """Hear of the holder who the members are now."""
+        self.lifeline.send(net_wire.encode(Admit(members=now)))
 
     def hears(self) -> bytes:
         return self.program.recv(70_000)
@@ -234,6 +242,27 @@ def test_a_mate_that_is_behind_keeps_nobody_else_waiting(tmp_path: Path) -> None
         for each in (a, c):
             each.close()
         door.close()
+
+
+def test_who_comes_later_is_called_by_all_and_who_has_left_by_nobody(tmp_path: Path) -> None:
+    with members(tmp_path, 2) as (door, (a, b)):
+        c = Member(door, 2, 3)
+        for each in (a, b):
+            each.told(*mates(3))
+        door.until("door.met >= 3")
+        for one, other, source, target in ((a, c, 0, 2), (b, c, 1, 2), (c, a, 2, 0), (a, b, 0, 1)):
+            meet(one, other, source, target)
+        gone = replace(mates(3)[2], left=True)
+        for each in (a, b):
+            each.told(*mates(2), gone)
+        c.close()
+        door.cut()
+        door.until("door.met >= 4")  # only the two call each other again
+        meet(a, b, 0, 1)
+        assert {word.mate.lease for word, _ in door.calls} == set()
+        for each in (a, b):
+            each.told(*mates(1))  # a word that was overtaken
+        meet(b, a, 1, 0)
 
 
 def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from worldos.lanes import net_wire
 from worldos.lanes.net_forward import WAITING, Forwards
-from worldos.lanes.net_wire import Joined, Met, Shut, Through, Wait
+from worldos.lanes.net_wire import Admit, Joined, Mate, Met, Shut, Through, Wait
 from worldos.model.ids import LeaseId, NodeId
 
 LEASE = LeaseId("l")
@@ -51,12 +51,14 @@ class Door:
         return ours
 
 
-def with_forwards(folder: Path, story: Callable[[Door], Awaitable[None]]) -> None:
+def with_forwards(
+    folder: Path, story: Callable[[Door], Awaitable[None]], admit: Callable[[Admit], None] = lambda _: None
+) -> None:
     async def lived() -> None:
         door = Door(folder)
         serving = asyncio.create_task(door.serve())
         lifeline, alive = os.pipe()
-        forwards = asyncio.create_task(Forwards(str(door.path), KEY, LEASE, "127.0.0.2").serve(lifeline))
+        forwards = asyncio.create_task(Forwards(str(door.path), KEY, LEASE, "127.0.0.2", admit).serve(lifeline))
         try:
             await story(door)
         finally:
@@ -117,6 +119,20 @@ def test_a_port_where_nobody_listens_is_said_to_be_one(tmp_path: Path) -> None:
             assert f"port {port}" in reply.why
 
     with_forwards(tmp_path, story)
+
+
+def test_whom_the_holder_lets_in_is_passed_on(tmp_path: Path) -> None:
+    heard: list[Admit] = []
+    wish = Admit(members=(Mate(node=NodeId("n"), lease=LEASE),))
+
+    async def story(door: Door) -> None:
+        with await door.come(by_fd=True) as sock:
+            sock.sendall(net_wire.framed(wish))
+            body, _ = await asyncio.wait_for(asyncio.to_thread(net_wire.receive, sock), 5)
+            assert net_wire.decode_reply(body) == Joined()
+
+    with_forwards(tmp_path, story, heard.append)
+    assert heard == [wish]
 
 
 def test_garbage_ends_that_way_and_no_other(tmp_path: Path) -> None:

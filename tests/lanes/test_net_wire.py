@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from worldos.errors import PeerBroke
 from worldos.lanes import net_wire
-from worldos.lanes.net_wire import Begin, Call, Enter, Joined, Mate, Met, Shut, Through, Wait, WaitForMates
+from worldos.lanes.net_wire import Admit, Begin, Call, Enter, Joined, Mate, Met, Shut, Through, Wait, WaitForMates
 from worldos.model.ids import LeaseId, NodeId
 
 KEY = b"k" * 32
@@ -36,7 +37,7 @@ def test_a_word_is_read_as_it_was_written(word: net_wire.Word) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x80", b"x" * 500, net_wire.encode(Joined())])
 def test_garbage_is_no_word_no_answer_and_no_net(data: bytes) -> None:
-    for decode in (net_wire.decode_word, net_wire.decode_through, net_wire.decode_begin):
+    for decode in (net_wire.decode_word, net_wire.decode_wish, net_wire.decode_begin):
         with pytest.raises(PeerBroke):
             decode(data)
     with pytest.raises(PeerBroke):
@@ -109,7 +110,12 @@ def test_a_stream_that_comes_with_the_answer_is_taken_instead(tmp_path: Path) ->
     listener.close()
 
 
-def test_a_port_is_one_of_tcp() -> None:
-    assert net_wire.decode_through(net_wire.encode(Through(port=80))).port == 80
+@pytest.mark.parametrize("wish", [Through(port=80), Admit(members=(MATE, replace(MATE, left=True)))])
+def test_a_wish_of_the_holder_is_read_as_it_was_written(wish: net_wire.Wish) -> None:
+    assert net_wire.decode_wish(net_wire.encode(wish)) == wish
+
+
+@pytest.mark.parametrize("wish", [Through(port=70000), Admit(members=()), Admit(members=(MATE,) * 251)])
+def test_a_port_is_one_of_tcp_and_a_network_has_its_size(wish: net_wire.Wish) -> None:
     with pytest.raises(PeerBroke):
-        net_wire.decode_through(net_wire.encode(Through(port=70000)))
+        net_wire.decode_wish(net_wire.encode(wish))

@@ -68,6 +68,33 @@ def test_a_port_without_a_service_hangs_up(net: tuple[PrivateNet, list[object]])
         assert sock.recv(1) == b""
 
 
+def test_who_comes_later_reaches_the_others_and_is_reached_and_may_go_again(
+    net: tuple[PrivateNet, list[object]],
+) -> None:
+    opened, cpus = net
+    with use("CPU", 0.5) as late:
+        member = opened.admit(late)
+        assert (member, len(opened), opened.names[-1]) == (2, 3, "n2")
+        assert late.submit(_serve, opened.prefix(member)).result(20) == "up"
+        with socket.create_connection(("127.0.0.1", opened.forward(member, 5000)), 10) as sock:
+            assert sock.recv(100) == b"n2"
+        refused = "import socket; socket.create_connection(('{}', 4999), 10)"  # whoever refuses was reached
+        for cpu, at, to in ((late, 2, "n0"), (cpus[0], 0, "n2"), (cpus[1], 1, "n2")):
+            assert (
+                _said(cpu, opened, at, refused.format(to)) == "ConnectionRefusedError: [Errno 111] Connection refused"
+            )
+        opened.leave(member)
+        opened.leave(member)
+        assert "gaierror" in _said(cpus[0], opened, 0, refused.format("n2"))
+        assert "has ended" in _said(late, opened, member, "")
+
+
+def _said(cpu: object, opened: PrivateNet, member: int, code: str) -> str:
+    prefix = opened.prefix(member)
+    ran = cpu.submit(subprocess.run, [*prefix, prefix[0] or "true", "-c", code], capture_output=True).result(20)  # type: ignore[attr-defined]
+    return str(ran.stderr.decode().strip().splitlines()[-1])
+
+
 def test_nothing_is_no_network_and_a_handle_of_several_leases_no_member() -> None:
     with pytest.raises(BadRequest, match="1 to"):
         PrivateNet.open([])

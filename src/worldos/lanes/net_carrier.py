@@ -3,7 +3,8 @@
 Each pair of members has one stream, opened by the one that stands earlier in the list, with IPv4 packets back to back. What comes
 from a member must bear its address and ours; a packet for nobody is dropped, and so is one for a member that is behind by
 ``BEHIND_BYTES_MAX``: what runs above repeats it, as on any network. Packets are moved in batches: as many as the kernel has
-become one write. A stream that ends is opened again, ever later up to ``AGAIN_S_MAX``, for as long as this process lives.
+become one write. A stream that ends is opened again, ever later up to ``AGAIN_S_MAX``, for as long as both are members: who comes
+later stands behind all others in the list, so they call it, and it waits for them.
 
 It has one thread and allocates little; everything else of a network is elsewhere (private_net.py).
 """
@@ -19,9 +20,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from worldos.errors import PeerBroke
 from worldos.lanes import net_wire
-from worldos.lanes.net_wire import Begin, Call, Joined, Met, Reply, Shut, WaitForMates
+from worldos.lanes.net_wire import Admit, Begin, Call, Joined, Met, Reply, Shut, WaitForMates
 
 PACKET_BYTES_MAX: Final = 65_535
 BATCH_BYTES: Final = 8 * PACKET_BYTES_MAX
@@ -72,19 +75,24 @@ class Carrier:
         self._wait_s = 0.0  # ... and when a place at the door is taken again
         self.dropped = 0
 
-    def run(self, parent: int) -> None:
-        """Carry until the other end of ``parent``, a socket of the process that started this one, closes."""
+    def run(self, parent: socket.socket) -> None:
+        """Carry until the other end of ``parent``, a socket of the process that started this one, closes.
+
+        It keeps messages apart, and one is a ``Wish``: who the members are now.
+        """
         self._epoll.register(self._tun, select.EPOLLIN)
         self._epoll.register(parent, select.EPOLLIN)
         for member in range(self._me + 1, len(self._begin.members)):
-            self._due_s[member] = (0.0, 0.0)
+            if not self._begin.members[member].left:
+                self._due_s[member] = (0.0, 0.0)
         while True:
             self._ask_due()
             for fd, event in self._epoll.poll(self._timeout_s()):
                 if fd == self._tun:
                     self._from_tun()
-                elif fd == parent:
-                    return
+                elif fd == parent.fileno():
+                    if not self._heard(parent):
+                        return
                 else:
                     self._stir(self._by_fd.get(fd), event)
 
@@ -190,6 +198,35 @@ class Carrier:
             inbox[: filled - at] = inbox[at:filled]
         stream.filled = filled - at
 
+    # -- members ----------------------------------------------------------------------------------------------------------
+
+    def _heard(self, parent: socket.socket) -> bool:
+        """Hear what the process that started this one says; False when it is gone."""
+        try:
+            body = parent.recv(net_wire.MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return True
+        if not body:
+            return False
+        wish = net_wire.decode_wish(body)
+        if isinstance(wish, Admit):
+            self._admit(wish)
+        return True
+
+    def _admit(self, admit: Admit) -> None:
+        """Call who is new, and hang up on who has left."""
+        known = len(self._begin.members)
+        if len(admit.members) < known:
+            return  # overtaken by a later word
+        self._begin = replace(self._begin, members=admit.members)
+        for member, mate in enumerate(admit.members):
+            if mate.left:
+                self._due_s.pop(member, None)
+                if member in self._mates:
+                    self._lose(self._mates[member])
+            elif member >= known and member > self._me:
+                self._due_s[member] = (0.0, 0.0)
+
     # -- streams ----------------------------------------------------------------------------------------------------------
 
     def _stir(self, stream: _Stream | None, event: int) -> None:
@@ -229,9 +266,9 @@ class Carrier:
             _, waited_s = self._due_s.pop(member)
             word = Call(lease=self._lease, key=self._key, net=self._begin.net, mate=self._begin.members[member])
             if not self._connect(word, member, waited_s):
-                self._due_s[member] = _later(waited_s)
+                self._call_later(member, waited_s)
         while self._waiters and self._wait_s <= now_s:
-            mates = self._begin.members[: self._me]
+            mates = tuple(mate for mate in self._begin.members[: self._me] if not mate.left)
             if self._connect(WaitForMates(lease=self._lease, key=self._key, net=self._begin.net, mates=mates), -1):
                 self._waiters -= 1
             else:
@@ -260,7 +297,7 @@ class Carrier:
         if member < 0:
             stream.sock.close()
             if stream.mate >= 0:
-                self._due_s[stream.mate] = _later(stream.waited_s)
+                self._call_later(stream.mate, stream.waited_s)
             else:
                 self._wait_s = time.monotonic() + AGAIN_S_MAX
             return
@@ -298,7 +335,7 @@ class Carrier:
         if self._mates.get(stream.mate) is stream:
             del self._mates[stream.mate]
             if stream.mate > self._me:
-                self._due_s[stream.mate] = _later()
+                self._call_later(stream.mate)
 
     def _drop(self, stream: _Stream) -> None:
         fd = stream.sock.fileno()
@@ -306,8 +343,8 @@ class Carrier:
             del self._by_fd[fd]
             self._epoll.unregister(fd)
 
-
-def _later(waited_s: float = 0.0) -> tuple[float, float]:
-    """Return when to try again, and how long that is."""
-    wait_s = min(AGAIN_S_MAX, max(AGAIN_S_MIN, 2 * waited_s))
-    return time.monotonic() + wait_s, wait_s
+    def _call_later(self, member: int, waited_s: float = 0.0) -> None:
+        """Try again to reach a member, ever later; not one that has left."""
+        if not self._begin.members[member].left:
+            wait_s = min(AGAIN_S_MAX, max(AGAIN_S_MIN, 2 * waited_s))
+            self._due_s[member] = (time.monotonic() + wait_s, wait_s)

@@ -1,4 +1,4 @@
-"""Forwards: the way from the program that holds a lease to a port inside the lease's private network.
+"""Forwards: the way from the program that holds a lease to a port inside the lease's private network, and to its helper.
 
 A few connections wait at the agent's door for the holder; each that is taken is told a port, joined to it, and replaced. A port
 is tried at the member's own address and then at the loopback: services listen at either.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from worldos.errors import PeerBroke
 from worldos.lanes import net_wire
-from worldos.lanes.net_wire import Joined, Met, Shut, Wait
+from worldos.lanes.net_wire import Admit, Joined, Met, Shut, Wait
 from worldos.model.ids import LeaseId
 
 WAITING: Final = 4  # connections that wait for the holder
@@ -25,12 +26,15 @@ OPEN_MAX: Final = 1024
 
 
 class Forwards:
-    """The holder's ways into one member's network."""
+    """The holder's ways into one member's network. ``admit`` hears who the members are now."""
 
-    def __init__(self, door: str, key: bytes, lease: LeaseId, address: str) -> None:
+    def __init__(
+        self, door: str, key: bytes, lease: LeaseId, address: str, admit: Callable[[Admit], None] = lambda _: None
+    ) -> None:
         self._door = door
         self._wait = net_wire.framed(Wait(lease=lease, key=key))
         self._address = address
+        self._admit = admit
         self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, *lifelines: int) -> None:
@@ -81,15 +85,20 @@ class Forwards:
         return sock
 
     async def _through(self, sock: socket.socket) -> None:
-        """Let the holder through to the port that it names."""
+        """Let the holder through to the port that it names, or hear whom it lets in."""
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=PIECE_BYTES)
         try:
             try:
                 async with asyncio.timeout(WORDS_S):
                     size = net_wire.size_of(await reader.readexactly(net_wire.LENGTH.size))
-                    port = net_wire.decode_through(await reader.readexactly(size)).port
+                    wish = net_wire.decode_wish(await reader.readexactly(size))
             except (TimeoutError, asyncio.IncompleteReadError, OSError, PeerBroke):
                 return
+            if isinstance(wish, Admit):
+                self._admit(wish)
+                writer.write(net_wire.framed(Joined()))
+                return
+            port = wish.port
             try:
                 there, its = await self._connected(port)
             except OSError as error:

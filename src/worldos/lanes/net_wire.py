@@ -5,7 +5,7 @@ A message is a 4-byte little-endian length and msgpack. Who connects to the door
 then the agent is on the way no more). A *key* proves which lease one speaks for. ``net`` is the secret of its members.
 
 Between members the stream is IPv4 packets, back to back: each says its own length. Between the holder and a helper it begins
-with ``Through`` and its ``Reply``.
+with a ``Wish``, ``Through`` or ``Admit``, and its ``Reply``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Mate(msgspec.Struct, frozen=True, kw_only=True):
     node: Annotated[NodeId, msgspec.Meta(max_length=64)]
     lease: Annotated[LeaseId, msgspec.Meta(max_length=200)]
     name: Text = ""
+    left: bool = False  # it is a member no more, and its address nobody's
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
@@ -102,6 +103,15 @@ class Through(msgspec.Struct, frozen=True, kw_only=True, tag="through"):
     port: Port
 
 
+class Admit(msgspec.Struct, frozen=True, kw_only=True, tag="admit"):
+    """The holder says who the members are now: those that were, in their places, and those that came after them."""
+
+    members: Annotated[tuple[Mate, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+
+Wish = Through | Admit
+
+
 class Begin(msgspec.Struct, frozen=True, kw_only=True):
     """What a helper is told: the net, all its members in order, and which one of them it is."""
 
@@ -117,7 +127,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
 
 words: Final[msgspec.msgpack.Decoder[Word]] = msgspec.msgpack.Decoder(Word)
 replies: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
-throughs: Final[msgspec.msgpack.Decoder[Through]] = msgspec.msgpack.Decoder(Through)
+wishes: Final[msgspec.msgpack.Decoder[Wish]] = msgspec.msgpack.Decoder(Wish)
 begins: Final[msgspec.msgpack.Decoder[Begin]] = msgspec.msgpack.Decoder(Begin)
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -152,12 +162,12 @@ def decode_reply(body: bytes) -> Reply:
         raise PeerBroke(f"that is no answer of a network's door: {error}") from None
 
 
-def decode_through(body: bytes) -> Through:
-    """Read where the holder wants to go."""
+def decode_wish(body: bytes) -> Wish:
+    """Read where the holder wants to go, or whom it lets in."""
     try:
-        return throughs.decode(body)
+        return wishes.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PeerBroke(f"that is no port of a network: {error}") from None
+        raise PeerBroke(f"that is no wish of a network's holder: {error}") from None
 
 
 def decode_begin(body: bytes) -> Begin:

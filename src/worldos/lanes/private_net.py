@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from worldos.lanes import net_space
 
 if TYPE_CHECKING:  # who joins has to be quick: it loads what it needs alone
-    from worldos.lanes.net_wire import Begin
+    from worldos.lanes.net_wire import Admit, Begin
 
 PROGRAM: Final = "worldos.lanes.private_net"
 READY: Final = "ready"
@@ -98,7 +98,7 @@ def serve() -> None:
     try:
         size = int.from_bytes(_read(4), "little")
         told = net_wire.decode_begin(_read(min(size, BEGIN_BYTES_MAX)))
-        first, carrier, news = _make(told)
+        first, carrier, news, hosts = _make(told)
         _until_linked(told, news)
     except (OSError, WorldError) as error:
         _say(1, f"failed {error}")
@@ -107,10 +107,20 @@ def serve() -> None:
     _quiet()
     import asyncio  # noqa: PLC0415 - who only joins does without
 
+    from msgspec.structs import replace  # noqa: PLC0415
+
     from worldos.lanes.net_forward import Forwards  # noqa: PLC0415
 
     door, key = _door()
-    forwards = Forwards(door, key, told.members[told.me].lease, told.address(told.me))
+
+    def admit(wish: Admit) -> None:
+        members = wish.members
+        if len(members) >= len(told.members):
+            hosts.write_text(hosts_of(replace(told, members=members)))  # the file stays the one that covers /etc/hosts
+            with suppress(OSError):  # the carrier is gone, and this helper ends
+                news.send(net_wire.encode(wish))
+
+    forwards = Forwards(door, key, told.members[told.me].lease, told.address(told.me), admit)
     try:
         asyncio.run(forwards.serve(0, os.pidfd_open(carrier), os.pidfd_open(first)))
     finally:
@@ -119,10 +129,11 @@ def serve() -> None:
         os._exit(0)  # the carrier ends with us
 
 
-def _make(told: Begin) -> tuple[int, int, socket.socket]:
-    """Make the namespaces and what lives in them; return the pids of the first process inside and of the carrier, and its news.
+def _make(told: Begin) -> tuple[int, int, socket.socket, Path]:
+    """Make the namespaces and what lives in them.
 
-    The carrier ends when the socket of its news is closed.
+    Return the pids of the first process inside and of the carrier, the socket of its news (it ends when that is closed, and hears
+    by it who the members are), and the file of host names.
     """
     net_space.make(f"n{told.me}")
     hosts = tempfile.NamedTemporaryFile("w", prefix="hosts-", delete=False)  # noqa: SIM115 - it stays with the lease
@@ -140,14 +151,16 @@ def _make(told: Begin) -> tuple[int, int, socket.socket]:
         _carry(told, tun, its)
     its.close()
     os.close(tun)
-    return first, carrier, ours
+    return first, carrier, ours, Path(hosts.name)
 
 
 def _until_linked(told: Begin, news: socket.socket) -> None:
     """Wait until there is a way to each of the others. Raises Unreachable, saying to whom there is none and why."""
     from worldos.errors import Unreachable  # noqa: PLC0415 - see above
 
-    missing = {member: "it does not answer" for member in range(len(told.members)) if member != told.me}
+    missing = {
+        member: "it does not answer" for member, mate in enumerate(told.members) if member != told.me and not mate.left
+    }
     end_s = time.monotonic() + LINKED_S
     while missing:
         news.settimeout(max(0.001, end_s - time.monotonic()))
@@ -180,7 +193,7 @@ def _carry(told: Begin, tun: int, parent: socket.socket) -> None:
             with suppress(OSError):  # nobody listens any more
                 parent.send(bytes((member,)) + why.encode()[: NEWS_BYTES_MAX - 1])
 
-        Carrier(told, door, key, tun, tell).run(parent.fileno())
+        Carrier(told, door, key, tun, tell).run(parent)
         code = 0
     finally:
         if code:
@@ -192,6 +205,8 @@ def hosts_of(told: Begin) -> str:
     """Return what /etc/hosts says inside: each member by its number, and by its node's name."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
     for member, mate in enumerate(told.members):
+        if mate.left:
+            continue
         name = "".join(c if c.isalnum() or c in "-." else "-" for c in mate.name if c.isascii())
         lines.append(f"{told.address(member)} n{member} {name}".rstrip())
     return "\n".join(lines) + "\n"

@@ -26,7 +26,7 @@ import msgspec
 from worldos.errors import LeaseEnded, PeerBroke, Unreachable
 from worldos.lanes import net_wire
 from worldos.lanes.net_forward import PIECE_BYTES, splice
-from worldos.lanes.net_wire import Enter, Joined, Shut, Through
+from worldos.lanes.net_wire import Admit, Enter, Joined, Shut, Through, Wish
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Forwards:
 
     async def _carry(self, way: Way, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            sock = await self._loop.run_in_executor(None, enter, way, port)
+            sock = await self._loop.run_in_executor(None, enter, way, Through(port=port))
         except (OSError, EOFError, PeerBroke, Unreachable):
             writer.transport.abort()  # as a port at which nobody listens: the client is told at once
             return
@@ -135,14 +135,22 @@ class Forwards:
         await asyncio.gather(*self._open, return_exceptions=True)
 
 
-def enter(way: Way, port: int) -> socket.socket:
-    """Return a stream to a port inside. Raises Unreachable with the reason where there is none."""
+def tell(way: Way, admit: Admit) -> None:
+    """Let a helper know who the members are now. Raises Unreachable with the reason where it cannot."""
+    try:
+        enter(way, admit).close()
+    except (OSError, EOFError, PeerBroke) as error:
+        raise Unreachable(f"a member of the network does not answer: {error}") from None
+
+
+def enter(way: Way, wish: Wish) -> socket.socket:
+    """Return a stream to a port inside, or to the helper. Raises Unreachable with the reason where there is none."""
     sock, reply = net_wire.ask(way.door, way.word, ENTER_S)
     try:
         if not isinstance(reply, Joined):
             raise Unreachable(reply.why if isinstance(reply, Shut) else "the network's door answers something else")
         sock.settimeout(ENTER_S)
-        sock.sendall(net_wire.framed(Through(port=port)))
+        sock.sendall(net_wire.framed(wish))
         body, _fd = net_wire.receive(sock)
         reply = net_wire.decode_reply(body)
         if not isinstance(reply, Joined):

@@ -6,24 +6,28 @@
 
 Each handle has one lease, which is one member: in order ``n0``, ``n1`` and so on, which are also host names inside. A member is a
 network namespace on its node; packets go directly between the nodes. It lives as long as its leases, or until it is closed.
+More members may come later (``admit``) and some may go (``leave``); a number and its address are never used twice.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from msgspec.structs import replace
+
 from worldos.errors import BadRequest, NoCapacity, WorldError
 from worldos.lanes import net_wire, private_net
-from worldos.lanes.net_wire import Begin, Enter, Mate
+from worldos.lanes.net_wire import Admit, Begin, Enter, Mate
 from worldos.model.ids import LeaseId
 from worldos.model.need import LeaseTerms
 from worldos.sdk.compute import Compute
-from worldos.sdk.forward import Forwards, Way
+from worldos.sdk.forward import Forwards, Way, tell
 
 BEGIN_S: Final = 30.0
 END_S: Final = 5.0
@@ -32,10 +36,11 @@ END_S: Final = 5.0
 class PrivateNet:
     """The network, as the program that holds its leases has it."""
 
-    def __init__(self, handles: Sequence[Compute], begins: Sequence[Begin]) -> None:
-        self._handles = tuple(handles)
-        self._begins = tuple(begins)
+    def __init__(self, handles: Sequence[Compute], begin: Begin) -> None:
+        self._handles = list(handles)
+        self._net = begin  # as its first member was told; ``members`` are those of now
         self._joins: list[tuple[str, str]] = []
+        self._changing = threading.Lock()
         self._forwards = Forwards()
         self._ways: dict[int, Way] = {}
         self._ports: dict[tuple[int, int], int] = {}
@@ -46,10 +51,9 @@ class PrivateNet:
         """Make a network of the leases behind these handles, one each. Raises NotAllowed, with why, where a node cannot."""
         if not 0 < len(handles) <= net_wire.MEMBERS_MAX:
             raise BadRequest(f"a private network has 1 to {net_wire.MEMBERS_MAX} members, not {len(handles)}")
-        members = tuple(Mate(node=terms.node, lease=terms.lease) for terms in map(_lease_of, handles))
+        members = tuple(map(_member, handles))
         net, prefix = secrets.token_bytes(net_wire.NET_BYTES), bytes((10, *secrets.token_bytes(2)))
-        begins = [Begin(net=net, prefix=prefix, members=members, me=me) for me in range(len(members))]
-        made = cls(handles, begins)
+        made = cls(handles, Begin(net=net, prefix=prefix, members=members, me=0))
         try:
             made._begin()
         except BaseException:
@@ -60,16 +64,64 @@ class PrivateNet:
     def _begin(self) -> None:
         """Have every helper started; each says that it stands when it has found all the others."""
         calls = [
-            handle.submit(private_net.begin, net_wire.encode(begin))
-            for handle, begin in zip(self._handles, self._begins, strict=True)
+            handle.submit(private_net.begin, net_wire.encode(replace(self._net, me=me)))
+            for me, handle in enumerate(self._handles)
         ]
         self._joins = [call.result(BEGIN_S) for call in calls]
+
+    # -- who comes later, and who goes ----------------------------------------------------------------------------------
+
+    def admit(self, handle: Compute) -> int:
+        """Let one more lease in; return which member it is. Raises NotAllowed, with why, where that node cannot."""
+        with self._changing:
+            me = len(self)
+            if me == net_wire.MEMBERS_MAX:
+                hint = "open a new one: a number and its address are never used twice"
+                raise NoCapacity(f"this private network has had {me} members", hint=hint)
+            self._handles.append(handle)
+            self._joins.append(("", ""))  # nothing to end yet
+            self._net = replace(self._net, members=(*self._net.members, _member(handle)))
+            try:
+                begun = handle.submit(private_net.begin, net_wire.encode(replace(self._net, me=me)))
+                self._tell(but=me)
+                self._joins[me] = begun.result(BEGIN_S)
+            except BaseException:
+                self._leave(me)
+                raise
+            return me
+
+    def leave(self, member: int) -> None:
+        """Let a member go, though its node be lost: what runs there ends, and the others look for it no more."""
+        with self._changing:
+            if not self._net.members[member].left:
+                self._leave(member)
+
+    def _leave(self, member: int) -> None:
+        members = list(self._net.members)
+        members[member] = replace(members[member], left=True)
+        self._net = replace(self._net, members=tuple(members))
+        call = self._end(member)
+        self._tell(but=member)
+        if call is not None:
+            wait([call], END_S)
+
+    def _tell(self, but: int) -> None:
+        """Let the others know who the members are now. One that cannot be reached is missed by who waits for it."""
+        admit = Admit(members=self._net.members)
+
+        def told(member: int) -> None:
+            with suppress(WorldError):
+                tell(self._way(member), admit)
+
+        others = [member for member, mate in enumerate(admit.members) if member != but and not mate.left]
+        with ThreadPoolExecutor(max(1, len(others))) as at_once:
+            list(at_once.map(told, others))
 
     # -- what it is -----------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Return how many members it has."""
-        return len(self._begins)
+        """Return how many members it has had."""
+        return len(self._net.members)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +130,7 @@ class PrivateNet:
 
     def address(self, member: int) -> str:
         """Return the address of a member, inside."""
-        return self._begins[member].address(member)
+        return self._net.address(member)
 
     def prefix(self, member: int) -> list[str]:
         """Return the words before a command that bring it into the network, in the lane of that member's lease."""
@@ -101,7 +153,7 @@ class PrivateNet:
     def _way(self, member: int) -> Way:
         known = self._ways.get(member)
         if known is None:
-            lease = self._begins[member].members[member].lease
+            lease = self._net.members[member].lease
             told = self._handles[member]._holding.connection.ask("net_way", {"lease": lease})
             enter = Enter(lease=LeaseId(lease), key=bytes.fromhex(told["key"]))
             known = self._ways[member] = Way(door=told["door"], word=enter)
@@ -115,13 +167,17 @@ class PrivateNet:
             return
         self._closed = True
         self._forwards.close()
-        calls = []
-        for handle, (token, _) in zip(self._handles, self._joins, strict=False):  # no joins: it never stood
-            with suppress(RuntimeError, WorldError):  # its lease is gone, and with that its helper
-                if handle.leases:
-                    calls.append(handle.submit(private_net.end, token))
-        for call in wait(calls, END_S).not_done:
+        calls = [self._end(member) for member in range(len(self._joins))]  # no joins: it never stood
+        for call in wait([call for call in calls if call is not None], END_S).not_done:
             call.cancel()  # its node is lost, and nobody waits for another
+
+    def _end(self, member: int) -> Future[None] | None:
+        """End what runs at a member; nothing where its lease is gone, and with that its helper."""
+        token, _ = self._joins[member]
+        with suppress(RuntimeError, WorldError):
+            if token and self._handles[member].leases:
+                return self._handles[member].submit(private_net.end, token)
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +186,11 @@ class PrivateNet:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _member(handle: Compute) -> Mate:
+    terms = _lease_of(handle)
+    return Mate(node=terms.node, lease=terms.lease)
 
 
 def _lease_of(handle: Compute) -> LeaseTerms:

@@ -154,7 +154,7 @@ def test_what_a_machine_of_others_made_is_marked_as_such(workers: Any, shelf: Sh
 
 def test_a_task_that_makes_too_much_has_failed(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:
     run = run_of(tmp_path, "head -c 3000000 /dev/urandom > made")
-    run._result.bytes_max = 1 << 20
+    run.result.bytes_max = 1 << 20
     berth.clear()
     with pytest.raises(OverQuota, match="more than 1 MiB"):
-        berth.run(run._errand(""), (), run.log, run._result, run._left)
+        berth.run(run._errand(""), (), run.log, run.result, run._left)

@@ -12,7 +12,8 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from worldos.jobs.call import ASKED, MADE
+from worldos.jobs.call import ASKED
+from worldos.lanes.resident import MADE
 
 
 def call(folder: Path, asked: tuple[Any, ...], **told: str) -> tuple[int, str, Any]:

@@ -17,6 +17,8 @@ from worldos.jobs.attempt import Run
 from worldos.jobs.berth import Berth
 from worldos.jobs.crew import Crew
 from worldos.jobs.shelf import Shelf
+from worldos.jobs.stay import More
+from worldos.model.ids import NodeId
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.work import Attempt, JobSpec
 from worldos.sdk.connection import Connection
@@ -31,11 +33,14 @@ class Works:
         self.hopeless: list[str] = []
         self._lock = threading.Lock()
 
-    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
+    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms, more: More) -> bool:
         run.carry_out(berth, self.shelf)
         with self._lock:
             self.done.append((run.attempt.index, terms.lease))
         return True
+
+    def admits(self, node: NodeId, apart: tuple[str, ...]) -> bool:
+        raise AssertionError("all machines here are ours")
 
     def nowhere(self, run: Run, why: str) -> None:
         self.hopeless.append(why)
@@ -112,9 +117,9 @@ def test_a_worker_that_ends_takes_its_lease_along_and_no_other_task(connection: 
     need, works = Need(kind="CPU", amount=100), Works(tmp_path)
     lost: list[int] = []
 
-    def at_berth(run: Run, berth: Berth, terms: LeaseTerms) -> bool:
+    def at_berth(run: Run, berth: Berth, terms: LeaseTerms, more: More) -> bool:
         try:
-            return Works.at_berth(works, run, berth, terms)
+            return Works.at_berth(works, run, berth, terms, more)
         except Exception:  # noqa: BLE001 - whatever it is, the berth is lost
             lost.append(run.attempt.index)
             return False

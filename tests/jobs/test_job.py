@@ -11,13 +11,13 @@ from tests.agent.agents import RunningAgent
 
 from worldos.errors import NotAllowed, WorkerLost
 from worldos.jobs.attempt import FAR
-from worldos.jobs.call import MADE
 from worldos.jobs.desk import Desk
 from worldos.jobs.job import Job, Kept
 from worldos.jobs.outputs import Spool, packed
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.submit import submit
 from worldos.kernel.line.view import State, TaskView
+from worldos.lanes.resident import MADE
 from worldos.model.work import Outcome
 
 pytestmark = pytest.mark.usefixtures("at_home")

@@ -8,10 +8,11 @@ small, else in the realm's files under a name that bears the attempt; if the lin
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -19,15 +20,18 @@ from worldos.errors import BadRequest, OverQuota, PeerBroke, Unreachable, WorldE
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Errand, Ran
 from worldos.jobs.limits import RESULT_BYTES_MAX, RESULT_FAR_BYTES_MAX, RESULT_IN_LINE_BYTES
 from worldos.jobs.logs import Log
+from worldos.jobs.made import digest_of
 from worldos.jobs.outputs import Spool, unzipped
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
+from worldos.kernel.auditing import MILLION
 from worldos.model.work import (
     TAIL_BYTES_MAX,
     Attempt,
     Finished,
     JobSpec,
     Lost,
+    Made,
     Outcome,
     Yielded,
     log_path,
@@ -43,22 +47,35 @@ _HOUR_US: Final = 3_600_000_000
 _MAKE_WAY, _DROPPED = "make way", "dropped"
 
 
+class Stoppable(Protocol):
+    """Where an attempt runs."""
+
+    def stop(self, why: str, grace_s: float) -> None:
+        """Ask it to stop."""
+
+
 class Run:
     """One attempt. Its berth's thread carries it out; ``stop`` comes from others."""
 
-    def __init__(self, attempt: Attempt, spec: JobSpec, checkpoint: str, folder: Path) -> None:
+    def __init__(
+        self, attempt: Attempt, spec: JobSpec, checkpoint: str, folder: Path, apart: tuple[str, ...] = ()
+    ) -> None:
         self.attempt = attempt
         self.spec = spec
+        self.apart = apart  # owners whose machines have done it already
         self._checkpoint = checkpoint
         stem = f"{attempt.job}.{attempt.index}.{attempt.number}"
         self.log = Log(folder / f"{stem}.log")
-        self._result = Spool(folder / f"{stem}.result")
+        self.result = Spool(folder / f"{stem}.result")
+        self.made = b""  # a small result that is no files (lanes/resident.py)
         self._left = Spool(folder / f"{stem}.left")
         self._lock = threading.Lock()
-        self._berth: Berth | None = None
+        self._place: Stoppable | None = None
         self._asked = ""
         self._why = ""
         self._begun = False
+        self._owner = ""
+        self._compared = False
         self.price_uwos_hour = 0  # of the lease that it runs behind
 
     # -- stopping ------------------------------------------------------------------------------------------------------------
@@ -85,30 +102,43 @@ class Run:
         with self._lock:
             if self._asked != _DROPPED:
                 self._asked, self._why = asked, why
-            if self._berth is not None:
-                self._berth.stop(asked, float(self.spec.grace_s) if grace_s is None else grace_s)
+            if self._place is not None:
+                self._place.stop(asked, float(self.spec.grace_s) if grace_s is None else grace_s)
 
     # -- running -------------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, berth: Berth, shelf: Shelf, node: str = "") -> Ran | Word | None:
-        """Run it at a berth, on the ``node`` of this name.
+    def carry_out(self, berth: Berth, shelf: Shelf, node: str = "", owner: str = "") -> Ran | Word | None:
+        """Run it at a berth, on the ``node`` of this name, whose owner is another account, or ours (empty).
 
         Return how it ended, or the word that says so already; None: nobody wants to know.
         Raises what befell the berth itself, which is then of no more use.
         """
+        berth.clear()
+        if not self.enter(berth, own=berth.is_own, owner=owner):
+            return self.unbegun()
+        try:
+            return berth.run(self._errand(node), self.parcels(shelf), self.log, self.result, self._left)
+        finally:
+            self.leave()
+
+    def enter(self, place: Stoppable, *, own: bool, owner: str = "") -> bool:
+        """Begin at a place, on a machine of our ``own``, or of another ``owner``; False if it was stopped before."""
         with self._lock:
             self._begun = True
             if self._asked:
-                return self.unbegun()
-            berth.clear()
-            self._berth = berth
-            self._own = berth.is_own
-            self._result.bytes_max = self._left.bytes_max = RESULT_BYTES_MAX if self._own else RESULT_FAR_BYTES_MAX
-        try:
-            return berth.run(self._errand(node), self._parcels(shelf), self.log, self._result, self._left)
-        finally:
-            with self._lock:
-                self._berth = None
+                return False
+            self._place = place
+        self._own, self._owner = own, owner
+        self._compared = bool(self.apart or owner) and self.spec.copies != 1
+        if self._compared:
+            self.log.digest_output()
+        self.result.bytes_max = self._left.bytes_max = RESULT_BYTES_MAX if own else RESULT_FAR_BYTES_MAX
+        return True
+
+    def leave(self) -> None:
+        """Be nowhere any more: nobody can stop it now."""
+        with self._lock:
+            self._place = None
 
     def unbegun(self) -> Word | None:
         """Return what is to be said of an attempt that was stopped before it began."""
@@ -120,25 +150,28 @@ class Run:
         if self.dropped:
             return None
         if isinstance(error, OverQuota):
-            return Finished(attempt=self.attempt, outcome=self._outcome(CODE_KILLED, why))
+            return Finished(attempt=self.attempt, outcome=self._made_by(self._outcome(CODE_KILLED, why), b""))
         if isinstance(error, BadRequest | PeerBroke):
-            return Finished(attempt=self.attempt, outcome=self._outcome(CODE_UNFIT, why))
+            return Finished(attempt=self.attempt, outcome=self._made_by(self._outcome(CODE_UNFIT, why), b""))
         return Lost(attempt=self.attempt, why=why)
 
+    def told(self, node: str) -> dict[str, str]:
+        """Return the environment that all tasks of its job have on a node."""
+        return {**self.spec.env, "WOS_JOB": self.attempt.job, **({"WOS_NODE": node} if node else {})}
+
     def _errand(self, node: str) -> Errand:
-        attempt, spec = self.attempt, self.spec
-        told = {"WOS_JOB": attempt.job, "WOS_TASK": str(attempt.index), "WOS_ATTEMPT": str(attempt.number)}
-        if node:
-            told["WOS_NODE"] = node
+        spec = self.spec
+        own = {"WOS_TASK": str(self.attempt.index), "WOS_ATTEMPT": str(self.attempt.number)}
         return Errand(
             argv=spec.argv,
-            env={**spec.env, **told},
+            env={**self.told(node), **own},
             keep=spec.keep,
             grace_s=float(spec.grace_s),
             runtime_s=float(spec.runtime_s),
         )
 
-    def _parcels(self, shelf: Shelf) -> tuple[Iterator[bytes], ...]:
+    def parcels(self, shelf: Shelf) -> tuple[Iterator[bytes], ...]:
+        """Return what it brings along, as tar streams: its job's files, and where it left off."""
         parcel = shelf.parcel(self.attempt.job, self.spec)
         files = unzipped(parcel) if parcel is not None else iter(())
         if self._checkpoint:
@@ -156,7 +189,7 @@ class Run:
         """Tell whether something of it is to go into the realm's files, which takes a while."""
         if ran.stopped == _MAKE_WAY:
             return self._left.size > 0
-        return self._result.size > self._in_line_bytes or self.log.written > TAIL_BYTES_MAX
+        return max(self.result.size, len(self.made)) > self._in_line_bytes or self.log.written > TAIL_BYTES_MAX
 
     def ended(self, ran: Ran, shelf: Shelf) -> Word | None:
         """Keep what it made; return what is to be said. Unreachable: its files cannot be kept now."""
@@ -165,7 +198,16 @@ class Run:
         if ran.stopped == _MAKE_WAY:
             return self._yielded(ran, shelf)
         code, why = (CODE_RUNTIME, ran.stopped) if ran.stopped == RUNTIME_OVER else (ran.code, ran.why)
-        return self._finished(self._outcome(code, why, ran), shelf)
+        outcome = self._outcome(code, why, ran)
+        if self._compared:
+            outcome = self._made_by(outcome, digest_of(self.result, self.log, self.made))
+        return self._finished(outcome, shelf)
+
+    def _made_by(self, outcome: Outcome, digest: bytes) -> Outcome:
+        """Say whose machine it was and what it came to, where that is to be compared; the dice fall after the work is done."""
+        if not self._compared:
+            return outcome
+        return replace(outcome, made=Made(self._owner, digest, secrets.randbelow(MILLION)))
 
     def moved_out(self, word: Finished, shelf: Shelf) -> Word | None:
         """Return the word with its result in the realm's files: the line has no room for it."""
@@ -173,8 +215,11 @@ class Run:
         outcome = replace(word.outcome, result=b"", result_file=result_path(self.attempt))
         return Finished(attempt=self.attempt, outcome=outcome)
 
-    def settled(self, word: Word, shelf: Shelf) -> None:
-        """The line took its word in: where it began from is not needed any more."""
+    def settled(self, word: Word, unneeded: tuple[Attempt, ...], shelf: Shelf) -> None:
+        """The line took its word in: where it began from is not needed any more, nor what copies made that do not count."""
+        for copy in unneeded:
+            for name in (result_path(copy), f"{result_path(copy)}{FAR}", log_path(copy)):
+                shelf.remove(name)
         if self._checkpoint and not isinstance(word, Lost) and not (isinstance(word, Yielded) and not word.checkpoint):
             shelf.remove(self._checkpoint)
 
@@ -191,12 +236,14 @@ class Run:
     def close(self) -> None:
         """Drop what is kept of it here, but for its log."""
         self.log.ended = True
-        self._result.close()
+        self.result.close()
         self._left.close()
 
     def _yielded(self, ran: Ran, shelf: Shelf) -> Word:
         name = ""
-        if self._left.size:
+        if self._left.size and not (
+            self._compared and self._owner
+        ):  # nobody could tell what others' machines left there
             name = f"{result_path(self.attempt)}.ckpt"
             self._keep(self._left, name, shelf)
         paid = self._paid_uwos(ran.took.wall_us)
@@ -208,12 +255,15 @@ class Run:
 
     def _finished(self, outcome: Outcome, shelf: Shelf) -> Word:
         try:
-            if self._result.size > self._in_line_bytes:
+            if max(self.result.size, len(self.made)) > self._in_line_bytes:
                 name = f"{result_path(self.attempt)}{'' if self._own else FAR}"
-                self._keep(self._result, name, shelf)
+                if self.made:
+                    shelf.put(self.made, name)
+                else:
+                    self._keep(self.result, name, shelf)
                 outcome = replace(outcome, result_file=name)
-            elif self._result.size:
-                outcome = replace(outcome, result=self._result.data())
+            elif self.made or self.result.size:
+                outcome = replace(outcome, result=self.made or self.result.data())
             if self.log.written > TAIL_BYTES_MAX:
                 shelf.put(b"".join(self.log.pieces()), log_path(self.attempt))
                 outcome = replace(outcome, log_file=log_path(self.attempt))

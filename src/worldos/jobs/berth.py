@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -27,6 +27,9 @@ from worldos.lanes import wire
 from worldos.lanes.conversation import Conversation
 from worldos.lanes.link import Door
 from worldos.lanes.wire import FrameKind
+
+if TYPE_CHECKING:
+    from worldos.jobs.stay import Stay
 
 RUNTIME_OVER: Final = "it ran longer than it may"
 
@@ -54,28 +57,30 @@ class Berth:
     """A connection to one worker. ``run`` in one thread at a time, ``stop`` from any."""
 
     def __init__(self, door: Door) -> None:
-        self._talk = Conversation(door)
+        self.talk = Conversation(door)
         self._lock = threading.Lock()
         self._asked: tuple[str, float] | None = None  # why to stop, and with how much grace
         self._kill_s = 0.0
+        self.stay: Stay | None = None  # what stays here, until another errand comes
 
     def run(
         self, errand: Errand, parcels: tuple[Iterator[bytes], ...], log: Log, result: Spool, checkpoint: Spool
     ) -> Ran:
         """Run one errand to its end. ``parcels``: its files, and those of its checkpoint, as tar streams."""
-        self._talk.link.put(FrameKind.ROOM, None)
+        self.stay = None
+        self.talk.link.put(FrameKind.ROOM, None)
         for pieces in parcels:
             for piece in pieces:
-                self._talk.send(FrameKind.INPUT, piece)
-            self._talk.send(FrameKind.INPUT, b"")
-        self._talk.link.put(FrameKind.EXEC, wire.Exec(argv=list(errand.argv), env=errand.env, results=errand.keep))
-        self._talk.link.put(FrameKind.STDIN, None)  # a job has no input
+                self.talk.send(FrameKind.INPUT, piece)
+            self.talk.send(FrameKind.INPUT, b"")
+        self.talk.link.put(FrameKind.EXEC, wire.Exec(argv=list(errand.argv), env=errand.env, results=errand.keep))
+        self.talk.link.put(FrameKind.STDIN, None)  # a job has no input
         return self._follow(errand, log, [result, checkpoint] if errand.keep else [checkpoint])
 
     @property
     def is_own(self) -> bool:
         """Whether it is on a machine of our account: what comes back from another is never more than data."""
-        return self._talk.door.is_own
+        return self.talk.door.is_own
 
     def clear(self) -> None:
         """Forget what was asked of the errand before: from here on a stop means the next."""
@@ -87,11 +92,11 @@ class Berth:
         """Ask what runs to stop: SIGTERM now, SIGKILL after the grace. Asked again, the shorter grace counts."""
         with self._lock:
             self._asked = (self._asked[0] if self._asked else why, grace_s)
-        self._talk.wake()
+        self.talk.wake()
 
     def close(self) -> None:
         """Hang up: what still runs there ends."""
-        self._talk.close()
+        self.talk.close()
 
     # -- one errand ----------------------------------------------------------------------------------------------------------
 
@@ -101,9 +106,11 @@ class Berth:
         stopped = ""
         over_s = time.monotonic() + errand.runtime_s if errand.runtime_s else 0.0
         while True:
-            for frame in self._talk.taken():
+            for frame in self.talk.taken():
                 match frame.kind:
-                    case FrameKind.STDOUT | FrameKind.STDERR:
+                    case FrameKind.STDOUT:
+                        log.put_out(frame.data)
+                    case FrameKind.STDERR:
                         log.write(frame.data)
                     case FrameKind.OUTPUT if spools:
                         if frame.data:
@@ -123,7 +130,7 @@ class Berth:
             if over_s and not stopped and time.monotonic() > over_s:
                 self.stop(RUNTIME_OVER, errand.grace_s)
                 stopped = self._mind_stop(stopped)
-            self._talk.turn(self._patience(over_s if not stopped else 0.0))
+            self.talk.turn(self._patience(over_s if not stopped else 0.0))
 
     def _mind_stop(self, stopped: str) -> str:
         """Pass on that somebody wants it to stop; return why, once that was passed on."""
@@ -132,13 +139,13 @@ class Berth:
             asked, self._asked = self._asked, None
         if asked is not None:
             if not stopped:
-                self._talk.link.put(FrameKind.SIGNAL, int(signal.SIGTERM))
+                self.talk.link.put(FrameKind.SIGNAL, int(signal.SIGTERM))
             self._kill_s = min(self._kill_s or float("inf"), now_s + asked[1])
             stopped = stopped or asked[0]
         if self._kill_s and now_s >= self._kill_s + KILL_AFTER_S:
             raise NodeGone("the worker does not end what it runs")
         if self._kill_s and now_s >= self._kill_s:
-            self._talk.link.put(FrameKind.SIGNAL, int(signal.SIGKILL))
+            self.talk.link.put(FrameKind.SIGNAL, int(signal.SIGKILL))
         return stopped
 
     def _patience(self, over_s: float) -> float | None:

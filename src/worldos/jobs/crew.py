@@ -7,13 +7,14 @@ runs for ``REFUSED_WAIT_S``, the attempts that wait are handed back to the line 
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,28 +23,35 @@ from worldos.jobs.attempt import Run
 from worldos.jobs.berth import Berth
 from worldos.jobs.limits import (
     ASK_AGAIN_S,
+    BARRED_MAX,
     BERTH_IDLE_S,
     BERTHS_MAX,
     LEASE_TTL_NS,
     LEASE_WAIT_S,
     REFUSED_WAIT_S,
 )
+from worldos.jobs.stay import More
 from worldos.kernel.line.rooms import amounts
 from worldos.lanes.link import Door
 from worldos.model.ids import NodeId
 from worldos.model.local import Doors, LeaseAdded, LeaseLost, Use, UseGranted, UseRefused
-from worldos.model.need import LeaseTerms, Need
+from worldos.model.need import All, Compare, LeaseTerms, Need
 from worldos.sdk.connection import Connection, UseMessage
+
+OURS: Final = ""  # among owners
 
 
 class Works(Protocol):
     """Who knows what to do with an attempt at a berth."""
 
-    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
-        """Carry an attempt out; return whether the berth is good for another."""
+    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms, more: More) -> bool:
+        """Carry an attempt out, and ``more`` of its job if it likes; return whether the berth is good for another."""
 
     def nowhere(self, run: Run, why: str) -> None:
         """No lease for this one can be had."""
+
+    def admits(self, node: NodeId, apart: tuple[str, ...]) -> bool:
+        """Tell whether the machine of another account may do what these owners' machines have done already."""
 
 
 class _Lease:
@@ -107,12 +115,23 @@ class _Lease:
 class Crew:
     """The berths for one need. Threads: one that asks, while something waits; one for each lease."""
 
-    def __init__(self, agent: Connection, works: Works, need: Need, node: NodeId, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        agent: Connection,
+        works: Works,
+        need: Need,
+        node: NodeId,
+        ended: Callable[[], None],
+        apart: tuple[str, ...] = (),
+    ) -> None:
         self._agent = agent
         self._works = works
         self._need = msgspec.structs.replace(need, workers=1, near=need.near or node)
         self._node = node
         self._ended = ended
+        self._apart = apart
+        self._barred: dict[NodeId, None] = {}  # machines that are not to do this
+        self._refusals = 0
         self._waiting: deque[Run] = deque()
         self._changed = threading.Condition()
         self._berths = 0  # leases that are manned
@@ -170,13 +189,13 @@ class Crew:
                     self._asking = False
                     break
             try:
-                lease = _Lease(self._agent, self._need)
+                lease = _Lease(self._agent, self._wanted())
             except WorldError:  # the agent has ended, and this runner does with it
                 with self._changed:
                     self._asking = False
                 break
             try:
-                door = lease.door()
+                door = self._admitted(lease)
             except WorldError as error:
                 lease.give_back()
                 refused_s = self._refused(error, refused_s)
@@ -190,8 +209,33 @@ class Crew:
             threading.Thread(target=self._man, args=(lease, door), name="berth", daemon=True).start()
         self._ended()
 
+    def _wanted(self) -> Need:
+        """Return what to ask for: not the machines that may not; what others did, now of others, now of our own."""
+        need = self._need
+        ours = OURS in self._apart or (self._apart and self._refusals % 2)
+        if ours and need.realm:
+            need = msgspec.structs.replace(need, realm="", near=self._node)
+        if self._barred:
+            kept = tuple([Compare(fact="node", op="!=", value=node) for node in self._barred])
+            need = msgspec.structs.replace(need, where=All(parts=(*([need.where] if need.where else []), *kept)))
+        return need
+
+    def _admitted(self, lease: _Lease) -> Door:
+        """Return the door of a lease; NoCapacity if its machine may not do this."""
+        door = lease.door()
+        assert lease.terms is not None
+        node = lease.terms.node
+        if not door.is_own and not self._works.admits(node, self._apart):
+            self._barred.pop(node, None)
+            self._barred[node] = None
+            if len(self._barred) > BARRED_MAX:
+                del self._barred[next(iter(self._barred))]
+            raise NoCapacity("a machine was free whose owner's word is not enough")
+        return door
+
     def _refused(self, error: WorldError, since_s: float) -> float:
         """Wait a little after a refusal; hand back what waits when that went on for long."""
+        self._refusals += 1
         now_s = time.monotonic()
         with self._changed:
             if self._berths:
@@ -218,7 +262,7 @@ class Crew:
             assert lease.terms is not None
             while (run := self._next()) is not None:
                 idle = False
-                if not self._works.at_berth(run, berth, lease.terms):
+                if not self._works.at_berth(run, berth, lease.terms, functools.partial(self._more, run.attempt.job)):
                     break
                 with self._changed:
                     self._idle += 1
@@ -236,6 +280,15 @@ class Crew:
                 self._seek()
                 self._changed.notify_all()
             self._ended()
+
+    def _more(self, job: str, most: int) -> list[Run]:
+        """Return up to so many attempts of a job that are next, as far as there are enough for the other berths."""
+        with self._changed:
+            count = min(most, -(-len(self._waiting) // max(1, self._berths)))
+            found: list[Run] = []
+            while len(found) < count and self._waiting[0].attempt.job == job:
+                found.append(self._waiting.popleft())
+            return found
 
     def _next(self) -> Run | None:
         """Return the next attempt, or None if none came for a while."""

@@ -11,6 +11,7 @@ import pickle
 import tarfile
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +23,13 @@ from worldos.jobs.outputs import unpack_into, unzipped
 from worldos.jobs.shelf import Shelf
 from worldos.kernel.line.view import JobView, State, TaskView
 from worldos.lanes import plain
+from worldos.lanes.resident import MADE
 from worldos.model.work import JobId
 
 LOOK_S_MIN: Final = 0.05
 LOOK_S_MAX: Final = 1.0
 WHY_CHARS: Final = 500
+GZIP: Final = b"\x1f\x8b"  # begins a parcel; a pickle begins otherwise
 
 
 class Job:
@@ -108,8 +111,7 @@ class Job:
         if not self._calls:
             return outcome.code
         with Kept() as kept:
-            pieces = kept.pieces(task)
-            data = _member(pieces) if pieces is not None else b""
+            data = kept.value(task)
         if not data:
             tail = outcome.tail.decode(errors="replace")
             why = outcome.why or tail or f"exit code {outcome.code}"
@@ -138,6 +140,22 @@ class Kept:
 
     def pieces(self, task: TaskView) -> Iterator[bytes] | None:
         """Return the compressed parcel of a task, or None if it made nothing."""
+        pieces = self._pieces(task)
+        first = next(pieces, b"") if pieces is not None else b""
+        if pieces is None or not first:
+            return None
+        if first.startswith(GZIP):
+            return chain((first,), pieces)
+        return iter((_parcel(first + b"".join(pieces)),))
+
+    def value(self, task: TaskView) -> bytes:
+        """Return what a call made, as pickle; nothing, if it did not get so far."""
+        pieces = self._pieces(task)
+        data = b"".join(pieces) if pieces is not None else b""
+        return _member(iter((data,))) if data.startswith(GZIP) else data
+
+    def _pieces(self, task: TaskView) -> Iterator[bytes] | None:
+        """Return what a task made as it is kept: a parcel, or for a small call inside what it made itself."""
         outcome = task.outcome
         if outcome is None:
             return None
@@ -155,10 +173,18 @@ class Kept:
             raise Unreachable(f"{name} cannot be read", hint=error.hint) from error
 
 
+def _parcel(made: bytes) -> bytes:
+    """Return what a call made as a parcel of one file."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as tar:
+        info = tarfile.TarInfo(MADE)
+        info.size = len(made)
+        tar.addfile(info, io.BytesIO(made))
+    return data.getvalue()
+
+
 def _member(pieces: Iterator[bytes]) -> bytes:
     """Return what a call left, out of its parcel."""
-    from worldos.jobs.call import MADE  # noqa: PLC0415 - loads cloudpickle
-
     data = io.BytesIO(b"".join(unzipped(pieces)))
     with tarfile.open(fileobj=data) as tar:
         file = tar.extractfile(MADE) if MADE in tar.getnames() else None

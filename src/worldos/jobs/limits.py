@@ -22,10 +22,15 @@ LEASE_TTL_NS: Final = 10_000_000_000
 LEASE_WAIT_S: Final = 30.0  # for the answer to one asking
 REFUSED_WAIT_S: Final = 15.0  # an attempt that cannot get a lease for so long is handed back to the line
 ASK_AGAIN_S: Final = 0.5  # after a refusal
+BARRED_MAX: Final = 32  # machines that one crew does not ask again
 KILL_AFTER_S: Final = 10.0  # between SIGKILL and giving up on the lease
 KEEP_PATIENCE_S: Final = 60.0  # as long the realm's files may be out of reach before an attempt's result is given up
 KEEP_AGAIN_S: Final = 1.0
 CLOSERS: Final = 4  # threads that bring what attempts made into the realm's files
+
+STAY_AHEAD_S: Final = 0.02  # a resident is given tasks for so long ahead ...
+STAY_TASKS_MAX: Final = 256  # ... and so many at most
+STAY_BEGAN_S: Final = 0.1  # a task that a resident is at for so long has begun, for the line
 
 HOLDS_EVERY_S: Final = 2.0  # the line is told what this runner has, and when that changes ...
 HOLDS_APART_S: Final = 0.25  # ... but no more often than this

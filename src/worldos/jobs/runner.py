@@ -10,6 +10,7 @@ distributed locking", 2016: results are taken in by the number of their attempt.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import signal
@@ -46,13 +47,16 @@ from worldos.jobs.limits import (
     SWEEP_LOOK_S,
 )
 from worldos.jobs.logs import Log
+from worldos.jobs.providers import Providers
 from worldos.jobs.shelf import Shelf
-from worldos.jobs.teller import Teller, Word, was_taken_in
+from worldos.jobs.stay import More, Stay
+from worldos.jobs.teller import Teller, Word
 from worldos.kernel.work.look import read_job
+from worldos.lanes.resident import is_resident
 from worldos.model.ids import NodeId
 from worldos.model.need import LeaseTerms, Need
 from worldos.model.runner import LogAsk, LogPiece
-from worldos.model.work import Attempt, Began, Finished, Lost, WorkAnswer
+from worldos.model.work import Applied, Attempt, Began, Finished, Lost, WorkAnswer
 from worldos.model.work_wire import TasksGiven, TasksStop
 from worldos.sdk.asking import Asking
 from worldos.sdk.connection import Connection
@@ -75,7 +79,7 @@ class Runner:
         self._folder = folder
         self._lock = threading.RLock()
         self._runs: dict[Attempt, Run] = {}
-        self._crews: dict[Need, Crew] = {}
+        self._crews: dict[tuple[Need, tuple[str, ...]], Crew] = {}
         self._logs: OrderedDict[Attempt, Log] = OrderedDict()  # of those that have ended
         self._teller = Teller(lambda data: bytes(agent.ask("work", {"command": data})))
         self._closers = ThreadPoolExecutor(CLOSERS, "closer")
@@ -83,6 +87,7 @@ class Runner:
         self._changed = threading.Event()  # what is held here
         self._stopped = threading.Event()
         self._names: dict[NodeId, str] = {}
+        self._providers = Providers(agent)
         self._heard_s = time.monotonic()
 
     # -- what the agent says ---------------------------------------------------------------------------------------------------
@@ -102,16 +107,17 @@ class Runner:
 
     def given(self, tasks: TasksGiven) -> None:
         """Take attempts in; those that are here already are told again, and that is all."""
-        fresh = []
+        fresh: dict[tuple[str, ...], list[Run]] = {}
         with self._lock:
             for task in tasks.tasks:
                 attempt = Attempt(tasks.job, task.index, task.number)
                 if attempt not in self._runs:
-                    run = Run(attempt, tasks.spec, task.checkpoint, self._folder)
+                    apart = tuple(sorted(set(tasks.apart.get(task.index, ()))))
+                    run = Run(attempt, tasks.spec, task.checkpoint, self._folder, apart)
                     self._runs[attempt] = run
-                    fresh.append(run)
-            if fresh:
-                self._crew(tasks.spec.need).add(fresh)
+                    fresh.setdefault(run.apart, []).append(run)
+            for runs in fresh.values():
+                self._crew(runs[0]).add(runs)
         self._changed.set()
 
     def stop(self, tasks: TasksStop) -> None:
@@ -125,7 +131,7 @@ class Runner:
                 run.make_way(tasks.why)
             else:
                 run.drop()
-            if self._crew(run.spec.need).withdraw(run):
+            if self._crew(run).withdraw(run):
                 self._say(run, run.unbegun())
 
     def piece(self, ask: LogAsk) -> LogPiece:
@@ -147,23 +153,37 @@ class Runner:
 
     # -- berths ----------------------------------------------------------------------------------------------------------------
 
-    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms) -> bool:
-        """Carry an attempt out; return whether the berth is good for another."""
-        self._teller.say(Began(attempt=run.attempt, at=terms.node))
-        run.price_uwos_hour = terms.price_uwos_hour
+    def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms, more: More) -> bool:
+        """Carry an attempt out, and more of its job if they share an interpreter; return whether the berth is still good."""
+        begun = functools.partial(self._begun, terms)
         try:
-            ran = run.carry_out(berth, self._shelf, self._name_of(terms.node))
+            owner = "" if berth.is_own else self._providers.owner(terms.node)
+            node = self._name_of(terms.node)
+            if is_resident(run.spec.argv):
+                stay = berth.stay
+                if stay is None or stay.job != run.attempt.job:
+                    stay = berth.stay = Stay(berth, run, node, owner, run.parcels(self._shelf))
+                return stay.serve(run, more, begun, functools.partial(self._at_end, terms))
+            begun(run)
+            self._at_end(terms, run, run.carry_out(berth, self._shelf, node, owner))
         except (WorldError, OSError) as error:
             known = error if isinstance(error, WorldError) else WorldError(str(error))
             self._say(run, run.broken(known))
             return False
+        return True
+
+    def _begun(self, terms: LeaseTerms, run: Run) -> None:
+        self._teller.say(Began(attempt=run.attempt, at=terms.node))
+
+    def _at_end(self, terms: LeaseTerms, run: Run, ran: Ran | Word | None) -> None:
+        """See to it that the line hears how an attempt ended."""
+        run.price_uwos_hour = terms.price_uwos_hour
         if not isinstance(ran, Ran):
             self._say(run, ran)
         elif run.needs_files(ran):
             self._closers.submit(self._guarded, run, lambda: run.ended(ran, self._shelf))
         else:
             self._say(run, run.ended(ran, self._shelf))
-        return True
 
     def _name_of(self, node: NodeId) -> str:
         """Return what a node is called; asked once for each."""
@@ -173,9 +193,18 @@ class Runner:
             name = self._names.setdefault(node, node[:8])  # of another account
         return name
 
+    def admits(self, node: NodeId, apart: tuple[str, ...]) -> bool:
+        """Tell whether the machine of another account may do what these owners' machines have done already."""
+        return self._providers.may_do(node, apart)
+
     def nowhere(self, run: Run, why: str) -> None:
         """No lease can be had for this one: the line may know another node."""
-        self._say(run, Lost(attempt=run.attempt, why=f"no lease can be had: {why}"[:1000]))
+        what = (
+            "no machine of another owner can be had to do it, too (or: --unchecked)"
+            if run.apart
+            else "no lease can be had"
+        )
+        self._say(run, Lost(attempt=run.attempt, why=f"{what}: {why}"[:1000]))
 
     def _guarded(self, run: Run, make: Callable[[], Word | None]) -> None:
         """Make a word that needs the realm's files, as long as they may yet be reached, and say it."""
@@ -201,9 +230,9 @@ class Runner:
 
     def _said(self, run: Run, word: Word, answer: WorkAnswer) -> None:
         """Take in what the line made of an attempt's end."""
-        if was_taken_in(answer):
+        if isinstance(answer, Applied):
             self._over(run)
-            self._closers.submit(run.settled, word, self._shelf)
+            self._closers.submit(run.settled, word, answer.attempts, self._shelf)
         elif isinstance(word, Finished) and word.outcome.result:
             self._closers.submit(self._guarded, run, lambda: run.moved_out(word, self._shelf))
         else:
@@ -223,18 +252,19 @@ class Runner:
             self._shelf.forget(run.attempt.job)
         self._changed.set()
 
-    def _crew(self, need: Need) -> Crew:
+    def _crew(self, run: Run) -> Crew:
+        need, apart = key = run.spec.need, run.apart
         with self._lock:
-            crew = self._crews.get(need)
+            crew = self._crews.get(key)
             if crew is None:
-                crew = self._crews[need] = Crew(self._agent, self, need, self._node, self._tidy)
+                crew = self._crews[key] = Crew(self._agent, self, need, self._node, self._tidy, apart)
             return crew
 
     def _tidy(self) -> None:
         """Drop crews of which nothing is left."""
         with self._lock:
-            for need in [need for need, crew in self._crews.items() if crew.empty]:
-                del self._crews[need]
+            for key in [key for key, crew in self._crews.items() if crew.empty]:
+                del self._crews[key]
         self._changed.set()
 
     # -- the line -------------------------------------------------------------------------------------------------------------
@@ -291,7 +321,7 @@ class Runner:
             lone = [run for run in self._runs.values() if not run.spec.twice and not run.dropped]
         for run in lone:
             run.drop(GRACE_SILENT_S)
-            if self._crew(run.spec.need).withdraw(run):
+            if self._crew(run).withdraw(run):
                 self._say(run, None)
 
     def close(self) -> None:

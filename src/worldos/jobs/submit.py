@@ -27,9 +27,19 @@ from worldos.jobs.limits import PARCEL_IN_LINE_BYTES
 from worldos.jobs.outputs import Spool, packed
 from worldos.jobs.shelf import Shelf, parcel_path
 from worldos.jobs.words import new_job_id, parse_array, parse_budget, parse_deadline
+from worldos.lanes.resident import RESIDENT
 from worldos.model.isolation import Isolation
 from worldos.model.units import parse_duration_ns
-from worldos.model.work import AFTER_MAX, ARRAY_TASKS_MAX, PARCEL_BYTES_MAX, PRIORITY_MAX, JobId, JobSpec, Span
+from worldos.model.work import (
+    AFTER_MAX,
+    ARRAY_TASKS_MAX,
+    COPIES_MAX,
+    PARCEL_BYTES_MAX,
+    PRIORITY_MAX,
+    JobId,
+    JobSpec,
+    Span,
+)
 from worldos.sdk.needs import parse_need
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from worldos.sdk.needs import Amount
 
 CALL: Final = ("{python}", "-m", "worldos.jobs.call")
+STAYS: Final = (RESIDENT, CALL[2])  # its tasks share an interpreter
 INDEX_TOLD: Final = "WOS_CALL_INDEX"
 SECOND_NS: Final = 1_000_000_000
 RETRIES_MAX: Final = 100
@@ -69,27 +80,34 @@ def submit(  # noqa: PLR0913 - one call, by name, as a person writes it
     runtime: Amount | None = None,
     preemptible: bool = False,
     twice: bool = False,
+    checked: bool | int | None = None,
     name: str = "",
     files: Iterable[str | Path] = (),
     env: Mapping[str, str] | None = None,
+    inside: bool = False,
 ) -> Job:
     """Put a function with its arguments, or a command, into the line; return at once.
 
     ``array``: one task for each item, which is the first argument of the function; or for each index of a text like ``"1-100"``
-    (a command finds it in ``$WOS_TASK``). The other words are those of ``wos submit``. Raises NoAgent where none runs: a job
+    (a command finds it in ``$WOS_TASK``). The other words are those of ``wos submit``; ``checked``: what machines of others make
+    counts when those of so many owners made the same (True: two; False: it is taken as it is). ``inside``: the tasks of a
+    function run one after another in one process of each lease, not in one each: a tenth of the time for small ones, but they
+    see what others leave in memory and in the folder, and only what they return is kept. Raises NoAgent where none runs: a job
     outlives its program, so an agent must (``wos up``).
     """
     spans, most, items = _array(array)
     spec = spec_of(
-        argv=CALL if callable(what) else _argv(what),
+        argv=_call(what, inside=inside) if callable(what) else _argv(what),
         cpu=cpu, gpu=gpu, memory=memory, where=where, near=near, realm=realm, objective=objective, isolation=isolation,
         spans=spans, after=[job.id if isinstance(job, Job) else job for job in after], deadline=deadline, budget=budget,
         priority=priority, retries=retries, together=together or most, runtime=runtime, preemptible=preemptible, twice=twice,
-        name=name or getattr(what, "__name__", ""), env=env,
+        checked=checked, name=name or getattr(what, "__name__", ""), env=env,
     )  # fmt: skip
     desk = own_desk()
     paths = [Path(each) for each in files]
     if not callable(what):
+        if inside:
+            raise BadRequest("only functions run inside a process that is there", hint="leave out inside=")
         if args or kwargs:
             raise BadRequest("a command has its arguments in the list", hint='submit(["prog", "argument"])')
         return Job(hand_in(desk, spec, paths, Path.cwd()), desk, many=array is not None)
@@ -121,6 +139,7 @@ def spec_of(  # noqa: PLR0913 - as many words as a job may have
     grace: Amount | None = None,
     preemptible: bool = False,
     twice: bool = False,
+    checked: bool | int | None = None,
     keep: bool = True,
     name: str = "",
     env: Mapping[str, str] | None = None,
@@ -159,6 +178,7 @@ def spec_of(  # noqa: PLR0913 - as many words as a job may have
         together=together,
         keep=keep,
         runtime_s=0 if runtime is None else _seconds("runtime", runtime, 2**31),
+        copies=_copies(checked),
     )
 
 
@@ -248,6 +268,12 @@ def _array(array: str | Iterable[Any] | None) -> tuple[tuple[Span, ...], int, li
     return (Span(0, len(items) - 1),), 0, items
 
 
+def _call(function: Callable[..., Any], *, inside: bool) -> tuple[str, ...]:
+    """Return the command of a function: with its name, for what is learned of how long it takes."""
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+    return (*(STAYS if inside else CALL), name[:NAME_CHARS_MAX])
+
+
 def _argv(words: Sequence[str]) -> tuple[str, ...]:
     if isinstance(words, str) or not words or not all(isinstance(word, str) for word in words):
         raise BadRequest(f"{words!r:.80} is neither a function nor a command", hint='submit(["prog", "argument"])')
@@ -279,6 +305,16 @@ def _deadline_s(deadline: str | datetime | None) -> int:
         return 0
     now = datetime.now().astimezone()
     return parse_deadline(deadline.astimezone().isoformat() if isinstance(deadline, datetime) else deadline, now)
+
+
+def _copies(checked: bool | int | None) -> int:  # noqa: FBT001 - as a person writes it
+    """Return how many owners' machines must come to the same; 0: as many as it takes where there is no record."""
+    if checked is None:
+        return 0
+    copies = {True: 2, False: 1}[checked] if isinstance(checked, bool) else checked
+    if not 1 <= copies <= COPIES_MAX:
+        raise BadRequest(f"checked={checked}: by 2 to {COPIES_MAX} owners' machines", hint="checked=True is two")
+    return copies
 
 
 def _seconds(what: str, amount: Amount, most: int) -> int:

@@ -19,7 +19,7 @@ import msgspec
 from worldos.errors import BadRequest, NoAgent, WorldError
 from worldos.jobs.limits import SAY_AGAIN_S_MAX, SAY_AGAIN_S_MIN, SAY_APART_S, SAY_BYTES, SAY_MANY
 from worldos.kernel.work.words import decode_answers, encode_command
-from worldos.model.work import Applied, Began, Finished, Lost, WorkAnswer, WorkCommand, Yielded
+from worldos.model.work import Began, Finished, Lost, WorkAnswer, WorkCommand, Yielded
 
 Word = Began | Finished | Yielded | Lost
 Heard = Callable[[WorkAnswer], None]
@@ -103,8 +103,3 @@ class Teller:
                 self.heard_s = time.monotonic()
                 return answers
         return ()
-
-
-def was_taken_in(answer: WorkAnswer) -> bool:
-    """Tell whether the line took a word in."""
-    return isinstance(answer, Applied)

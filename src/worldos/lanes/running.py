@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from worldos.errors import BadRequest, PeerBroke, WorldError
-from worldos.lanes import parcel, warm, wasm, wire
+from worldos.lanes import parcel, resident, warm, wasm, wire
 from worldos.lanes.overuse import can_count, stopped_for_memory
 from worldos.lanes.room import Room
 from worldos.lanes.wire import Frame, FrameKind
@@ -56,7 +56,7 @@ class Running:
         self._inbox = inbox
         self._outbox = outbox
         self._sock_fd = sock_fd
-        self._frames: list[Frame] = []
+        self.frames: list[Frame] = []
         self._selector = selectors.DefaultSelector()
         self._interest = selectors.EVENT_READ
         self._selector.register(sock_fd, self._interest)
@@ -70,12 +70,12 @@ class Running:
 
     def run(self, frames: list[Frame]) -> None:
         """Do what the holder asks, from its first frames on, to the end. Returns when it hangs up."""
-        self._frames = frames
+        self.frames = frames
         with contextlib.suppress(HungUp, ConnectionError, BrokenPipeError, EOFError):
             try:
                 self._succession()
             except WorldError as error:
-                self._put(FrameKind.EXITED, (NOT_EXECUTABLE, str(error)))
+                self.put(FrameKind.EXITED, (NOT_EXECUTABLE, str(error)))
                 self._flush_all()
             self._until_hung_up()
 
@@ -87,7 +87,7 @@ class Running:
             room = room or Room(Path.cwd())
             self._whole(room.work, room)
             room.clear()
-            while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN}:
+            while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN, FrameKind.STOP}:
                 self._next()  # meant for the command that has ended meanwhile
         self._whole(Path.cwd())
 
@@ -103,6 +103,9 @@ class Running:
         if first.kind != FrameKind.EXEC:
             raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")
         order: wire.Exec = first.meta
+        if resident.is_resident(order.argv) and room is not None and self._wasm_bytes is None:
+            resident.Stay(self, order.argv, folder, {**os.environ, **room.env, **order.env}).serve()
+            return
         before = parcel.seen(folder)
         self._signalled = False
         self._took = wire.Took(0, 0, 0)
@@ -117,8 +120,8 @@ class Running:
             if left:
                 parcel.pack(left, self._send_output)
             self._send_output(b"")
-            self._put(FrameKind.TOOK, self._took)
-        self._put(FrameKind.EXITED, (code, why))
+            self.put(FrameKind.TOOK, self._took)
+        self.put(FrameKind.EXITED, (code, why))
         self._flush_all()
 
     # -- the command ----------------------------------------------------------------------------------------------
@@ -203,7 +206,7 @@ class Running:
                 for fd in reading - wanted:
                     self._selector.unregister(fd)
                 reading = wanted
-                for fd in self._wait(0.05 if deadline_s else None):
+                for fd in self.wait(0.05 if deadline_s else None):
                     if fd in self._open:
                         self._read_pipe(fd)
                         reading &= self._open.keys()
@@ -221,7 +224,7 @@ class Running:
     def _read_pipe(self, fd: int) -> None:
         data = os.read(fd, CHUNK_BYTES)
         if data:
-            self._put(self._open[fd], None, data)
+            self.put(self._open[fd], None, data)
         else:
             self._selector.unregister(fd)
             del self._open[fd]
@@ -229,7 +232,7 @@ class Running:
     def _take_all(self, process: Process) -> None:
         """Act on what the holder has said since."""
         assert process.stdin is not None
-        frames, self._frames = self._frames, []
+        frames, self.frames = self.frames, []
         for frame in frames:
             if frame.kind == FrameKind.STDIN:
                 self._stdin += frame.data
@@ -263,20 +266,33 @@ class Running:
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
-    def _put(self, kind: FrameKind, meta: object, data: bytes = b"") -> None:
+    def watch(self, fd: int) -> None:
+        """Let ``wait`` wait for a descriptor, too."""
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def unwatch(self, fd: int) -> None:
+        """Let it wait for that no more."""
+        self._selector.unregister(fd)
+
+    def put(self, kind: FrameKind, meta: object, data: bytes = b"") -> None:
+        """Queue a frame."""
         self._outbox.put(wire.frame(kind, meta, len(data)))
         self._outbox.put(data)
 
-    def _send_output(self, data: bytes) -> None:
-        self._put(FrameKind.OUTPUT, None, data)
+    def send(self, kind: FrameKind, data: bytes) -> None:
+        """Send data, no faster than the holder takes them."""
+        self.put(kind, None, data)
         while self._outbox.bytes_waiting > AHEAD_BYTES:
-            self._wait(None)
+            self.wait(None)
+
+    def _send_output(self, data: bytes) -> None:
+        self.send(FrameKind.OUTPUT, data)
 
     def _flush_all(self) -> None:
         while not self._outbox.flush():
-            self._wait(None)
+            self.wait(None)
 
-    def _wait(self, timeout_s: float | None) -> list[int]:
+    def wait(self, timeout_s: float | None) -> list[int]:
         """Send and receive what is possible now, or wait for it; return other descriptors that are ready."""
         interest = selectors.EVENT_READ if self._outbox.flush() else selectors.EVENT_READ | selectors.EVENT_WRITE
         if self._stdin and not self._stdin_ended:
@@ -295,18 +311,18 @@ class Running:
     def _receive(self) -> None:
         with contextlib.suppress(BlockingIOError):
             try:
-                self._frames.extend(self._inbox.receive())
+                self.frames.extend(self._inbox.receive())
             except (EOFError, ConnectionError):
                 raise HungUp from None
 
     def _peek(self) -> Frame:
-        while not self._frames:
-            self._wait(None)
-        return self._frames[0]
+        while not self.frames:
+            self.wait(None)
+        return self.frames[0]
 
     def _next(self) -> Frame:
         frame = self._peek()
-        del self._frames[0]
+        del self.frames[0]
         return frame
 
     def _next_input(self) -> bytearray:
@@ -318,8 +334,8 @@ class Running:
     def _until_hung_up(self) -> None:
         """Let the holder read its fill; it hangs up first."""
         while True:
-            self._frames.clear()
-            self._wait(None)
+            self.frames.clear()
+            self.wait(None)
 
 
 def _kill_group(group: int, number: int) -> None:

@@ -74,7 +74,7 @@ def _child(words: list[str], folder: Path, env: Mapping[str, str], pipes: list[t
     """Be a fresh interpreter, as far as the module can see; never return."""
     code = 1
     try:
-        _settle(folder, env, pipes)
+        settle(folder, env, pipes)
         code = _run(words)
     except BaseException:  # noqa: BLE001 - the last to see it
         traceback.print_exc(file=sys.__stderr__)
@@ -82,7 +82,8 @@ def _child(words: list[str], folder: Path, env: Mapping[str, str], pipes: list[t
         os._exit(code)
 
 
-def _settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> None:
+def settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> None:
+    """Be like a fresh process in a child just forked: streams (each as a pipe's two ends), signals, folder, environment."""
     os.setpgid(0, 0)
     for number, fd in enumerate((pipes[0][0], pipes[1][1], pipes[2][1])):
         os.dup2(fd, number + FDS_MAX)

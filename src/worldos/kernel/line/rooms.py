@@ -26,7 +26,7 @@ from worldos.model.resource import Kind, Resource
 from worldos.model.work import JobId
 
 BERTH_MS: Final = 500  # so much work lies before a berth at most, if its tasks are short,
-BERTH_TASKS_MAX: Final = 64  # ... and so many tasks;
+BERTH_TASKS_MAX: Final = 512  # ... and so many tasks;
 BERTH_LONG_MS: Final = 2_000  # behind one that takes longer none waits
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -53,6 +53,8 @@ def excluded(need: Need, told: Offer, **known: object) -> str | None:
         (cpu(where=parse_where("memory >= 4GB and arch == arm64")), offer("b"), "arch == 'arm64'"),
         (cpu(where=parse_where("memory >= 64GB")), offer("b"), "memory >= 64GB"),
         (cpu(where=parse_where("kind == CPU and name == desk and free > 1")), offer("b", name="desk"), None),
+        (cpu(where=parse_where("node == b and node != a")), offer("b"), None),
+        (cpu(where=parse_where("node != b")), offer("b"), "node != 'b'"),
         (cpu(5000), offer("b"), "5 cores in one piece"),
         (cpu(2000), offer("b", free=1000), "2 cores free"),
         (cpu(memory_bytes=2 * GB), offer("b", memory_free=GB), "2.0 GB of memory free"),
@@ -189,3 +191,39 @@ def test_lots_are_fair_between_nodes() -> None:
         lots = [draw(key, nonce.to_bytes(4, "little")) for key in keys]
         wins[lots.index(min(lots))] += 1
     assert all(850 < count < 1150 for count in wins), wins
+
+
+def chosen(work: Work, *, cores: int = 1) -> NodeId:
+    """Return who gets cores for this work: a slow machine here, or one that is ten times as fast, 20 ms away."""
+    offers = [offer(HOME, cores=8, speed_mips=2000), offer("fast", cores=8, speed_mips=20_000)]
+    choice = choose(cpu(1000 * cores, work=work), offers, view(rtt_us={"fast": 5_000}))
+    assert isinstance(choice, Choice)
+    return choice.node
+
+
+def test_what_computes_goes_to_the_fast_machine_and_what_waits_or_brings_much_stays() -> None:
+    assert chosen(Work(2000, 0, 0)) == "fast"
+    assert chosen(Work(0, 10**6, 0)) == HOME
+    assert chosen(Work(2000, 0, 10**8)) == HOME, "two seconds on the way for a second of work"
+    assert chosen(Work(2000, 0, 10**7)) == "fast"
+    assert chosen(Work(2000, 0, 10**7), cores=6) == HOME, "all cores share the way"
+
+
+def test_what_was_measured_counts_more_than_what_machines_say() -> None:
+    fast = NodeId("fast")
+    assert chosen(Work(2000, 0, 0, (KnownNode(fast, run_us=1_500_000),))) == HOME
+    assert chosen(Work(2000, 0, 10**7, (KnownNode(fast, bytes_s=10**6),))) == HOME
+    assert chosen(Work(2000, 0, 10**8, (KnownNode(fast, bytes_s=10**9),))) == fast
+
+
+def test_what_is_learned_says_nothing_of_what_does_not_compute() -> None:
+    need = Need(kind="Storage", amount=1000, work=Work(2000, 0, 10**9))
+    assert Question(need, view()).work is None
+
+
+@given(needs, worlds, views)
+def test_whatever_was_learned_scores_stay_in_64_bits(need: Need, told: list[Offer], seen: View) -> None:
+    question = Question(need, seen)
+    for each in told:
+        place = question.place(each)
+        assert place is None or abs(place.score) < 2**62

@@ -47,6 +47,7 @@ class Providers:
         return [
             {
                 "node": node,
+                "account": False,
                 "jobs": record.jobs,
                 "checks": record.checks,
                 "probation": record.checks < PROBATION_CHECKS,

@@ -186,18 +186,22 @@ def moment(at_s: int) -> str:
 
 @group.command()
 def providers(as_json: bool = JSON) -> None:
-    """Show the machines of others that worked for this home: how often they were checked, and who lied."""
+    """Show whose machines worked for us, how often they were checked, and who lied.
+
+    An account is in when no word of its machines was wrong; one that is out gets no more work.
+    """
     with Asking(default_home()) as agent:
         rows = agent.ask("providers")
     if as_json:
         output.say_json(rows)
         return
     if not rows:
-        output.out.print("no machine of another account has worked for this home under checks (worldos.checked)")
+        output.out.print("no machine of another account has worked for us under checks (worldos.checked, wos submit)")
         return
     cells = [
         (
             row["node"][:8],
+            "account" if row["account"] else "machine",
             row["jobs"],
             row["checks"],
             "every job" if row["probation"] else f"{row['checked_ppm'] / 10_000:.0f} % of jobs",
@@ -205,7 +209,7 @@ def providers(as_json: bool = JSON) -> None:
         )
         for row in rows
     ]
-    output.table(("NODE", "JOBS", "CHECKS", "CHECKED", "STANDING"), cells, right=("JOBS", "CHECKS"))
+    output.table(("WHO", "IS", "JOBS", "CHECKS", "CHECKED", "STANDING"), cells, right=("JOBS", "CHECKS"))
 
 
 def _shelf(home: Home) -> DecisionShelf:

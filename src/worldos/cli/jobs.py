@@ -224,12 +224,20 @@ def _head(job: JobView, names: dict[str, str]) -> None:
         ("deadline", f"{_clock(job.deadline_ms)}{' (missed)' if job.late else ''}" if job.deadline_ms else ""),
         ("priority", str(job.priority or "")),
         ("budget", f"{job.spent_uwos / UWOS:g} of {job.budget_uwos / UWOS:g} WOSCoin" if job.budget_uwos else ""),
+        ("checked", _checked(job)),
         ("took", f"{show_duration_ns(job.cpu_us * 1000)} of processors" if job.cpu_us else ""),
     ]
     for word, told in lines:
         if told:
             output.out.print(f"[bold]{word:<10}[/]{told}")
     output.out.print()
+
+
+def _checked(job: JobView) -> str:
+    """Say what was done more than once because a machine of others had done it."""
+    done = f"{job.checked} by machines of several owners" if job.checked else ""
+    unsure = f"{job.unsure} to be done by another owner's, too" if job.unsure else ""
+    return "; ".join(filter(None, (done, unsure)))
 
 
 def _telling(desk: Desk, job: JobView, *, everything: bool) -> list[TaskView]:
@@ -249,6 +257,9 @@ def _task_cells(job: JobView, task: TaskView, names: dict[str, str]) -> tuple[st
         told = outcome.why or (lines[-1] if lines else "")
     elif task.state == "running":
         told = f"for {_ago(task.begun_ms)}" if task.begun_ms else "gets its lease"
+    if task.copies:
+        agreed = f"{task.agree} of {task.copies} agree" if task.agree else f"done {task.copies} x by others, unsure yet"
+        told = f"{agreed}; {told}" if told else agreed
     node = task.at or task.node
     return (
         f"{job.job}.{task.index}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worldos.errors import PeerBroke
-from worldos.kernel.work.look import look, read_job, read_jobs, read_queue, read_queues
+from worldos.kernel.work.look import look, read_job, read_jobs, read_providers, read_queue, read_queues
 from worldos.kernel.work.state import Work
 from worldos.model.ids import NodeId
 from worldos.model.need import Need
@@ -34,6 +34,15 @@ def test_a_job_is_seen_with_some_of_its_tasks() -> None:
     job = read_job(seen("job job-1", first=10, count=3))
     assert job.job is not None
     assert [task.index for task in job.tasks] == [10, 11, 12]
+
+
+def test_accounts_whose_machines_did_tasks_are_seen_by_name() -> None:
+    made = work()
+    made.line.providers.checked(NodeId("bob"), is_right=False)
+    made.line.providers.wants_check(NodeId("ann"), 0)
+    ann, bob = read_providers(look(made, WorkAsk(number=0, look="providers"), None))
+    assert (ann.owner, ann.jobs, ann.checks, ann.out) == ("ann", 1, 0, "")
+    assert (bob.owner, bob.checks, bob.out) == ("bob", 1, "a wrong answer in check 1")
 
 
 def test_what_there_is_not_is_nothing() -> None:

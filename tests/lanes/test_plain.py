@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import fractions
 import io
 import os
 import pickle
+import resource
 import threading
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,79 @@ def test_arrays_of_numbers_come_large_and_small() -> None:
     for size in (3, 1_000_000):
         assert np.array_equal(loaded(np.arange(size)), np.arange(size))
     assert loaded(np.float64(1.5)) == 1.5
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0)[::2],
+        np.arange(12).reshape(3, 4).T,
+        np.zeros((0, 3)),
+        np.array(["abc", "d"]),
+        np.array(["2026-01-01"], "M8[D]"),
+        np.array([1], ">i4"),
+        np.array(5),
+        np.datetime64("2026-01-01"),
+        np.bool_(1),
+    ],
+)
+def test_arrays_of_every_shape_and_kind_of_numbers_come_as_they_were(array: Any, protocol: int) -> None:
+    sent = pickle.dumps(array, protocol)
+    came, usual = plain.load(sent, []), pickle.loads(sent)
+    assert np.array_equal(came, array)
+    assert (type(came), came.dtype) == (type(usual), usual.dtype)
+
+
+class Said:
+    """Pickles as what a stranger would like NumPy to make."""
+
+    def __init__(self, make: Any, arguments: tuple[Any, ...], state: Any = None) -> None:
+        self.said = (make, arguments) if state is None else (make, arguments, state)
+
+    def __reduce__(self) -> Any:
+        return self.said
+
+
+OBJECTS = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+ARRAY = (np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(*ARRAY, (1, (1,), Said(np.dtype, ("V8", False, True), OBJECTS), False, b"A" * 8)),
+        Said(*ARRAY, (1, (1,), Said(np.dtype, ("f8", False, True), OBJECTS), False, b"A" * 8)),
+        Said(*ARRAY, (1, (1,), Said(np.dtype, ("f8", False, True), (3, "<", None, None, None, 1, 8, 0)), False, b"A")),
+        Said(
+            *ARRAY,
+            (1, (1,), Said(np.dtype, ("f8", False, True), (3, "<", None, None, None, -1, -1, 1)), False, b"A" * 8),
+        ),
+        Said(*ARRAY, (1, (9,), np.dtype("f8"), False, b"A" * 8)),
+        Said(*ARRAY, (1, (1,), np.dtype("O"), False, [1])),
+        Said(np.dtype, ("O", False, True)),
+        Said(np.dtype, ("f8,O", False, True)),
+        Said(np.dtype, ("V2147483647", False, True)),
+        Said(np._core.multiarray.scalar, (np.dtype("f8"), b"short")),  # type: ignore[attr-defined]
+        Said(np._core.multiarray.scalar, (np.dtype("O"), b"A" * 8)),  # type: ignore[attr-defined]
+        Said(np._core.numeric._frombuffer, (b"A" * 8, "O", (1,), "C")),  # type: ignore[attr-defined]
+        Said(np.ndarray, ((1 << 20, 1 << 20), "f8")),
+    ],
+)
+def test_bytes_of_a_stranger_never_become_addresses_of_objects(said: Said) -> None:
+    with pytest.raises((NotAllowed, TypeError, ValueError)):
+        plain.load(pickle.dumps(said, 5), [])
+
+
+def test_a_few_bytes_take_no_gigabytes() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert plain.load(b"\x80\x04Nr\x00\x00\x00\x08.", []) is None, "place 2^27 of the table of what was seen"
+    with pytest.raises(EOFError):
+        plain.load(b"\x80\x05\x96\x00\x00\x00\x40\x00\x00\x00\x00abc", [])  # a bytearray of a gigabyte
+    with pytest.raises((ValueError, TypeError)):
+        plain.load(pickle.dumps(Evil(fractions.Fraction, "1e999999999")), [])
+    assert plain.load(pickle.dumps(fractions.Fraction(-2, 3)), []) == fractions.Fraction(-2, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "kilobytes"
 
 
 class Evil:

@@ -12,14 +12,13 @@ of them, and the one function ``verb``. No other name is looked up, so no code b
 from __future__ import annotations
 
 import importlib
-import io
 import itertools
-import pickle
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from worldos.errors import BadRequest, NotAllowed
 from worldos.lanes import pack
+from worldos.lanes.plain import Loader, load_by
 
 VERBS: Final = ("activate", "rest", "command", "wait", "respond")
 
@@ -81,7 +80,7 @@ def _build(driver: str, arguments: dict[str, int | bool | str], send: Callable[[
     _driven.append(made)
 
 
-class _Plain(pickle.Unpickler):
+class _Plain(Loader):
     """Loads plain values and our own verb."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -95,7 +94,7 @@ class _Plain(pickle.Unpickler):
 
 def plain(data: Any, buffers: Iterable[Any] = ()) -> Any:
     """Load what somebody of another account sends: values that run no code. Raises NotAllowed for all else."""
-    return _Plain(io.BytesIO(data), buffers=buffers).load()
+    return load_by(_Plain, data, buffers)
 
 
 def verb(name: str, /, *args: Any, **kwargs: Any) -> Any:

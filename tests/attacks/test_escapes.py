@@ -233,6 +233,56 @@ def test_sockets_that_no_namespace_holds_cannot_be_made(lanes: Lanes) -> None:
         assert not tried(lanes.inside, make, socket.AF_NETLINK, socket.SOCK_RAW, protocol), protocol
 
 
+def test_protocols_that_would_bring_modules_into_the_kernel_are_not_there(lanes: Lanes) -> None:
+    def answers() -> list[int]:
+        found = []
+        for kind, protocol in ((1, 132), (5, 0), (6, 33), (2, 115), (3, 1), (2, 1)):  # SCTP, DCCP, L2TP, raw, ping
+            try:
+                socket.socket(socket.AF_INET, kind, protocol).close()
+            except OSError as error:
+                found.append(error.errno or 0)
+        return found
+
+    assert tried(lanes.inside, answers) == [93] * 6, "EPROTONOSUPPORT"
+
+    def out_of_band() -> int:
+        ours, theirs = socket.socketpair()
+        theirs.send(b"x")
+        try:
+            return ours.send(b"x", socket.MSG_OOB)
+        except OSError as error:
+            return -(error.errno or 0)
+
+    assert lanes.inside.submit(out_of_band).result(10) == -95, "CVE-2025-38236"
+
+
+def test_when_the_owner_types_cannot_be_seen(lanes: Lanes) -> None:
+    for path in ("/proc/interrupts", "/proc/softirqs", "/proc/cmdline", "/proc/key-users"):
+        assert not tried(lanes.inside, read, path), path
+        assert tried(lanes.outside, read, path) is not None
+
+    def counted() -> bool:
+        with open("/proc/stat", encoding="ascii") as file:
+            return any(line.startswith(("intr", "ctxt", "softirq")) for line in file)
+
+    assert lanes.outside.submit(counted).result(10)
+    assert not lanes.inside.submit(counted).result(10)
+    assert tried(lanes.inside, os.cpu_count) == os.cpu_count()
+
+
+def test_what_the_agent_may_is_not_handed_on(lanes: Lanes) -> None:
+    def bounds() -> list[int]:
+        import resource  # noqa: PLC0415
+
+        kinds = (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO, resource.RLIMIT_MEMLOCK, resource.RLIMIT_NOFILE)
+        return [resource.getrlimit(kind)[1] for kind in kinds]
+
+    nice, real_time, locked, opened = tried(lanes.inside, bounds)
+    assert (nice, real_time) == (0, 0)
+    assert 0 <= locked <= 8 << 20
+    assert 0 < opened <= 4096
+
+
 # -- the kernel ----------------------------------------------------------------------------------------------------------------
 
 EPERM, ENOSYS = 1, 38
@@ -272,6 +322,11 @@ RAW = {
     "swapon": (167, 0, 0),
     "acct": (163, 0),
     "quotactl": (179, 0, 0, 0, 0),
+    "io_setup": (206, 1, 0),
+    "memfd_secret": (447, 0),
+    "ioprio_set, best effort": (251, 1, 0, 2 << 13),
+    "fcntl, a lease on a file": (72, 0, 1024, 0),
+    "socketpair of TIPC": (53, 30, 1, 0, 0),
     "syslog": (103, 10, 0, 0),
     "settimeofday": (164, 0, 0),
     "clock_settime": (227, 0, 0),
@@ -357,6 +412,7 @@ def test_namespaces_mounts_and_traces_work_outside(lanes: Lanes) -> None:
         "/proc/sys/kernel/core_pattern",
         "/proc/sys/kernel/modprobe",
         "/proc/sys/vm/overcommit_memory",
+        "/proc/stat",
         "/proc/sys/net/ipv4/ip_forward",
         "/proc/sysrq-trigger",
         "/proc/irq/default_smp_affinity",

@@ -86,6 +86,14 @@ def fill_with_many() -> None:
             file.write(bytes(300_000))
 
 
+def fill_without_names() -> None:
+    files = []
+    while True:
+        files.append(open("much", "wb"))  # noqa: SIM115 - open, and without a name
+        files[-1].write(os.urandom(1_000_000))
+        os.unlink("much")
+
+
 def fill_with_depth() -> None:
     import time  # noqa: PLC0415
 
@@ -95,7 +103,7 @@ def fill_with_depth() -> None:
     time.sleep(30)
 
 
-@pytest.mark.parametrize("fill", [fill_with_one, fill_with_many, fill_with_depth])
+@pytest.mark.parametrize("fill", [fill_with_one, fill_with_many, fill_without_names, fill_with_depth])
 def test_a_disk_that_is_filled_is_emptied_again_and_the_holder_is_told(lanes: Lanes, fill: Callable[[], None]) -> None:
     with lanes.host.lane(1, **APART, scratch_bytes=20 * MB) as lane:
         with pytest.raises((WorldError, OSError)) as caught:

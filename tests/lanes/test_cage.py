@@ -99,6 +99,18 @@ def test_the_number_of_processes_is_bounded(cages: Cages) -> None:
     assert eventually(cage.remove)
 
 
+def test_the_watch_counts_files_in_memory_that_nobody_has_mapped() -> None:
+    cages = Cages(name_of_host(), kind="watch")
+    cage = cages.open("lease", Bounds(memory_bytes=100_000_000))
+    take = "import os; fd = os.memfd_create('m'); [os.write(fd, bytes(10_000_000)) for _ in range(15)]; input()"
+    with subprocess.Popen([sys.executable, "-c", take], stdin=subprocess.PIPE) as process:
+        assert eventually(lambda: cage.memory_bytes([process.pid]) > 150_000_000)
+        cage.enforce([process.pid])
+        assert process.wait(5) == -signal.SIGKILL
+    assert cage.stopped_for_memory() == 1
+    cages.close()
+
+
 def test_the_watch_knows_what_has_left_its_parents() -> None:
     cages = Cages(name_of_host(), kind="watch")
     cage = cages.open("lease", Bounds())

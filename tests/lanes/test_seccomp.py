@@ -15,8 +15,16 @@ HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
 }
-ALLOW, EPERM, ENOSYS, KILL = "allow", "EPERM", "ENOSYS", "kill"
-VERDICTS = {0x7FFF_0000: ALLOW, 0x8000_0000: KILL, 0x5_0000 | errno.EPERM: EPERM, 0x5_0000 | errno.ENOSYS: ENOSYS}
+ALLOW, KILL, EPERM, ENOSYS, DONE = "allow", "kill", "EPERM", "ENOSYS", "done"
+NO_PROTOCOL, NO_OOB = "EPROTONOSUPPORT", "EOPNOTSUPP"
+ERRORS = {
+    errno.EPERM: EPERM,
+    errno.ENOSYS: ENOSYS,
+    0: DONE,
+    errno.EPROTONOSUPPORT: NO_PROTOCOL,
+    errno.EOPNOTSUPP: NO_OOB,
+}
+VERDICTS = {0x7FFF_0000: ALLOW, 0x8000_0000: KILL, **{0x5_0000 | number: name for number, name in ERRORS.items()}}
 BOTH = pytest.mark.parametrize("machine", sorted(seccomp.MACHINES))
 
 
@@ -32,6 +40,8 @@ def verdict(machine: str, number: int, *arguments: int, audit: int | None = None
         at += 1
         if code == seccomp.LOAD:
             (accumulator,) = struct.unpack_from("<I", data, constant)
+        elif code == seccomp.AND:
+            accumulator &= constant
         elif code == seccomp.RETURN:
             return VERDICTS[constant]
         else:
@@ -60,6 +70,11 @@ def test_everything_else_that_is_known_is_allowed(machine: str) -> None:
             seccomp.CLONE,
             seccomp.CLONE3,
             seccomp.SOCKET,
+            seccomp.SOCKETPAIR,
+            *seccomp.SENDING,
+            *seccomp.SYNC,
+            seccomp.FCNTL,
+            seccomp.IOPRIO_SET,
             seccomp.IOCTL,
             seccomp.PERSONALITY,
             seccomp.PRLIMIT,
@@ -97,9 +112,39 @@ def test_only_the_families_of_sockets_that_namespaces_hold_are_there(machine: st
     socket = seccomp.SOCKET[seccomp.MACHINES[machine].column]
     allowed = [family for family in range(50) if verdict(machine, socket, family, 1, 0) == ALLOW]
     assert allowed == [1, 2, 10, 16]
-    assert verdict(machine, socket, 2, 1, 6) == ALLOW, "the protocol of other families is their own matter"
+    pair = seccomp.SOCKETPAIR[seccomp.MACHINES[machine].column]
+    assert [family for family in range(50) if verdict(machine, pair, family, 1, 0) == ALLOW] == [1]
     assert verdict(machine, socket, 16, 3, 0) == ALLOW, "the own addresses are asked by netlink"
     assert verdict(machine, socket, 16, 3, 9) == EPERM, "audit is not"
+
+
+@BOTH
+@pytest.mark.parametrize("family", [2, 10])
+def test_of_the_internet_there_are_streams_and_datagrams_of_the_usual_protocols(machine: str, family: int) -> None:
+    socket = seccomp.SOCKET[seccomp.MACHINES[machine].column]
+    flags = 0x80800  # SOCK_CLOEXEC | SOCK_NONBLOCK
+    assert [kind for kind in range(16) if verdict(machine, socket, family, kind | flags, 0) == ALLOW] == [1, 2]
+    assert [protocol for protocol in range(300) if verdict(machine, socket, family, 1, protocol) == ALLOW] == [0, 6, 17]
+    assert verdict(machine, socket, family, 1, 132) == NO_PROTOCOL, "as a kernel says that has no SCTP"
+
+
+@BOTH
+def test_messages_out_of_band_are_not_there(machine: str) -> None:
+    column = seccomp.MACHINES[machine].column
+    for numbers, argument in seccomp.SENDING.items():
+        flags = [0] * argument
+        assert verdict(machine, numbers[column], *flags, 0x4040) == ALLOW, "MSG_NOSIGNAL | MSG_DONTWAIT"
+        assert verdict(machine, numbers[column], *flags, 0x4041) == NO_OOB
+
+
+@BOTH
+def test_what_disturbs_the_owner_is_not_done(machine: str) -> None:
+    column = seccomp.MACHINES[machine].column
+    assert [verdict(machine, numbers[column]) for numbers in seccomp.SYNC] == [DONE, DONE]
+    assert verdict(machine, seccomp.IOPRIO_SET[column], 1, 0, 3 << 13) == ALLOW, "the idle class"
+    assert verdict(machine, seccomp.IOPRIO_SET[column], 1, 0, 2 << 13) == EPERM
+    assert verdict(machine, seccomp.FCNTL[column], 3, 1033) == ALLOW, "F_ADD_SEALS"
+    assert verdict(machine, seccomp.FCNTL[column], 3, 1024) == EPERM, "F_SETLEASE"
 
 
 @BOTH
@@ -122,7 +167,15 @@ def test_the_numbers_are_those_of_the_systems_own_headers(machine: str) -> None:
         pytest.skip(f"{header} is not here")
     found = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text()))
     column = seccomp.MACHINES[machine].column
-    for name, numbers in seccomp.DENIED.items():
+    judged = {
+        "clone": seccomp.CLONE,
+        "socketpair": seccomp.SOCKETPAIR,
+        "fcntl": seccomp.FCNTL,
+        "ioprio_set": seccomp.IOPRIO_SET,
+        **dict(zip(("sendto", "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "sendmmsg"), seccomp.SENDING, strict=True)),
+        **dict(zip(("sync", "syncfs"), seccomp.SYNC, strict=True)),
+    }
+    for name, numbers in (seccomp.DENIED | judged).items():
         if name in found:
             assert numbers[column] == int(found[name]), name
         else:

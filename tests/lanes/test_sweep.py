@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     sweep.remove(inside)
     assert not inside.exists()
     assert (outside / "kept").exists()
+
+
+def test_files_without_a_name_are_found_while_they_are_open_or_mapped_and_once(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    before = sweep.held([os.getpid()], device).size_bytes
+    with (tmp_path / "gone").open("wb+") as file, (tmp_path / "named").open("wb") as named:
+        file.write(b"x" * 300_000)
+        file.flush()
+        named.write(b"x" * 300_000)
+        os.unlink(tmp_path / "gone")
+        assert 300_000 <= sweep.held([os.getpid()] * 2, device).size_bytes - before < 400_000
+        assert sweep.held([os.getpid()], device + 1).size_bytes == 0
+        mapped = mmap.mmap(file.fileno(), 4096)
+    if os.geteuid() == 0:
+        assert 300_000 <= sweep.held([os.getpid()], device).size_bytes - before < 400_000, "by its mapping alone"
+    mapped.close()
+    assert sweep.held([os.getpid()], device).size_bytes == before
 
 
 def test_a_tree_that_has_no_end_is_not_walked_to_its_end(tmp_path: Path) -> None:

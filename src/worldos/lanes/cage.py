@@ -12,6 +12,7 @@ Memory in bytes, CPU in thousandths of a core. Source: Linux Documentation/admin
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from worldos.lanes import sweep
 from worldos.lanes.cage_roots import (
     GENTLE,
     ROOT_PREFIX,
@@ -136,6 +138,21 @@ def _memory_of(pids: list[int]) -> int:
             fields = Path(f"/proc/{pid}/statm").read_text("ascii").split()
             total += (int(fields[1]) - int(fields[2])) * page
     return total
+
+
+def _taken(pids: list[int]) -> int:
+    """Return the memory in use, with that of files in memory: it is no process's own, and stays when it is not mapped."""
+    return _memory_of(pids) + sweep.held(pids, _memory_device()).size_bytes
+
+
+@functools.cache
+def _memory_device() -> int:
+    """Return where files in memory lie that have no name (memfd_create)."""
+    fd = os.memfd_create("worldos", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(fd).st_dev
+    finally:
+        os.close(fd)
 
 
 class _V1Cage:
@@ -308,7 +325,7 @@ class _WatchCage:
         return sorted(self._seen)
 
     def memory_bytes(self, pids: list[int]) -> int:
-        return _memory_of(pids)
+        return _taken(pids)
 
     def cpu_ns(self, pids: list[int]) -> int:
         return _cpu_ns_of(pids)
@@ -319,9 +336,9 @@ class _WatchCage:
     def enforce(self, workers: list[int]) -> None:
         """Stop the largest process for memory, all for number."""
         inside = self.pids(workers)
-        if self.bounds.memory_bytes and _memory_of(inside) > self.bounds.memory_bytes:
+        if self.bounds.memory_bytes and _taken(inside) > self.bounds.memory_bytes:
             self._stopped += 1
-            kill(max(inside, key=lambda pid: _memory_of([pid])))
+            kill(max(inside, key=lambda pid: _taken([pid])))
         if len(inside) > self.bounds.pids:
             signal_all(inside, signal.SIGKILL)
 

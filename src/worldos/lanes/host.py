@@ -501,8 +501,7 @@ class LaneHost:
             await self._rooms.rest()
             for lease in list(self._leases.values()):
                 if lease.spec.scratch_bytes:
-                    taken = await asyncio.to_thread(sweep.measure, lease.disk)
-                    lease.over_scratch = taken.size_bytes > lease.spec.scratch_bytes or taken.is_endless
+                    lease.over_scratch = await asyncio.to_thread(_is_over, lease, lease.cage.pids(lease.pids))
                     if lease.over_scratch and lease.room is not None:
                         lease.room.end()  # all that it wrote goes with it
                     elif lease.over_scratch:
@@ -521,6 +520,17 @@ def _bounded(spec: LaneSpec) -> LaneSpec:
         memory_bytes=spec.memory_bytes or SANDBOX_MEMORY_BYTES,
         scratch_bytes=spec.scratch_bytes or SANDBOX_DISK_BYTES,
     )
+
+
+def _is_over(lease: _Lease, pids: list[int]) -> bool:
+    """Tell whether a lease has more on the disk than it may, in its folder or in files without a name."""
+    try:
+        device = lease.disk.stat().st_dev
+    except FileNotFoundError:  # it has just gone
+        return False
+    named, nameless = sweep.measure(lease.disk), sweep.held(pids, device)
+    size_bytes = named.size_bytes + nameless.size_bytes
+    return size_bytes > lease.spec.scratch_bytes or named.is_endless or nameless.is_endless
 
 
 def _affinity(milli_cpu: int) -> list[int]:

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from worldos.lanes import landlock, nursery, seccomp
+from worldos.lanes.limits import SANDBOX_OPEN_MAX
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 PR_SET_DUMPABLE: Final = 4
@@ -29,6 +30,12 @@ PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 CLONE_NEWUSER: Final = 0x1000_0000
 CAPABILITY_VERSION: Final = 0x2008_0522
 CAPABILITIES: Final = 64
+TAKEN: Final = {  # what the agent's user may have been given: a better place than what is left over, memory that is never swapped
+    resource.RLIMIT_NICE: 0,
+    resource.RLIMIT_RTPRIO: 0,
+    resource.RLIMIT_MEMLOCK: 8 << 20,
+    resource.RLIMIT_NOFILE: SANDBOX_OPEN_MAX,
+}
 
 
 class Walls(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +76,9 @@ def shut(walls: Walls) -> tuple[int, bool]:
         own_users = _own_users(walls.uid)
     _give_up_capabilities()
     _leave_no_core()
+    for number, bound in TAKEN.items():
+        bounded = min(bound, resource.getrlimit(number)[1] % (1 << 63))
+        resource.setrlimit(number, (bounded, bounded))
     if walls.processes:
         resource.setrlimit(resource.RLIMIT_NPROC, (walls.processes, walls.processes))
     version = landlock.restrict(walls.reads, walls.writes, walls.devices)

@@ -17,3 +17,5 @@ SANDBOX_DISK_BYTES: Final = 4 * GB  # for one that did not say how much disk
 SANDBOX_FILES_MAX: Final = 200_000  # files and folders in a sandbox's own folder
 SPARE_SECONDS: Final = 600.0  # so long a sandbox that nobody takes is kept ready
 SANDBOX_DEPTH_MAX: Final = 64  # of folders in folders there
+HELD_MAX: Final = 50_000  # descriptors and mappings of a lease that are looked through for files without a name
+SANDBOX_OPEN_MAX: Final = 4096  # descriptors of one process in a sandbox

@@ -47,14 +47,19 @@ DISK: Final = "/room"
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SYSTEM: Final = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 SHOWN: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/ssl/certs", "/etc/pki/tls/certs")
-MASKED: Final = (
+MASKED: Final = (  # of /proc: nothing of a stranger's. When interrupts come tells what somebody types, key after key
+    "cmdline",
+    "interrupts",
     "kcore",
+    "key-users",
     "keys",
     "kmsg",
     "latency_stats",
     "sched_debug",
+    "softirqs",
     "timer_list",
-)  # of /proc: nothing of a stranger's
+)
+MASKED_FOLDERS: Final = ("acpi", "asound", "scsi")
 COMPLAINT_BYTES_MAX: Final = 4096
 FORKS_MAX: Final = 3
 _BEGIN: Final = (
@@ -114,8 +119,9 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
     if extra.network:
         words += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
     words += ["--proc", "/proc", "--symlink", "/proc/self/fd", "/dev/fd"]
-    masked = [path for path in (f"/proc/{name}" for name in MASKED) if os.path.exists(path)]
-    words += [word for path in masked for word in ("--ro-bind", "/dev/null", path)]
+    words += [word for path in _there(MASKED) for word in ("--ro-bind", "/dev/null", path)]
+    words += [word for path in _there(MASKED_FOLDERS) for word in ("--tmpfs", path, "--remount-ro", path)]
+    words += ["--ro-bind", str(folder / "stat"), "/proc/stat"]
     for path in (*DEVICES, *extra.devices):
         words += ["--dev-bind", path, path]
     words += ["--perms", "1777", "--size", str(SHARED_BYTES_MAX), "--tmpfs", "/dev/shm"]  # noqa: S108
@@ -126,6 +132,17 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
     for name, value in (("PATH", binaries), ("HOME", DISK), ("LANG", "C.UTF-8"), ("USER", "worker")):
         words += ["--setenv", name, value]
     return [*words, "--remount-ro", "/", "--chdir", "/"]
+
+
+def _there(names: tuple[str, ...]) -> list[str]:
+    """Return which of these there are in /proc."""
+    return [path for path in (f"/proc/{name}" for name in names) if os.path.exists(path)]
+
+
+def _still() -> str:
+    """Return /proc/stat as it is now, without the interrupts: a picture of the machine that does not move."""
+    lines = Path("/proc/stat").read_text("ascii").splitlines(keepends=True)
+    return "".join(line for line in lines if line.startswith(("cpu", "btime")))
 
 
 def _folders_on_the_way(targets: tuple[str, ...]) -> list[str]:
@@ -354,6 +371,7 @@ def _furnish(folder: Path, uid: int) -> None:
         ("group", f"worker:x:{number}:\n"),
         ("hosts", "127.0.0.1 localhost room\n::1 localhost\n"),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+        ("stat", _still()),
     ):
         file = folder / name
         file.write_text(text)

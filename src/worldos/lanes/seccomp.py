@@ -3,8 +3,9 @@
 Three groups. What only serves to leave a sandbox or to widen the kernel's surface (tracing others, mounting, namespaces, keys,
 modules, clocks, io_uring) gives EPERM, as it would to anybody without rights. ``clone3``, whose flags a filter cannot read, and
 all calls that are newer than this table give ENOSYS, so that programs fall back to what can be judged. Some calls are judged by
-an argument: a namespace flag of ``clone``, the family of a socket, the request of an ``ioctl``, somebody else's limits.
-A filter can be taken off by nobody, and holds for all that is started under it.
+an argument: a namespace flag of ``clone``, the family and protocol of a socket, the request of an ``ioctl``, somebody else's
+limits, a better place at the disk. ``sync`` is answered without being done: it writes out what others have, too, and what is in
+a sandbox is gone after a crash anyway. A filter can be taken off by nobody, and holds for all that is started under it.
 
 Words of the program are 8 bytes: code, jump if true, jump if false, constant. Only the low halves of arguments are looked at:
 the kernel itself takes these as 32 bits.
@@ -27,8 +28,19 @@ MODE_FILTER: Final = 2
 NUMBER_MAX: Final = 456  # futex_requeue, Linux 6.7; what is newer does not exist for code of others
 X32_BIT: Final = 0x4000_0000  # calls of a third kind of x86 program: none of ours
 NEW_NAMESPACES: Final = 0x7E02_0080  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} and NEWTIME
-FAMILIES: Final = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK; vsock, packet, alg and the like are none
+UNIX: Final = 1  # the families that there are; vsock, packet, alg and the like are none
+INTERNET: Final = (2, 10)
+NETLINK: Final = 16
 NETLINK_ROUTE: Final = 0
+SOCKET_TYPE: Final = 0xF  # of the word that has flags as well
+SOCKET_TYPES: Final = (
+    1,
+    2,
+)  # streams and datagrams; others load modules of the kernel that nobody has looked at for long
+PROTOCOLS: Final = (0, 6, 17)  # of the family's own choice, TCP, UDP; SCTP, DCCP, L2TP and the like are none
+MSG_OOB: Final = 1  # the way out of Chrome's sandbox in 2025 (CVE-2025-38236); nobody uses it
+F_SETLEASE: Final = 1024  # lets whoever opens the file for writing wait
+IDLE_CLASS: Final = 3 << 13  # of the disk's scheduler
 IOCTLS: Final = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: putting words into a terminal's mouth
 PERSONALITIES: Final = (0, 0xFFFF_FFFF)  # the usual one, and the question which it is
 
@@ -96,6 +108,8 @@ DENIED: Final[dict[str, tuple[int, int]]] = {
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
     "lookup_dcookie": (212, 18),
+    "io_setup": (206, 0),  # from a pool that all of the machine shares
+    "memfd_secret": (447, 447),  # while there is one the machine cannot hibernate
     "uselib": (134, _NONE),
     "ustat": (136, _NONE),
     "sysfs": (139, _NONE),
@@ -104,6 +118,18 @@ DENIED: Final[dict[str, tuple[int, int]]] = {
 CLONE: Final = (56, 220)
 CLONE3: Final = (435, 435)
 SOCKET: Final = (41, 198)
+SOCKETPAIR: Final = (53, 199)
+SENDING: Final[dict[tuple[int, int], int]] = {  # calls that send or take messages, and which argument has their flags
+    (44, 206): 3,  # sendto
+    (45, 207): 3,  # recvfrom
+    (46, 211): 2,  # sendmsg
+    (47, 212): 2,  # recvmsg
+    (299, 243): 3,  # recvmmsg
+    (307, 269): 3,  # sendmmsg
+}
+SYNC: Final = ((162, 81), (306, 267))  # sync, syncfs
+FCNTL: Final = (72, 25)
+IOPRIO_SET: Final = (251, 30)
 IOCTL: Final = (16, 29)
 PERSONALITY: Final = (135, 92)
 PRLIMIT: Final = (302, 261)
@@ -125,11 +151,15 @@ LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 JUMP_EQUAL: Final = 0x15
 JUMP_GREATER: Final = 0x25
 JUMP_SET: Final = 0x45
+AND: Final = 0x54
 RETURN: Final = 0x06
 ALLOW: Final = 0x7FFF_0000
 KILL: Final = 0x8000_0000
 REFUSE: Final = 0x0005_0000 | errno.EPERM
 UNKNOWN: Final = 0x0005_0000 | errno.ENOSYS
+NO_PROTOCOL: Final = 0x0005_0000 | errno.EPROTONOSUPPORT
+NO_OOB: Final = 0x0005_0000 | errno.EOPNOTSUPP
+DONE: Final = 0x0005_0000  # an error that is none: the call returns 0
 AT_NUMBER: Final = 0
 AT_AUDIT: Final = 4
 AT_ARGUMENT: Final = 16  # 8 bytes each; the low half comes first on both machines
@@ -159,16 +189,47 @@ def _except(argument: int, refused: tuple[int, ...]) -> list[bytes]:
 
 
 def _socket() -> list[bytes]:
-    """Return checks that allow the families, of netlink only what asks for the own addresses and routes."""
-    plain = tuple(family for family in FAMILIES if family != 16)
-    jumps = [_word(JUMP_EQUAL, family, len(plain) + 3 - at, 0) for at, family in enumerate(plain)]
-    return [
-        _word(LOAD, AT_ARGUMENT),
-        *jumps,
-        _word(JUMP_EQUAL, 16, 0, 2),
+    """Return checks that allow the families: TCP and UDP of the internet's, of netlink what asks for own addresses and routes."""
+    internet = [
+        _word(LOAD, AT_ARGUMENT + 8),
+        _word(AND, SOCKET_TYPE),
+        *_among(SOCKET_TYPES, [_word(RETURN, NO_PROTOCOL)]),
+        _word(LOAD, AT_ARGUMENT + 16),
+        *_among(PROTOCOLS, [_word(RETURN, NO_PROTOCOL)]),
+        _word(RETURN, ALLOW),
+    ]
+    netlink = [
         _word(LOAD, AT_ARGUMENT + 16),
         _word(JUMP_EQUAL, NETLINK_ROUTE, 1, 0),
         _word(RETURN, REFUSE),
+        _word(RETURN, ALLOW),
+    ]
+    return [
+        _word(LOAD, AT_ARGUMENT),
+        _word(JUMP_EQUAL, UNIX, 0, 1),
+        _word(RETURN, ALLOW),
+        _word(JUMP_EQUAL, NETLINK, 0, len(netlink)),
+        *netlink,
+        *_among(INTERNET, [_word(RETURN, REFUSE)]),
+        *internet,
+    ]
+
+
+def _among(values: tuple[int, ...], otherwise: list[bytes]) -> list[bytes]:
+    """Return checks that go on behind them if what is loaded is one of these, and else do something that ends."""
+    count = len(values)
+    return [
+        *(_word(JUMP_EQUAL, value, count - at - 1 + len(otherwise), 0) for at, value in enumerate(values)),
+        *otherwise,
+    ]
+
+
+def _without(argument: int, flag: int, answer: int) -> list[bytes]:
+    """Return checks that allow a call without a flag."""
+    return [
+        _word(LOAD, AT_ARGUMENT + 8 * argument),
+        _word(JUMP_SET, flag, 0, 1),
+        _word(RETURN, answer),
         _word(RETURN, ALLOW),
     ]
 
@@ -179,13 +240,22 @@ def program(machine: str) -> bytes:
     words = _word(LOAD, AT_AUDIT) + _word(JUMP_EQUAL, audit, 1, 0) + _word(RETURN, KILL)
     words += _word(LOAD, AT_NUMBER)
     words += _word(JUMP_GREATER, NUMBER_MAX, 0, 1) + _word(RETURN, UNKNOWN)  # X32_BIT is greater, too
+    for (
+        numbers,
+        argument,
+    ) in SENDING.items():  # first: they are called the most, and the kernel keeps no answer for them
+        words += _judge(numbers[column], _without(argument, MSG_OOB, NO_OOB))
     for numbers in DENIED.values():
         if numbers[column] != _NONE:
             words += _word(JUMP_EQUAL, numbers[column], 0, 1) + _word(RETURN, REFUSE)
     words += _judge(CLONE3[column], [_word(RETURN, UNKNOWN)])
-    flags = [_word(LOAD, AT_ARGUMENT), _word(JUMP_SET, NEW_NAMESPACES, 0, 1)]
-    words += _judge(CLONE[column], [*flags, _word(RETURN, REFUSE), _word(RETURN, ALLOW)])
+    words += _judge(CLONE[column], _without(0, NEW_NAMESPACES, REFUSE))
     words += _judge(SOCKET[column], _socket())
+    words += _judge(SOCKETPAIR[column], _only(0, (UNIX,)))
+    for numbers in SYNC:
+        words += _judge(numbers[column], [_word(RETURN, DONE)])
+    words += _judge(FCNTL[column], _except(1, (F_SETLEASE,)))
+    words += _judge(IOPRIO_SET[column], _only(2, (IDLE_CLASS,)))
     words += _judge(IOCTL[column], _except(1, IOCTLS))
     words += _judge(PERSONALITY[column], _only(0, PERSONALITIES))
     words += _judge(PRLIMIT[column], _only(0, (0,)))

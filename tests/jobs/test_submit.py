@@ -56,6 +56,13 @@ def test_a_large_parcel_lies_in_the_realms_files() -> None:
     assert job.result(60) == 400_000
 
 
+def test_how_many_owners_must_agree_is_said_in_plain_words() -> None:
+    words: tuple[bool | int | None, ...] = (None, False, True, 2, 3)
+    assert [spec_of(argv=["true"], checked=word).copies for word in words] == [0, 1, 2, 2, 3]
+    with pytest.raises(BadRequest, match="2 to 3"):
+        spec_of(argv=["true"], checked=9)
+
+
 def test_one_job_waits_for_another() -> None:
     first = submit(square, 2, name="first")
     second = submit(square, 3, after=[first])

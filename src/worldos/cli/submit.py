@@ -44,6 +44,12 @@ def submit(
     twice: bool = typer.Option(
         False, "--twice", help="It does no harm if a task runs beside its successor: begun anew sooner after a loss."
     ),
+    checked: bool | None = typer.Option(
+        None,
+        "--checked/--unchecked",
+        help="What machines of others make counts when another owner's made the same (default: while they have no record).",
+        show_default=False,
+    ),
     take: list[Path] = typer.Option([], "--with", help="A file or folder to take along; may be given again."),
     keep: bool = typer.Option(True, help="Keep files that it makes in its folder, for wos result."),
     name: str = typer.Option("", help="What to call it (default: the command)."),
@@ -75,7 +81,7 @@ def submit(
             realm=realm or None, objective=objective, isolation=isolation, spans=spans,
             after=[desk.named(each)[0].job for each in after], deadline=deadline or None, budget=budget or None,
             priority=priority, retries=retries, together=together, runtime=runtime or None, grace=grace or None,
-            preemptible=preemptible, twice=twice, keep=keep, name=name, env=_env(env),
+            preemptible=preemptible, twice=twice, checked=checked, keep=keep, name=name, env=_env(env),
         )  # fmt: skip
         if not anyway:
             never = desk.never(spec)

@@ -200,6 +200,10 @@ class Crew:
                 lease.give_back()
                 refused_s = self._refused(error, refused_s)
                 continue
+            if door is None:
+                lease.give_back()
+                self._refusals += 1
+                continue
             refused_s = 0.0
             with self._changed:
                 self._berths += 1
@@ -220,18 +224,19 @@ class Crew:
             need = msgspec.structs.replace(need, where=All(parts=(*([need.where] if need.where else []), *kept)))
         return need
 
-    def _admitted(self, lease: _Lease) -> Door:
-        """Return the door of a lease; NoCapacity if its machine may not do this."""
+    def _admitted(self, lease: _Lease) -> Door | None:
+        """Return the door of a lease; None if its machine may not do this, which from now on is not asked."""
         door = lease.door()
         assert lease.terms is not None
         node = lease.terms.node
-        if not door.is_own and not self._works.admits(node, self._apart):
-            self._barred.pop(node, None)
-            self._barred[node] = None
-            if len(self._barred) > BARRED_MAX:
-                del self._barred[next(iter(self._barred))]
+        if door.is_own or self._works.admits(node, self._apart):
+            return door
+        if node in self._barred:
             raise NoCapacity("a machine was free whose owner's word is not enough")
-        return door
+        self._barred[node] = None
+        if len(self._barred) > BARRED_MAX:
+            del self._barred[next(iter(self._barred))]
+        return None
 
     def _refused(self, error: WorldError, since_s: float) -> float:
         """Wait a little after a refusal; hand back what waits when that went on for long."""

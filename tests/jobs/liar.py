@@ -1,0 +1,26 @@
+"""An agent whose machine lies: tasks that run there find WOS_LIES in their environment, and do as they are told by it.
+
+python liar.py PYTHON -m worldos.agent OPTIONS...      (as RunningAgent starts an agent behind a prefix)
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from worldos.agent.__main__ import main
+from worldos.lanes.host import LaneHost, LaneSpec, WorkerDoor
+
+honest = LaneHost.open_lease
+
+
+async def lying(self: LaneHost, lease_id: str, spec: LaneSpec) -> list[WorkerDoor]:
+    """Open the lease as ever, but for one word."""
+    return await honest(self, lease_id, msgspec.structs.replace(spec, env={**spec.env, "WOS_LIES": "1"}))
+
+
+if __name__ == "__main__":
+    LaneHost.open_lease = lying  # type: ignore[method-assign]
+    del sys.argv[1:4]
+    sys.exit(main())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from worldos.errors import NodeGone, OverQuota, PeerBroke, Unreachable
 from worldos.home import Home
@@ -18,7 +19,7 @@ from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
 from worldos.lanes.link import Door
 from worldos.model.need import Need
-from worldos.model.work import Attempt, Finished, JobSpec, Lost, Yielded
+from worldos.model.work import Attempt, Finished, JobSpec, Lost, Made, Yielded
 
 AT = Attempt("job1", 7, 2)
 NEED = Need(kind="CPU", amount=1000)
@@ -158,3 +159,44 @@ def test_a_task_that_makes_too_much_has_failed(berth: Berth, shelf: Shelf, tmp_p
     berth.clear()
     with pytest.raises(OverQuota, match="more than 1 MiB"):
         berth.run(run._errand(""), (), run.log, run.result, run._left)
+
+
+def test_a_machine_of_others_is_paid_for_no_more_than_passed_here(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:
+    run = run_of(tmp_path, "sleep 0.05", copies=1)
+    ran = run.carry_out(berth, shelf, owner="somebody")
+    assert isinstance(ran, Ran)
+    word = run.ended(replace(ran, took=replace(ran.took, wall_us=3_600_000_000)), shelf)
+    assert isinstance(word, Finished)
+    assert 50_000 <= word.outcome.wall_us < 60_000_000
+
+
+def test_what_is_to_be_compared_says_whose_it_is_and_what_it_came_to(
+    workers: Any, shelf: Shelf, tmp_path: Path
+) -> None:
+    """The same words at machines of others and at ours come to one digest; other words to another; unchecked ones to none."""
+    berth = Berth(workers.door())
+    said: list[Made | None] = []
+    for number, (script, owner, apart, copies) in enumerate(
+        [
+            ("echo a; echo $WOS_ATTEMPT >&2; echo x > made", "ann", (), 0),
+            ("echo a; echo x > made; echo $PYTHONHASHSEED >&2", "", ("ann",), 0),
+            ("echo b; echo x > made", "bob", ("ann",), 0),
+            ("echo a", "ann", (), 1),
+            ("echo a", "", (), 2),
+        ]
+    ):
+        spec = JobSpec(argv=("sh", "-c", script), need=NEED, copies=copies)
+        run = Run(Attempt("job1", 7, number + 1), spec, "", tmp_path, apart)
+        ran = run.carry_out(berth, shelf, owner=owner)
+        assert isinstance(ran, Ran)
+        word = run.ended(ran, shelf)
+        assert isinstance(word, Finished)
+        said.append(word.outcome.made)
+    berth.close()
+    first, second, third, unchecked, ours = said
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert (first.owner, second.owner, third.owner) == ("ann", "", "bob")
+    assert first.digest == second.digest != third.digest
+    assert (unchecked, ours) == (None, None)

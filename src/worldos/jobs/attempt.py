@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
@@ -76,6 +77,7 @@ class Run:
         self._begun = False
         self._owner = ""
         self._compared = False
+        self._since_s = 0.0
         self.price_uwos_hour = 0  # of the lease that it runs behind
 
     # -- stopping ------------------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ class Run:
             if self._asked:
                 return False
             self._place = place
-        self._own, self._owner = own, owner
+        self._own, self._owner, self._since_s = own, owner, time.monotonic()
         self._compared = bool(self.apart or owner) and self.spec.copies != 1
         if self._compared:
             self.log.digest_output()
@@ -162,6 +164,8 @@ class Run:
     def _errand(self, node: str) -> Errand:
         spec = self.spec
         own = {"WOS_TASK": str(self.attempt.index), "WOS_ATTEMPT": str(self.attempt.number)}
+        if self._compared:
+            own["PYTHONHASHSEED"] = spec.env.get("PYTHONHASHSEED", "0")  # sets in one order on all machines
         return Errand(
             argv=spec.argv,
             env={**self.told(node), **own},
@@ -195,6 +199,9 @@ class Run:
         """Keep what it made; return what is to be said. Unreachable: its files cannot be kept now."""
         if ran.stopped == _DROPPED or self.dropped:
             return None
+        if self._owner:  # whom we pay for the time that it says: for no more than we saw pass
+            seen_us = int((time.monotonic() - self._since_s) * 1_000_000)
+            ran = replace(ran, took=replace(ran.took, wall_us=min(ran.took.wall_us, seen_us)))
         if ran.stopped == _MAKE_WAY:
             return self._yielded(ran, shelf)
         code, why = (CODE_RUNTIME, ran.stopped) if ran.stopped == RUNTIME_OVER else (ran.code, ran.why)
@@ -241,9 +248,8 @@ class Run:
 
     def _yielded(self, ran: Ran, shelf: Shelf) -> Word:
         name = ""
-        if self._left.size and not (
-            self._compared and self._owner
-        ):  # nobody could tell what others' machines left there
+        believed = not (self._compared and self._owner)  # nobody could tell what others' machines left there
+        if self._left.size and believed:
             name = f"{result_path(self.attempt)}.ckpt"
             self._keep(self._left, name, shelf)
         paid = self._paid_uwos(ran.took.wall_us)

@@ -122,3 +122,61 @@ def test_whatever_is_said_all_figures_stay_within_their_bounds(
     for node in (A, B, C):
         for digest in "fgh":
             assert profiles.estimate_us(digest, node, 10**9, far=True) >= profiles.work_us(digest, node) > 0
+
+
+def took(node: NodeId, wall_us: int, cpu_us: int, size: int = 0) -> Ran:
+    return Ran(node=node, took=Took(wall_us, cpu_us), in_bytes=size, out_bytes=size)
+
+
+def test_the_most_memory_is_believed_at_once_and_forgotten_slowly() -> None:
+    profiles = Profiles()
+    for memory_bytes in (100, 0, 900):
+        profiles.learn("f", Ran(node=A, took=Took(5, 5, memory_bytes, 7, 8), in_bytes=0, out_bytes=0))
+    assert profiles.memory_bytes("f") == 900
+    assert profiles.memory_bytes("g") == 0
+    profiles.learn("f", Ran(node=A, took=Took(5, 5, 100), in_bytes=0, out_bytes=0))
+    assert profiles.memory_bytes("f") == 800
+    profiles.exceeded("f", 5000)
+    assert profiles.memory_bytes("f") == 5000
+    assert (profiles.functions["f"].read_bytes.count, profiles.functions["f"].written_bytes.count) == (4, 4)
+
+
+def test_a_call_that_was_too_short_teaches_its_way_and_nothing_else() -> None:
+    profiles = Profiles()
+    profiles.learn("f", Ran(node=B, took=Took(), in_bytes=10, out_bytes=0, away_us=700))
+    assert profiles.ways[B].trip_us == 700
+    assert profiles.functions == {}
+
+
+def test_a_round_is_as_much_as_takes_a_second_where_it_ran_most() -> None:
+    profiles = Profiles()
+    profiles.learn("f", took(A, 10_000, 5_000, size=1000))
+    work = profiles.work("f", {A: 4000})
+    assert work is not None
+    assert (work.cpu_mi, work.wait_us, work.move_bytes) == (2000, 500_000, 200_000)
+    assert profiles.work("g", {}) is None
+    assert [known.run_us for known in work.known] == [1_000_000]
+
+
+def test_of_nodes_that_were_measured_it_is_said_how_long_a_round_takes_there_and_what_their_way_carries() -> None:
+    profiles = Profiles()
+    for _ in range(9):
+        profiles.learn("g", took(A, 4000, 4000))
+        profiles.learn("g", took(B, 1000, 1000))
+        profiles.learn("f", took(A, 8000, 8000))
+    profiles.learn("x", Ran(node=C, took=Took(), in_bytes=10**6, out_bytes=0, away_us=10**6))
+    work = profiles.work("f", {})
+    assert work is not None
+    known = {each.node: each for each in work.known}
+    assert known[A].run_us == 1_000_000
+    assert 200_000 < known[B].run_us < 300_000, "as much faster as it was with another function"
+    assert known[C].run_us == 0
+    assert 900_000 < known[C].bytes_s < 1_100_000
+
+
+def test_a_function_that_ran_in_chunks_is_known_by_them() -> None:
+    profiles = Profiles()
+    profiles.learn("f*8", took(A, 80, 80))
+    assert profiles.known_as("f") == "f*8"
+    profiles.learn("f", took(A, 10, 10))
+    assert (profiles.known_as("f"), profiles.known_as("f*")) == ("f", "")

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.offers import GB, HOME, cpu, offer, resource, view
+from tests.kernel.worlds import needs, views, worlds
 
 from worldos.errors import BadRequest
-from worldos.kernel.question import Question, check_need, draw, is_within, memory_of, node_key, way_to
+from worldos.kernel.match import Choice, choose
+from worldos.kernel.question import Question, View, check_need, draw, is_within, memory_of, node_key, way_to
 from worldos.kernel.score import RTT_US_DEFAULT
 from worldos.model.ids import NodeId
-from worldos.model.need import Compare, Need
+from worldos.model.need import Compare, KnownNode, Need, Work
 from worldos.model.offer import Offer, OfferRules
 from worldos.model.resource import ResourceState
 from worldos.model.where import parse_where
@@ -196,28 +198,28 @@ def test_lots_are_fair_between_nodes() -> None:
 def chosen(work: Work, *, cores: int = 1) -> NodeId:
     """Return who gets cores for this work: a slow machine here, or one that is ten times as fast, 20 ms away."""
     offers = [offer(HOME, cores=8, speed_mips=2000), offer("fast", cores=8, speed_mips=20_000)]
-    choice = choose(cpu(1000 * cores, work=work), offers, view(rtt_us={"fast": 5_000}))
+    choice = choose(cpu(1000 * cores, data=work), offers, view(rtt_us={"fast": 5_000}))
     assert isinstance(choice, Choice)
     return choice.node
 
 
 def test_what_computes_goes_to_the_fast_machine_and_what_waits_or_brings_much_stays() -> None:
-    assert chosen(Work(2000, 0, 0)) == "fast"
-    assert chosen(Work(0, 10**6, 0)) == HOME
-    assert chosen(Work(2000, 0, 10**8)) == HOME, "two seconds on the way for a second of work"
-    assert chosen(Work(2000, 0, 10**7)) == "fast"
-    assert chosen(Work(2000, 0, 10**7), cores=6) == HOME, "all cores share the way"
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=0)) == "fast"
+    assert chosen(Work(cpu_mi=0, wait_us=10**6, move_bytes=0)) == HOME
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=10**8)) == HOME, "two seconds on the way for a second of work"
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=10**7)) == "fast"
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=10**7), cores=6) == HOME, "all cores share the way"
 
 
 def test_what_was_measured_counts_more_than_what_machines_say() -> None:
     fast = NodeId("fast")
-    assert chosen(Work(2000, 0, 0, (KnownNode(fast, run_us=1_500_000),))) == HOME
-    assert chosen(Work(2000, 0, 10**7, (KnownNode(fast, bytes_s=10**6),))) == HOME
-    assert chosen(Work(2000, 0, 10**8, (KnownNode(fast, bytes_s=10**9),))) == fast
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=0, known=(KnownNode(fast, run_us=1_500_000),))) == HOME
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=10**7, known=(KnownNode(fast, bytes_s=10**6),))) == HOME
+    assert chosen(Work(cpu_mi=2000, wait_us=0, move_bytes=10**8, known=(KnownNode(fast, bytes_s=10**9),))) == fast
 
 
 def test_what_is_learned_says_nothing_of_what_does_not_compute() -> None:
-    need = Need(kind="Storage", amount=1000, work=Work(2000, 0, 10**9))
+    need = Need(kind="Storage", amount=1000, data=Work(cpu_mi=2000, wait_us=0, move_bytes=10**9))
     assert Question(need, view()).work is None
 
 

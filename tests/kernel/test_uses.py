@@ -15,7 +15,7 @@ from worldos.model import limits
 from worldos.model.ids import ClientId, LeaseId, NodeId, UseId
 from worldos.model.limits import MS, SECOND
 from worldos.model.local import LeaseAdded, LeaseLost, UseGranted, UseRefused
-from worldos.model.need import LeaseTerms, Need
+from worldos.model.need import LeaseTerms, Need, Work
 from worldos.model.offer import Offer
 from worldos.model.wire import (
     LeaseAsk,
@@ -345,3 +345,20 @@ def test_what_yields_is_not_replaced_when_it_is_lost() -> None:
     (lost,) = table.held.gone(A, LeaseId("a-1-1"), "somebody needed it more")
     assert not can_move(lost.held)
     assert lost.held.use == "u"
+
+
+def test_what_was_learned_is_for_the_choice_and_no_other_node_is_told() -> None:
+    table = uses()
+    slow, fast = offer(A, cores=4, speed_mips=1000), offer(C, cores=4, speed_mips=50_000)
+    need = cpu(2000, data=Work(cpu_mi=1000, wait_us=0, move_bytes=0))
+    (node, ask) = next(iter(asked(table.ask(0, pending(need), {A: slow, C: fast}, VIEW)).items()))
+    assert (node, ask.need) == (C, cpu(2000))
+    table.granted(1, C, grant(C, ask))
+    assert table.made[0].needs == (need,), "the log keeps what it was chosen by"
+
+
+def test_a_look_above_the_site_says_nothing_of_what_was_learned() -> None:
+    table = uses()
+    table.looks_further = True
+    begin(table, cpu(64_000, data=Work(cpu_mi=1000, wait_us=0, move_bytes=0)))
+    assert table.sought(table.wanted[0]) == (cpu(64_000),)

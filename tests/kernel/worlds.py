@@ -7,7 +7,7 @@ from tests.kernel.offers import GB, HOME, offer, resource
 
 from worldos.kernel.question import View
 from worldos.model.ids import AccountId
-from worldos.model.need import DataAt, Need, Objective
+from worldos.model.need import DataAt, KnownNode, Need, Objective, Work
 from worldos.model.offer import Offer, OfferRules
 from worldos.model.resource import ResourceState
 from worldos.model.where import parse_where
@@ -110,6 +110,19 @@ _DATA = st.lists(
 ).map(tuple)
 
 
+_KNOWN = st.builds(
+    KnownNode, st.sampled_from(NODES), st.sampled_from([0, 10**6, 10**9]), st.sampled_from([0, 1000, 10**12])
+)
+_WORK = st.builds(
+    Work,
+    cpu_mi=st.sampled_from([0, 5000, 10**7]),
+    wait_us=st.sampled_from([0, 10**6, 10**9]),
+    move_bytes=st.sampled_from([0, 10**6, 10**12]),
+    known=st.lists(_KNOWN, max_size=3).map(tuple),
+    data=_DATA,
+)
+
+
 @st.composite
 def _needs(draw: st.DrawFn) -> Need:
     kind = draw(st.sampled_from(["CPU", "CPU", "GPU", "Memory", "Storage", "Camera", "Network"]))
@@ -124,7 +137,7 @@ def _needs(draw: st.DrawFn) -> Need:
         objective=draw(st.sampled_from(list(Objective))),
         budget_uwos_hour=draw(st.sampled_from([0, 0, 1, 300])),
         apart=draw(st.booleans()),
-        data=draw(st.one_of(st.just(()), _DATA)),
+        data=draw(st.one_of(st.just(()), _DATA, _WORK)),
     )
 
 

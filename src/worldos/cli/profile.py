@@ -21,7 +21,7 @@ def profile(
     all_: bool = typer.Option(False, "--all", help=f"All functions, not only the {SHOWN} that ran last."),
     as_json: bool = JSON,
 ) -> None:
-    """Show how long functions take on which node, what of it is computing, what they take of memory and disks, what the ways carry.
+    """Show what calls of each function take (time on each node, computing, memory, disks) and what the ways carry.
 
     By this, calls of a lease go where they end soonest, and no more at once than its memory holds.
     """

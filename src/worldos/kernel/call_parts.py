@@ -11,9 +11,20 @@ WINDOW_MAX: Final = 512
 
 
 class CallEntry:
-    """A call without a result. ``at``: the workers that have it."""
+    """A call without a result. ``at``: the workers that have it. ``sent_us``: when it went to a far one that had nothing else."""
 
-    __slots__ = ("at", "attempts", "digest", "heavy", "queued", "repeatable", "retries", "size_bytes", "suspect")
+    __slots__ = (
+        "at",
+        "attempts",
+        "digest",
+        "heavy",
+        "queued",
+        "repeatable",
+        "retries",
+        "sent_us",
+        "size_bytes",
+        "suspect",
+    )
 
     def __init__(self, retries: int, digest: str, size_bytes: int, *, heavy: bool) -> None:
         self.digest = digest
@@ -23,6 +34,7 @@ class CallEntry:
         self.heavy = heavy
         self.suspect = False
         self.queued = False
+        self.sent_us = 0
         self.attempts = 0
         self.at: list[int] = []
 

@@ -65,6 +65,8 @@ class CallTable:
                     if out == 0:
                         break
             if best is not None and not (heavy and fewest >= HEAVY_WINDOW):
+                if best.far and not best.out:
+                    entry.sent_us = self.now_us
                 best.out[call] = None
                 entry.at.append(best.id)
                 entry.attempts = 1
@@ -94,11 +96,17 @@ class CallTable:
             return
         if self.placing is not None:
             self.placing.done(call, worker, took, out_bytes, self.now_us)
-        elif took.wall_us:
-            known = Ran(node=source.node, took=took, in_bytes=entry.size_bytes, out_bytes=out_bytes)
+        elif took.wall_us or entry.sent_us:
+            away_us = max(1, self.now_us - entry.sent_us - took.wall_us) if entry.sent_us else -1
+            known = Ran(node=source.node, took=took, in_bytes=entry.size_bytes, out_bytes=out_bytes, away_us=away_us)
             self.profiles.learn(entry.digest, known)
             if self._share_bytes:
                 self._watch_memory(entry.digest)
+
+    def tells_way(self, call: int) -> bool:
+        """Tell whether the result of this call says how long the way is: it went alone, to a far worker."""
+        entry = self._calls.get(call)
+        return entry is not None and entry.sent_us > 0
 
     def others(self, call: int, worker: int) -> list[int]:
         """Return the other workers that have this call. Ask before ``arrived``; needed if ``speculated``."""
@@ -150,6 +158,10 @@ class CallTable:
         """Return how long a call takes, as the workers measure it; 0 before the first has come back."""
         known = [worker.service_ns for worker in self._workers.values() if worker.service_ns]
         return sum(known) // len(known) if known else 0
+
+    def wanted_bytes(self) -> int:
+        """Return the most memory that a call which waits is known to take; 0 where memory is no matter."""
+        return self.placing.wanted_bytes() if self.placing is not None else 0
 
     def attempts(self, call: int) -> int:
         """Return how often this call was sent."""
@@ -294,6 +306,7 @@ class CallTable:
     def _place(self, call: int, entry: CallEntry, target: WorkerEntry) -> None:
         entry.queued = False
         entry.attempts += 1
+        entry.sent_us = self.now_us if target.far and not target.out and not entry.at else 0
         entry.at.append(target.id)
         target.out[call] = None
         if self.placing is not None:

@@ -25,8 +25,8 @@ except ImportError as missing:  # the extra is not installed
 
 import numpy.typing as npt
 
+from worldos.kernel import match, score
 from worldos.kernel import question as q
-from worldos.kernel import score
 from worldos.kernel.columns import Bools, Columns, Ints, Rows, Words
 from worldos.kernel.match import NEAR_MISSES_MAX, Choice, Refusal, choice, explanation
 from worldos.kernel.question import Question, View, memory_of, node_key
@@ -121,6 +121,8 @@ class OfferIndex:
     def choose(self, need: Need, view: View) -> Choice | Refusal:
         """Return exactly what match.choose returns for these offers."""
         question = Question(need, view)
+        if question.work is not None:  # no order of rows knows what was learned: every offer is looked at
+            return match.choose(need, self._offers(), view)
         table = self._tables.get(need.kind)
         if table is None:
             return explanation(question, {q.KIND: len(self)} if self._slots else {}, (), None)
@@ -130,6 +132,14 @@ class OfferIndex:
             if best:
                 return choice(best, len(self))
             return search.refuse()
+
+    def _offers(self) -> Iterator[Offer]:
+        seen: set[NodeId] = set()
+        for table in self._tables.values():
+            for told in table.columns.told:
+                if told is not None and told[0].node not in seen:
+                    seen.add(told[0].node)
+                    yield told[0]
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

@@ -82,6 +82,11 @@ class Placing:
         """Whether any call waits."""
         return bool(self._queued)
 
+    def wanted_bytes(self) -> int:
+        """Return the most memory that a call which waits is known to take."""
+        waiting = [sort.digest for sort in self._sorts.values() if sort.waiting]
+        return max(map(self.profiles.memory_bytes, waiting), default=0)
+
     def join(self, worker: int, node: NodeId, *, far: bool, lease: str = "", memory_bytes: int = 0) -> None:
         """Count a worker in."""
         self._berths[worker] = Berth(node, far=far)

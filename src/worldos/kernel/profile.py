@@ -13,12 +13,15 @@ Units: microseconds, bytes. Source: V. Jacobson, "Congestion Avoidance and Contr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from worldos.errors import PeerBroke
+from worldos.kernel.score import SPEED_MIPS_DEFAULT
 from worldos.model.ids import NodeId
+from worldos.model.need import WORK_BYTES_MAX, WORK_MI_MAX, WORK_NODES_MAX, WORK_US_MAX, KnownNode, Work
 
 FUNCTIONS_MAX: Final = 2048
 NODES_MAX: Final = 32  # of one function, and of ways
@@ -31,6 +34,7 @@ WORK_DEFAULT_US: Final = 1_000  # of a function that has never run
 SMALL_US: Final = 50  # of a call that was too short to be measured alone
 PERMILLE: Final = 1000
 MOST_FALL: Final = 8
+ROUND_US: Final = 1_000_000
 SLOWNESS_MAX: Final = 1000 * PERMILLE
 STATE_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -148,8 +152,12 @@ class Profiles(msgspec.Struct, kw_only=True):
         return known
 
     def learn(self, digest: str, ran: Ran) -> None:
-        """Take in one call."""
+        """Take in one call; one that was too short to be measured says something of the way alone."""
         self.clock = min(US_MAX, self.clock + 1)
+        if ran.away_us >= 0:
+            self._learn_way(ran)
+        if ran.took.wall_us <= 0:
+            return
         profile = self.function(digest)
         profile.used = self.clock
         took = ran.took
@@ -166,8 +174,6 @@ class Profiles(msgspec.Struct, kw_only=True):
                 del table[min(table, key=lambda node: (table[node].count, node))]
             table.setdefault(ran.node, Mean()).learn(value)
         self._compare(profile, ran.node)
-        if ran.away_us >= 0:
-            self._learn_way(ran)
 
     def _learn_way(self, ran: Ran) -> None:
         way = self.way(ran.node)
@@ -226,6 +232,40 @@ class Profiles(msgspec.Struct, kw_only=True):
         """Return how much memory a call of this function takes; 0: not known."""
         profile = self.functions.get(digest)
         return profile.memory.value if profile is not None else 0
+
+    def known_as(self, digest: str) -> str:
+        """Return under which name a function is known: its own, or that of chunks of it; the one used last. Empty: it is not."""
+        names = [name for name in self.functions if name.partition("*")[0] == digest]
+        return max(names, key=lambda name: (self.functions[name].used, name), default="")
+
+    def work(self, name: str, speeds: Mapping[NodeId, int]) -> Work | None:
+        """Return what a round of calls of a function is: as many as take a second where most of them ran.
+
+        ``speeds``: in millions of instructions a second, of the nodes that say.
+        """
+        profile = self.functions.get(name)
+        if profile is None or not profile.on:
+            return None
+        model = max(profile.on, key=lambda each: (profile.on[each].count, each))
+        wall_us = max(1, profile.on[model].mean)
+        cpu_us = min(wall_us, profile.cpu_on[model].mean if model in profile.cpu_on else 0)
+        move_bytes = (profile.in_bytes.mean + profile.out_bytes.mean) * ROUND_US // wall_us
+        measured = sorted({*profile.on, *(self.slowness if model in self.slowness else ()), *self.ways})[
+            :WORK_NODES_MAX
+        ]
+        known = [self._known(name, node, profile.on[model].mean) for node in measured]
+        return Work(
+            cpu_mi=min(WORK_MI_MAX, cpu_us * speeds.get(model, SPEED_MIPS_DEFAULT) // wall_us),
+            wait_us=ROUND_US - cpu_us * ROUND_US // wall_us,
+            move_bytes=min(WORK_BYTES_MAX, move_bytes),
+            known=tuple(known),
+        )
+
+    def _known(self, name: str, node: NodeId, wall_us: int) -> KnownNode:
+        way = self.ways.get(node, _UNKNOWN_WAY)
+        is_known = node in self.functions[name].on or node in self.slowness
+        run_us = self.work_us(name, node) * ROUND_US // max(1, wall_us) if is_known else 0
+        return KnownNode(node, min(WORK_US_MAX, run_us), min(WORK_BYTES_MAX, way.rate_bytes_s))
 
     def exceeded(self, digest: str, memory_bytes: int) -> None:
         """A call was stopped, as all of a lease's memory did not hold it beside others: believe that it takes all of it."""

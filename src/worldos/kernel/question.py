@@ -37,6 +37,7 @@ WAY_CHARS_MAX: Final = 256
 ISOLATION: Final = "isolation"  # the fact of an offer: in which classes its node can run what is not its own, as words
 WORKERS_MAX: Final = 4096
 _MASK: Final = 2**64 - 1
+_COMPUTES: Final = frozenset({Kind.CPU.value, Kind.GPU.value})
 
 
 Way = score.Way[int]
@@ -84,7 +85,9 @@ class Question:
         self.near_home = need.near == view.home
         self.from_home = need.kind == Kind.NETWORK and bool(need.to) and (not need.near or self.near_home)
         self.weights = score.weights_of(need.objective, near_home=self.near_home)
-        self.saved_us = {at.node: score.fetch_us(at.size_bytes) for at in need.data}
+        self.saved_us = {at.node: score.fetch_us(at.size_bytes) for at in need.reads}
+        self.work = need.work if need.kind in _COMPUTES else None
+        self.cores = max(1, need.amount // 1000)
         several = need.kind == Kind.GPU and need.amount > 1000 and need.amount % 1000 == 0
         self.count = need.amount // 1000 if several else 1
         self.each = need.amount // self.count
@@ -162,11 +165,14 @@ class Question:
 
     def score(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return the published score of one resource; reads figures only."""
+        figures = score.figures_of(
+            resource.kind, clamp(resource.capacity), clamp(resource.free), offer.facts, resource.facts
+        )
+        if self.work is not None:
+            figures = figures._replace(work_us=score.round_us(self.work, offer.node, figures.work_us))
         return score.weigh(
             self.weights,
-            score.figures_of(
-                resource.kind, clamp(resource.capacity), clamp(resource.free), offer.facts, resource.facts
-            ),
+            figures,
             self.way_to(offer.node),
             self.each,
             self.price_hour_uwos(offer, resource, memory),
@@ -174,10 +180,12 @@ class Question:
         )
 
     def way_to(self, node: NodeId) -> Way:
-        """Return how far a node is; what it has of the data need not travel, so it counts as that much nearer."""
+        """Return how far a node is; what must travel there makes it farther, and what it has of the data that much nearer."""
         way = way_to(self.view, node)
-        saved_us = self.saved_us.get(node, 0)
-        return way._replace(rtt_us=way.rtt_us - saved_us // score.TRIPS) if saved_us else way
+        more_us = -self.saved_us.get(node, 0)
+        if self.work is not None and node != self.view.home:
+            more_us += score.move_us(self.work, node, self.cores)
+        return way._replace(rtt_us=way.rtt_us + more_us // score.TRIPS) if more_us else way
 
     def price_hour_uwos(self, offer: Offer, resource: Resource, memory: Resource | None) -> int:
         """Return what an hour of the whole need costs at this resource's price, memory included."""
@@ -243,7 +251,7 @@ def check_need(need: Need) -> None:
     ways = (need.near, need.to, need.realm)
     if any(len(way) > WAY_CHARS_MAX or not way.isprintable() for way in ways):
         raise BadRequest(f"a place or node in a need may have {WAY_CHARS_MAX} printable characters")
-    if len(need.data) > DATA_PLACES_MAX or any(not 0 <= at.size_bytes <= AMOUNT_MAX for at in need.data):
+    if len(need.reads) > DATA_PLACES_MAX or any(not 0 <= at.size_bytes <= AMOUNT_MAX for at in need.reads):
         raise BadRequest(f"a need may name {DATA_PLACES_MAX} nodes that have its data, and no less than nothing there")
     if not 0 <= need.workers <= WORKERS_MAX or not 0 <= need.budget_uwos_hour <= AMOUNT_MAX:
         raise BadRequest(f"a need may have {WORKERS_MAX} workers, and a budget of zero or more")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from worldos.kernel.foresight import going_s
-from worldos.model.need import Objective
+from worldos.model.ids import NodeId
+from worldos.model.need import Objective, Work
 from worldos.model.resource import Fact, Kind
 
 if TYPE_CHECKING:
@@ -156,6 +157,21 @@ def price_hour_uwos(price_uwos: N, thousandths: int, ops: Operations[N]) -> N:
 def fetch_us(size_bytes: int) -> int:
     """Return how long so many bytes take from node to node."""
     return min(FETCH_US_MAX, max(0, size_bytes) // FETCH_BYTES_US)
+
+
+def round_us(work: Work, node: NodeId, reference_us: int) -> int:
+    """Return how long a round of learned calls takes on a node that takes so long for the reference call."""
+    for known in work.known:
+        if known.node == node and known.run_us:
+            return known.run_us
+    return reference_us * work.cpu_mi // REFERENCE_WORK_MI + work.wait_us
+
+
+def move_us(work: Work, node: NodeId, cores: int) -> int:
+    """Return how long what rounds on so many cores bring and return is on the way to a far node."""
+    rate = next((known.bytes_s for known in work.known if known.node == node and known.bytes_s), 0)
+    size_bytes = work.move_bytes * cores
+    return min(FETCH_US_MAX, size_bytes * 1_000_000 // rate if rate else size_bytes // FETCH_BYTES_US)
 
 
 def thousandths(kind: str, amount: int) -> int:

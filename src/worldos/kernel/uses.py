@@ -259,11 +259,12 @@ class Uses(msgspec.Struct, kw_only=True):
             self.number += 1
             ask = (self.boot << 32) + self.number
             self.asks[ask] = _key(pending)
-            pending.parts.append(Part(need=need, node=choice.node, resources=choice.resources, ask=ask))
+            told = need.told()
+            pending.parts.append(Part(need=told, node=choice.node, resources=choice.resources, ask=ask))
             message = LeaseAsk(
                 ask=ask,
                 use=pending.use,
-                need=need,
+                need=told,
                 resources=choice.resources,
                 ttl_ns=pending.ttl_ns,
                 hold=len(needs) > 1,
@@ -287,7 +288,8 @@ class Uses(msgspec.Struct, kw_only=True):
         pending = self.pending.get(key)
         if pending is None:
             return ()
-        return (split_cores(pending.needs) if pending.looks > 1 else None) or pending.needs
+        needs = (split_cores(pending.needs) if pending.looks > 1 else None) or pending.needs
+        return tuple(need.told() for need in needs)
 
     def _in_reach(self, pending: Pending, offers: dict[NodeId, Offer]) -> dict[NodeId, Offer]:
         """Return what may be chosen from: this site's offers, unless another realm was asked for, and what was found."""

@@ -146,6 +146,8 @@ class Lane(Crew):
                 future.data = data
             self._calls[call] = future
             size = sum(part.bytes.nbytes for part in parts) if parts else len(data)
+            if self._functions.far:
+                self._machine.now_us = time.monotonic_ns() // 1000
             number = self._machine.submit(call, retries, heavy=bool(parts), digest=future.known_as[0], size_bytes=size)
             if number != NOWHERE:
                 link = self._workers[number]
@@ -351,7 +353,7 @@ class Lane(Crew):
         machine.now_us = time.monotonic_ns() // 1000
         for call, value, error in outcomes:
             size = self._intake.size_bytes(call)
-            if machine.placing is not None or call in self._took:
+            if machine.placing is not None or call in self._took or (self._functions.far and machine.tells_way(call)):
                 self._learn(number, call, size)
             spare = machine.others(call, number) if machine.speculated else []
             if machine.arrived(number, call):

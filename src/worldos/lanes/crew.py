@@ -63,6 +63,11 @@ class Crew(Executor):
         service_ns = self._machine.service_ns()
         return Load(open_calls=len(self._calls), delivered=self._delivered, service_ns=service_ns)
 
+    def wanted_bytes(self) -> int:
+        """Return the most memory that a call which waits is known to take."""
+        with self._lock:
+            return self._machine.wanted_bytes()
+
     def statistics(self) -> LaneUse:
         """Return what the lane does now."""
         return LaneUse(

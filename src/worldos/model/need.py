@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Final
 
 import msgspec
 
 from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.resource import Fact
+
+WORK_MI_MAX: Final = 10**7
+WORK_US_MAX: Final = 10**9
+WORK_BYTES_MAX: Final = 10**12
+WORK_NODES_MAX: Final = 32
 
 
 class Objective(StrEnum):
@@ -58,11 +64,30 @@ class DataAt(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int
 
 
+class KnownNode(msgspec.Struct, frozen=True, array_like=True):
+    """What was measured of a node: how long a round of calls takes there, and what the way to it carries. 0: not measured."""
+
+    node: NodeId
+    run_us: Annotated[int, msgspec.Meta(ge=0, le=WORK_US_MAX)] = 0
+    bytes_s: Annotated[int, msgspec.Meta(ge=0, le=WORK_BYTES_MAX)] = 0
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What each core is to do, as learned from earlier runs (kernel/profile.py): a round of calls, whatever their number."""
+
+    cpu_mi: Annotated[int, msgspec.Meta(ge=0, le=WORK_MI_MAX)]  # millions of instructions
+    wait_us: Annotated[int, msgspec.Meta(ge=0, le=WORK_US_MAX)]
+    move_bytes: Annotated[int, msgspec.Meta(ge=0, le=WORK_BYTES_MAX)]  # there and back
+    known: Annotated[tuple[KnownNode, ...], msgspec.Meta(max_length=WORK_NODES_MAX)] = ()
+    data: tuple[DataAt, ...] = ()
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that is needed, all on one node.
 
     ``amount`` is in the kind's base unit (see resource.py). ``memory_bytes`` comes with a CPU or GPU. ``near`` is a node id, a
     node's name or a place; ``"me"`` is resolved to the caller's node before it gets here. ``to`` is the far end of a Network.
+    A need has no more than 15 fields: with one more, the bytes of all decisions that were put down would change.
     ``driver`` and ``workers`` say how the lane behind the lease is staffed; 0 workers means one per whole core.
     """
 
@@ -77,12 +102,28 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workers: int = 0
     apart: bool = False  # as part of a gang: on a node of its own
     realm: str = ""  # only in realms of this path: "acme/berlin"; empty: the nearest that can
-    data: tuple[DataAt, ...] = ()  # what the work reads, where it lies: work goes to the data
+    data: (
+        tuple[DataAt, ...] | Work
+    ) = ()  # what the work reads, where it lies: work goes to the data; or all that is known of it
     isolation: str = (
         ""  # at least this kept apart from the machine (model/isolation.py); empty: what the node asks of us
     )
     yields: bool | int = False  # may be taken back when somebody needs it more; a number: what it gains, see gain_ms
     priority: int = 0  # among what yields: the lower goes first, then what gains less
+
+    @property
+    def work(self) -> Work | None:
+        """Return what was learned of the work."""
+        return self.data if isinstance(self.data, Work) else None
+
+    @property
+    def reads(self) -> tuple[DataAt, ...]:
+        """Return where what the work reads lies."""
+        return self.data.data if isinstance(self.data, Work) else self.data
+
+    def told(self) -> Need:
+        """Return it as the nodes that are asked see it: what was learned is for the choice alone."""
+        return msgspec.structs.replace(self, data=self.data.data) if isinstance(self.data, Work) else self
 
     @property
     def gain_ms(self) -> int:

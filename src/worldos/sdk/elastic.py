@@ -158,11 +158,12 @@ class Elastic:
 
     def _add(self, gain_ms: int) -> bool:
         """Ask for one core more; return whether it came."""
-        need = self._part.need
+        need = self._part.asked
+        share_bytes = need.memory_bytes * CORE_MILLI // need.amount
         one = replace(
             need,
             amount=CORE_MILLI,
-            memory_bytes=need.memory_bytes * CORE_MILLI // need.amount,
+            memory_bytes=share_bytes and max(share_bytes, self._part.lane.wanted_bytes()),
             apart=False,
             yields=gain_ms if self._yields else False,
         )

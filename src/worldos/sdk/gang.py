@@ -15,6 +15,7 @@ from worldos.lanes.client import Lane
 from worldos.model import limits
 from worldos.model.need import Need
 from worldos.model.resource import Kind
+from worldos.model.units import show_bytes
 from worldos.model.where import hint_for
 from worldos.sdk import connection as agent
 from worldos.sdk import needs, profiles
@@ -51,6 +52,7 @@ class Wanted(Generic[H_co]):
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
     most: int = 0  # grows to this with its queue; 0: it stays as it is
+    for_: Callable[..., Any] | None = None  # what was learned of this function says where, and with how much memory
 
 
 class Gang(tuple[*Handles]):
@@ -76,6 +78,7 @@ class Gang(tuple[*Handles]):
 def wanted(kind: str, amount: Any, words: dict[str, Any]) -> Wanted[Any]:
     """Return what these words want."""
     initializer, initargs = words.pop("initializer", None), tuple(words.pop("initargs", ()))
+    for_ = words.pop("for_", None)
     least, most = needs.least_and_most(kind, amount)
     parsed = needs.parse_need(kind, least, **words)
     handle = _HANDLES.get(parsed.kind, Device)
@@ -83,7 +86,9 @@ def wanted(kind: str, amount: Any, words: dict[str, Any]) -> Wanted[Any]:
         raise BadRequest(f"initializer= comes with a CPU or a GPU, not with {parsed.kind}")
     if initializer is not None and not callable(initializer):
         raise BadRequest("initializer= must be a function")
-    return Wanted(parsed, handle, initializer, initargs, most)
+    if for_ is not None and not (callable(for_) and issubclass(handle, Compute)):
+        raise BadRequest("for_= is the function that a CPU or a GPU is for", hint='use("CPU", 4, for_=train)')
+    return Wanted(parsed, handle, initializer, initargs, most, for_)
 
 
 def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float | None) -> tuple[Handle, ...]:
@@ -93,13 +98,14 @@ def get(wanted: Sequence[Wanted[Any]], ttl_ns: int, retries: int, timeout: float
         raise BadRequest(f"a gang of {len(wanted)} needs, at most {limits.GANG_PARTS_MAX} can be asked for at once")
     connection = agent.connection()
     lanes = [_lane(each, connection) for each in wanted]
-    parts = [Part(_placed(each.need, connection), lane) for each, lane in zip(wanted, lanes, strict=True)]
+    asked = [_placed(_fitted(each, connection), connection) for each in wanted]
+    parts = [Part(need, lane) for need, lane in zip(asked, lanes, strict=True)]
     holding = Holding(connection, parts)
     try:
         holding.ask(ttl_ns, timeout)
     except NoCapacity as refusal:
         holding.close()
-        raise _explained(refusal, connection, [each.need for each in wanted]) from None
+        raise _explained(refusal, connection, wanted, asked) from None
     except BaseException:
         holding.close()
         raise
@@ -127,8 +133,20 @@ def _placed(need: Need, connection: agent.Connection) -> Need:
     return replace(need, near=near or need.near, to=to or need.to) if near or to else need
 
 
-def _explained(refusal: NoCapacity, connection: agent.Connection, asked: Sequence[Need]) -> NoCapacity | BadRequest:
-    """Return the refusal; where a kind or a fact was asked for that no node has ever told of, say so."""
+def _fitted(each: Wanted[Any], connection: agent.Connection) -> Need:
+    """Return the need of a part, with what was learned of the function that it is for."""
+    return each.need if each.for_ is None else profiles.fitted(each.need, each.for_, connection)
+
+
+def _explained(
+    refusal: NoCapacity, connection: agent.Connection, wanted: Sequence[Wanted[Any]], asked: Sequence[Need]
+) -> NoCapacity | BadRequest:
+    """Return the refusal; where it is for what was learned, or for what no node has ever told of, say so."""
+    for each, need in zip(wanted, asked, strict=True):
+        if need.memory_bytes and not each.need.memory_bytes:
+            name = getattr(each.for_, "__name__", "the function")
+            hint = f"by earlier runs of {name} it takes {show_bytes(need.memory_bytes)}: memory= says otherwise"
+            return NoCapacity(str(refusal), hint=hint)
     strange = [need for need in asked if need.kind not in _KINDS or need.where is not None]
     if not strange:
         return refusal

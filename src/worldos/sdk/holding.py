@@ -44,7 +44,8 @@ class Part:
     """What a program has for one need. ``sought``: leases that were lost and for which another is looked for."""
 
     def __init__(self, need: Need, lane: Lane) -> None:
-        self.need = need
+        self.asked = need
+        self.need = need.told()  # as it is granted
         self.lane = lane
         self.events = Events()
         self.leases: dict[LeaseId, LeaseTerms] = {}
@@ -89,7 +90,9 @@ class Part:
         for path in (
             doors.paths if self.need.kind != Kind.STORE else ()
         ):  # no workers: what is behind it speaks otherwise
-            self.lane.add_door(Door(path=path, node=doors.node, local=doors.local, is_own=doors.is_own, lease=doors.lease))
+            self.lane.add_door(
+                Door(path=path, node=doors.node, local=doors.local, is_own=doors.is_own, lease=doors.lease)
+            )
         if self.ready:
             self.events.tell("ready", workers=sum(len(paths) for paths in self._paths.values()))
 
@@ -190,7 +193,7 @@ class Holding:
 
     def needs(self) -> tuple[Need, ...]:
         """Return what is asked for."""
-        return tuple(part.need for part in self.parts)
+        return tuple(part.asked for part in self.parts)
 
     def answer(self, answer: UseRefused | WorldError | None) -> None:
         """Let ``ask`` know what came of it; nothing is: all was granted."""

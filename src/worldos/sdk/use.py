@@ -48,6 +48,7 @@ class Words(TypedDict, total=False):
     yields: bool
     priority: int
     isolation: str | None
+    for_: Callable[..., Any] | None
     initializer: Callable[..., Any] | None
     initargs: tuple[Any, ...]
 
@@ -123,6 +124,7 @@ def use(*what: Any, **words: Any) -> Any:
     is taken. ``use("CPU", (2, 64))`` has two cores, and up to 64 while its queue is long enough for them. ``retries`` says how
     often a call may run again when its worker or node is lost; ``ttl`` how long a lease outlives a program that stopped
     talking; ``timeout`` how many seconds to wait for the answer.
+    ``for_=function`` takes the machines on which calls of it end soonest, by what was learned of it, and the memory they need.
     ``use("Queue", name="frames")`` is a durable queue of the site (sdk/queue.py).
     ``use("Dask", cpus=16)`` starts an engine on leases and hands out its own client; ``wos engines`` lists what there is.
     Raises ``BadRequest`` for what cannot be understood, and ``NoCapacity`` with the reason for what cannot be had.

@@ -16,6 +16,7 @@ from worldos.errors import Damaged, NotThere
 from worldos.kernel.decisions import Chosen, Made, decide
 from worldos.kernel.effects import Notice
 from worldos.model.ids import NodeId, UseId
+from worldos.model.need import KnownNode, Work
 from worldos.trust.keys import DeviceKey
 from worldos.trust.note import Note, cosign, read_note, read_signature, write_note
 
@@ -157,3 +158,20 @@ def test_rows_say_what_was_chosen_and_why(tmp_path: Path) -> None:
     assert {each["node"] for each in detail["offers"]} == {"a", "b"}
     with pytest.raises(NotThere):
         auditing.one(shelf, 99)
+
+
+def test_where_calls_were_known_it_is_told_how_long_they_were_expected_to_take(tmp_path: Path) -> None:
+    work = Work(cpu_mi=4000, wait_us=250_000, move_bytes=10**6, known=(KnownNode(NodeId("b"), 600_000, 10**6),))
+
+    def known(made: list[Made]) -> list[Made]:
+        first = made[0]
+        assert isinstance(first, Chosen)
+        slow = offer("a", speed_mips=4000)
+        again = decide(first.use, (cpu(data=work),), [slow, offer("b")], first.view, splits=True)[2]
+        return [msgspec.structs.replace(again, number=1)]
+
+    lived(tmp_path / "d", [1], change=known)
+    shelf = open_shelf(tmp_path / "d")
+    entry = next(entry for entry in auditing.entries(shelf) if entry.leaf.kind == 1)
+    assert auditing.detail(auditing.one(shelf, entry.number))["expected"] == [(1_250_000, 20_000), (600_000, 1_000_000)]
+    assert auditing.same_again(auditing.one(shelf, entry.number))

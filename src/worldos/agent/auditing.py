@@ -20,6 +20,7 @@ from worldos.agent.draws import check_round, draws_of
 from worldos.errors import BadSignature, Damaged, PeerBroke
 from worldos.kernel.decisions import Acted, Answered, Chosen, redo
 from worldos.kernel.match import Refusal, explain
+from worldos.kernel.question import Question
 from worldos.kernel.records import (
     LEAF_BYTES,
     SALT_BYTES,
@@ -352,6 +353,9 @@ def detail(entry: Entry) -> dict[str, Any]:
     if isinstance(entry.record, ChosenRecord):
         chosen = choice_of(entry, entry.record)
         found["offers"] = [_plain(offer) for offer in chosen.offers]
+        question = Question(chosen.needs[0], chosen.view)
+        if question.work is not None:
+            found["expected"] = [question.expected(offer) for offer in chosen.offers]
     return found
 
 

@@ -252,9 +252,24 @@ def _show_one(found: dict[str, Any], *, as_json: bool) -> None:
         return
     record = found["record"]
     output.out.print(f"[bold]{'choice':>8}[/]  number {record['number']} of this life, use {record['use']}\n")
-    seats = zip(found["offers"], record["seats"], strict=True)
-    cells = [(offer["node"][:8], seat[1], _known(seat), _free(offer)) for offer, seat in seats]
-    output.table(("NODE", "ROUND TRIP US", "KNOWN OF IT", "FREE"), cells, right=("ROUND TRIP US",))
+    rows = list(zip(found["offers"], record["seats"], strict=True))
+    if "expected" not in found:
+        cells = [(offer["node"][:8], seat[1], _known(seat), _free(offer)) for offer, seat in rows]
+        output.table(("NODE", "ROUND TRIP US", "KNOWN OF IT", "FREE"), cells, right=("ROUND TRIP US",))
+        return
+    output.out.print(
+        "for calls of which it was learned how long a round of them works there, and what they bring is on the way"
+    )
+    learned = [
+        (offer["node"][:8], seat[1], _known(seat), *_ends(ends), _free(offer))
+        for (offer, seat), ends in zip(rows, found["expected"], strict=True)
+    ]
+    columns = ("NODE", "ROUND TRIP US", "KNOWN OF IT", "WORKS", "ON THE WAY", "FREE")
+    output.table(columns, learned, right=("ROUND TRIP US", "WORKS", "ON THE WAY"))
+
+
+def _ends(expected: list[int] | None) -> tuple[str, str]:
+    return ("", "") if expected is None else (output.micros(expected[0]), output.micros(expected[1]))
 
 
 def _seen_when(each: dict[str, Any]) -> str:

@@ -179,6 +179,19 @@ class Question:
             score.INTEGERS,
         )
 
+    def expected(self, offer: Offer) -> tuple[int, int] | None:
+        """Return how long a round of learned calls takes there, and its bytes on the way, in us; None: nothing was learned."""
+        own = self._of_kind(offer)
+        if self.work is None or not own:
+            return None
+        reference_us = min(
+            score.figures_of(item.kind, clamp(item.capacity), clamp(item.free), offer.facts, item.facts).work_us
+            for item in own
+        )
+        far = offer.node != self.view.home
+        run_us = score.round_us(self.work, offer.node, reference_us)
+        return run_us, score.move_us(self.work, offer.node, self.cores) if far else 0
+
     def way_to(self, node: NodeId) -> Way:
         """Return how far a node is; what must travel there makes it farther, and what it has of the data that much nearer."""
         way = way_to(self.view, node)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from worldos.lanes.limits import SANDBOX_OPEN_MAX
 from worldos.lanes.warm import WarmProcess, is_module, start
 
 THREAD = """
@@ -53,6 +55,15 @@ def test_it_ends_as_an_interpreter_does(tmp_path: Path, text: str, code: int, sa
     found = run(tmp_path, text)
     assert found[0] == code
     assert said in found[2]
+
+
+def test_it_starts_where_few_files_may_be_open_as_in_a_sandbox(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SANDBOX_OPEN_MAX, hard))
+    try:
+        assert run(tmp_path, "print('here')") == (0, "here\n", "")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_nothing_of_the_worker_is_open_in_it(tmp_path: Path) -> None:

@@ -338,11 +338,10 @@ def _be(
     """Be the resident; never return."""
     try:
         nothing, out, errors = streams
-        asks, answers = (os.dup2(fd, warm.FDS_MAX + 3 + at, inheritable=False) for at, fd in enumerate(pipes))
-        warm.settle(folder, env, [(nothing, -1), (-1, out), (-1, errors)])
+        warm.settle(folder, env, [(nothing, -1), (-1, out), (-1, errors)], keep=pipes)
         sys.path.insert(0, str(folder))
         sys.argv = [module]
-        _serve(importlib.import_module(module).task, folder, asks, answers)
+        _serve(importlib.import_module(module).task, folder, *pipes)
     except BaseException:  # noqa: BLE001 - the last to see it
         sys.excepthook(*sys.exc_info())
     finally:

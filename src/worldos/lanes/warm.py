@@ -8,8 +8,10 @@ but 0, 1 and 2. What it took is counted as for any command. Source: the fork ser
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import io
+import itertools
 import os
 import runpy
 import signal
@@ -82,14 +84,17 @@ def _child(words: list[str], folder: Path, env: Mapping[str, str], pipes: list[t
         os._exit(code)
 
 
-def settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> None:
-    """Be like a fresh process in a child just forked: streams (each as a pipe's two ends), signals, folder, environment."""
+def settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]], keep: tuple[int, ...] = ()) -> None:
+    """Be like a fresh process in a child just forked: streams (each as a pipe's two ends), signals, folder, environment.
+
+    No descriptor stays open but the first three and those to ``keep``.
+    """
     os.setpgid(0, 0)
-    for number, fd in enumerate((pipes[0][0], pipes[1][1], pipes[2][1])):
-        os.dup2(fd, number + FDS_MAX)
-    for number in range(3):
-        os.dup2(number + FDS_MAX, number)
-    os.closerange(3, FDS_MAX + 3)
+    for number, fd in enumerate([_away(fd) for fd in (pipes[0][0], pipes[1][1], pipes[2][1])]):
+        os.dup2(fd, number)
+    edges = [2, *sorted(keep), FDS_MAX]
+    for before, after in itertools.pairwise(edges):
+        os.closerange(before + 1, after)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -102,6 +107,11 @@ def settle(folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -
     sys.stderr = _writer(2, buffered=False)
     atexit._clear()
     gc.unfreeze()
+
+
+def _away(fd: int) -> int:
+    """Return another number for a descriptor, none of the first three; a sandbox lets none be far up either."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD, 3)
 
 
 def _writer(fd: int, *, buffered: bool) -> io.TextIOWrapper:

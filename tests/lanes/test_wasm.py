@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Here
+from harness import Here, eventually
 from test_running import ended
 from test_worker import Wire
 
@@ -44,6 +46,12 @@ GREEDY = (
   (if (i32.eq (memory.grow (i32.const 16000)) (i32.const -1)) (then (call $exit (i32.const 9))))))
 """
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stage() -> Iterator[None]:
+    yield
+    wasm.rest()
 
 
 def opens(path: str, flags: int = 0) -> str:
@@ -156,6 +164,29 @@ def test_only_a_module_that_came_along_is_started(tmp_path: Path, name: str) -> 
     folder.mkdir()
     with pytest.raises(BadRequest):
         wasm.start([name], folder, {}, 0)
+
+
+def test_what_was_compiled_is_compiled_once_and_a_child_that_ended_while_it_waited_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "echo.wat").write_text(ECHO + "  ;; once")
+    (tmp_path / "worse.wat").write_text("(module (func")
+    wasm.rest()
+    said = []
+    for name in ("echo.wat", "worse.wat", "echo.wat"):
+        wasm.prepare()
+        if said:
+            os.kill(wasm._ready[0].pid, signal.SIGKILL)
+            os.waitid(os.P_PID, wasm._ready[0].pid, os.WEXITED | os.WNOWAIT)
+        process = wasm.start([name], tmp_path, {}, 0)
+        if name == "echo.wat":
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.0)
+            process.stdin.write(b"far away")
+        said.append((process.wait(10), process.stdout.read()))
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+    assert said == [(3, b"far away"), (134, b""), (3, b"far away")]
+    assert [wasm._is_sealed(fd) for fd in wasm._compiled.values()] == [False, True], "in order of their use"
+    assert eventually(lambda: wasm.prepare() or not wasm._dying), "those that have ended are buried"
 
 
 @pytest.mark.parametrize("fuel", ["-1", "0", "1e9", "9" * 30, "much"])

@@ -123,6 +123,8 @@ class Running:
             self.put(FrameKind.TOOK, self._took)
         self.put(FrameKind.EXITED, (code, why))
         self._flush_all()
+        if self._wasm_bytes is not None:
+            wasm.prepare()
 
     # -- the command ----------------------------------------------------------------------------------------------
 
@@ -194,7 +196,7 @@ class Running:
         os.set_blocking(process.stdin.fileno(), False)
         self._open = {process.stdout.fileno(): FrameKind.STDOUT, process.stderr.fileno(): FrameKind.STDERR}
         reading: set[int] = set()
-        ended = os.pidfd_open(process.pid)
+        ended = process.watch() if isinstance(process, wasm.WasmProcess) else os.pidfd_open(process.pid)
         self._selector.register(ended, selectors.EVENT_READ)
         deadline_s: float | None = None
         try:

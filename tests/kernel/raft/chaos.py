@@ -39,7 +39,7 @@ FAULTS_NS = 2500 * MS
 EVENTS_MAX = 50_000
 HEALING_NS = 800 * MS
 CHAOS_PACE = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS)
-RESTFUL_CHAOS = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS, rests=3)
+RESTFUL_CHAOS = Pace(heartbeat_ns=15 * MS, election_min_ns=45 * MS, election_max_ns=90 * MS, rests=3, tells_late=True)
 RESTFUL_EVERY = 3  # seeds: in these nothing is asked for a while, now and then, and the council may rest
 LULL_NS = 300 * MS
 

@@ -192,8 +192,10 @@ def test_a_message_that_nobody_acknowledged_comes_to_who_waits_when_its_time_is_
 
 def test_takes_that_wait_are_served_in_order_and_no_more_than_there_is() -> None:
     pump = site()
-    keys = [pump.ask("a", take(f"cons-{n}", 1), wait_ms=60_000) for n in range(3)]
-    pump.run(100 * MS)
+    keys = []
+    for number in range(3):  # one after another, so that they come in this order to who leads
+        keys.append(pump.ask("a", take(f"cons-{number}", 1), wait_ms=60_000))
+        pump.run(100 * MS)
     pump.said("b", put(1), put(2))
     pump.run(100 * MS)
     assert [key in pump.replies for key in keys] == [True, True, False]

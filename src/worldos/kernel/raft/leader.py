@@ -96,7 +96,8 @@ def pump(member: Member, node: NodeId, progress: Progress) -> None:
         member.say(node, ask(member, progress, progress.next - 1, previous, entries))
         progress.sent(entries[-1].index)
         waiting -= len(entries)
-    if progress.told < log.committed and not (progress.probing or progress.inflight):
+    late = member.pace.tells_late and node in member.peers  # who is left out hears it now: nothing comes next
+    if progress.told < log.committed and not (late or progress.probing or progress.inflight):
         notice = AppendAsk(
             term=member.term,
             prev_index=progress.next - 1,

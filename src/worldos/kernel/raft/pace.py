@@ -17,15 +17,19 @@ from worldos.model.limits import MS
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """The beat of a leader, and how long members wait for it: from min to max, each its own time.
 
-    ``rests``: so many times slower is a council at rest; 1 where its leader's lease depends on its beats.
+    ``rests``: so many times slower is a council at rest; 1 where its leader's lease depends on its beats. ``tells_late``: that
+    something is committed is told with what comes next, a beat at the latest, where only who leads is asked what it came to.
     """
 
     heartbeat_ns: int
     election_min_ns: int
     election_max_ns: int
     rests: int = 1
+    tells_late: bool = False
 
 
 LAN: Final = Pace(heartbeat_ns=150 * MS, election_min_ns=500 * MS, election_max_ns=1000 * MS)
-RESTFUL: Final = Pace(heartbeat_ns=150 * MS, election_min_ns=500 * MS, election_max_ns=1000 * MS, rests=8)
+RESTFUL: Final = Pace(
+    heartbeat_ns=150 * MS, election_min_ns=500 * MS, election_max_ns=1000 * MS, rests=8, tells_late=True
+)
 WAN: Final = Pace(heartbeat_ns=450 * MS, election_min_ns=1500 * MS, election_max_ns=3000 * MS)

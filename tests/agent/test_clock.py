@@ -12,6 +12,15 @@ import pytest
 from worldos.agent import clock
 
 
+def test_a_timer_waits_whole_milliseconds_and_never_too_few() -> None:
+    due_ns = clock.now_ns() + 7_300_000
+    delay_s = clock.delay_s(due_ns)
+    assert delay_s * 1000 == round(delay_s * 1000)
+    assert due_ns - clock.now_ns() <= delay_s * 1e9 <= 8_000_000
+    assert clock.delay_s(due_ns - 10**9) == 0
+    assert clock.delay_s(1 << 62) > 1e9, "a deadline that does not come"
+
+
 def test_it_never_goes_back() -> None:
     moments = [clock.now_ns() for _ in range(10_000)]
     assert moments == sorted(moments)

@@ -15,6 +15,7 @@ from worldos.errors import BadRequest, PeerBroke
 from worldos.fabric import frame
 from worldos.fabric.channel import Ending
 from worldos.fabric.limits import (
+    ACK_EVERY_FRAMES,
     CHANNEL_WINDOW_BYTES,
     FRAME_PAYLOAD_BYTES_MAX,
     INFLIGHT_BYTES_MAX,
@@ -38,11 +39,11 @@ class AnyLinks(RuleBasedStateMachine):
         self.active = [0, 0]
         self.count = 0
 
-    @rule(who=st.integers(0, 1), priority=st.integers(0, 3), size=st.integers(0, 300))
-    def send(self, who: int, priority: int, size: int) -> None:
+    @rule(who=st.integers(0, 1), priority=st.integers(0, 3), size=st.integers(0, 300), pressing=st.booleans())
+    def send(self, who: int, priority: int, size: int, *, pressing: bool) -> None:
         self.count += 1
         message = b"%d/%d/" % (priority, self.count) + bytes(size)
-        assert self.sides[who].session.send(message, priority)
+        assert self.sides[who].session.send(message, priority, pressing=pressing)
         self.sent[who][priority].append(message)
 
     @rule(who=st.integers(0, 1), data=st.binary(min_size=1, max_size=200))
@@ -215,3 +216,42 @@ def test_any_frames_in_any_order_give_nothing_worse_than_peer_broke(
             side.receive((kind, priority, channel, seq, 0, payload))
     except PeerBroke:
         return
+
+
+def test_an_answer_that_nobody_waits_for_is_acknowledged_with_the_next_thing_that_is_said() -> None:
+    a, b = pair()
+    a.session.send(b"asked", 0)
+    (asked,) = a.take()
+    b.receive(asked)
+    assert b.session.ack_owed(), "who asked waits for it"
+    b.session.send(b"answer", 0, pressing=False)
+    (answer,) = b.take()
+    assert not b.session.waits
+    a.receive(answer)
+    assert a.messages == [b"answer"]
+    assert not a.session.ack_owed(), "it wakes nobody"
+    assert not a.session.waits, "and the question was acknowledged by it"
+    a.session.send(b"next", 0)
+    (after,) = a.take()
+    b.receive(after)
+    assert b.session.acked == b.session.sent
+
+
+def test_answers_that_nobody_waits_for_are_acknowledged_before_there_are_many() -> None:
+    a, b = pair()
+    for number in range(ACK_EVERY_FRAMES):
+        assert not b.session.ack_owed()
+        a.session.send(b"%d" % number, 0, pressing=False)
+        for parsed in a.take():
+            b.receive(parsed)
+    assert b.session.ack_owed()
+    assert b.session.ack_urgent()
+
+
+def test_what_nobody_waited_for_is_not_among_what_was_lost() -> None:
+    a, _ = pair()
+    a.session.send(b"asked", 0)
+    a.session.send(b"answer", 0, pressing=False)
+    a.take()
+    a.session.send(b"later", 0, pressing=False)
+    assert a.session.end("over") == [b"asked"]

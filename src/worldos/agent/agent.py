@@ -106,7 +106,6 @@ if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, 
 SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
 GOOD_BYE_S = 0.05
-SECOND = 1_000_000_000
 
 
 class Orders(Protocol):
@@ -318,14 +317,13 @@ class Agent:
             self.seats.drop(effect.realm)
 
     def _set_timer(self) -> None:
-        deadline_ns = self.node.next_deadline_ns()
+        deadline_ns = self.node.due_ns
         if deadline_ns == self._timer_ns or self._loop is None:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_ns = deadline_ns
-        delay_s = max(0.0, (deadline_ns - clock.now_ns()) / SECOND)
-        self._timer = self._loop.call_later(delay_s, self._tick)
+        self._timer = self._loop.call_later(clock.delay_s(deadline_ns), self._tick)
 
     def _tick(self) -> None:
         self._timer_ns = NEVER_NS

@@ -29,8 +29,10 @@ from worldos.kernel.effects import Notice
 from worldos.kernel.events import Event, KeyLogOffered, PathMeasured, PeerLinked, PeerSaid, PeerUnlinked
 from worldos.model import wire
 from worldos.model.ids import LeaseId, NodeId
-from worldos.model.realm import Contact, RealmId
-from worldos.model.work_wire import WorkMessage
+from worldos.model.raft import AppendAnswer
+from worldos.model.realm import Contact, RaftSaid, RealmId
+from worldos.model.swim import Ack
+from worldos.model.work_wire import WorkMessage, WorkRaft
 from worldos.trust.entries import AddDevice, read_entry
 from worldos.trust.keylog import SignedEntry
 from worldos.trust.pairing import PeerHint
@@ -106,7 +108,7 @@ class Network:
 
     def send(self, node: NodeId, message: wire.Message) -> None:
         """Send a message to a node."""
-        self.fabric.send(node, wire.encode(message))
+        self.fabric.send(node, wire.encode(message), pressing=not _is_heartbeat_answer(message))
 
     def forget(self, node: NodeId, why: str) -> None:
         """Say what is still to be said to a node, and cut every link to it; one of another account is welcome no more."""
@@ -267,6 +269,13 @@ class Network:
 
     def _members(self) -> dict[NodeId, bytes]:
         return {device.node: device.root_cert for device in self.node.keylog.members().active}
+
+
+def _is_heartbeat_answer(message: wire.Message) -> bool:
+    """Tell what is said many times a second because it was asked, and is asked again whether it arrived or not."""
+    if isinstance(message, RaftSaid | WorkRaft):
+        return isinstance(message.message, AppendAnswer)
+    return isinstance(message, Ack)
 
 
 def _can_be_dialed(address: str) -> bool:

@@ -27,7 +27,7 @@ from worldos.kernel.work.table import WorkTable
 from worldos.kernel.work.words import decode_answers
 from worldos.kernel.work.words import encode_command as encode_work
 from worldos.model.ids import NodeId
-from worldos.model.limits import NEVER_NS, SECOND
+from worldos.model.limits import NEVER_NS
 from worldos.model.realm import RealmId
 from worldos.model.rights import WORK as RIGHT
 from worldos.model.rights import Impact, Op
@@ -219,12 +219,12 @@ class WorkDoor:
 
     def _carry_out(self, out: list[Out]) -> None:
         for each in out:
+            if isinstance(each, Say):  # before what is stored: the disks of all may write at the same time
+                self._say(each)
+        for each in out:
             match each:
                 case Say():
-                    if each.node == self.node.node:
-                        asyncio.get_running_loop().call_soon(self.heard, each.node, each.message)
-                    else:
-                        self._send(each.node, each.message)
+                    continue
                 case Store():
                     self._store(each)
                 case Reply():
@@ -241,6 +241,12 @@ class WorkDoor:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
         self._set_timer()
+
+    def _say(self, effect: Say) -> None:
+        if effect.node == self.node.node:
+            asyncio.get_running_loop().call_soon(self.heard, effect.node, effect.message)
+        else:
+            self._send(effect.node, effect.message)
 
     def _store(self, effect: Store) -> None:
         write = effect.write
@@ -291,8 +297,7 @@ class WorkDoor:
         if due_ns == NEVER_NS:
             self._timer = None
             return
-        delay_s = max(0.0, (due_ns - clock.now_ns()) / SECOND)
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(clock.delay_s(due_ns), self._tick)
 
     def _tick(self) -> None:
         self._timer_ns = NEVER_NS

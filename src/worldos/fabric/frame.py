@@ -3,7 +3,8 @@
     length u32 | kind u8 | priority u8 | channel u32 | seq u64 | ack u64 | payload (length bytes)
 
 ``seq`` numbers the frames of a session from 1; 0 marks a frame of the link alone (hello, ping, pong, ack). ``ack``
-is the highest ``seq`` received in order, and rides on every frame. Decision record:
+is the highest ``seq`` received in order, and rides on every frame. ``channel`` of a message is 0, or 1 if nobody waits for
+its acknowledgement (who does not know that acknowledges it sooner). Decision record:
 docs/decisions/0003-wire-format.md.
 
 ``Reader`` parses bytes as they come, into one buffer that is used again and again: the payload of a frame is a view

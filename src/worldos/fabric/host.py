@@ -57,8 +57,8 @@ from worldos.fabric.limits import (
     HALF_OPEN_MAX,
     HALF_OPEN_PER_HOST_MAX,
     HANDSHAKE_NS_MAX,
+    IDLE_TICKS,
     KIN_MAX,
-    KIN_TICKS,
     LATE_NS,
     LEAF_RENEW_NS,
     PEERS_MAX,
@@ -239,14 +239,17 @@ class Fabric:
         if peer is not None:
             peer.end(reason)
 
-    def send(self, node: NodeId, message: bytes, priority: int = 0) -> bool:
-        """Send a message exactly once, now or when the node can be reached. False: it was not taken."""
+    def send(self, node: NodeId, message: bytes, priority: int = 0, *, pressing: bool = True) -> bool:
+        """Send a message exactly once, now or when the node can be reached. False: it was not taken.
+
+        Not ``pressing`` is an answer whose arrival nobody waits for: it wakes nobody for an acknowledgement.
+        """
         peer = self.peers.get(node)
         if peer is None:
             if not self._knows(node):
                 return False
             peer = self._peer(node)
-        return peer.session.send(message, priority)
+        return peer.session.send(message, priority, pressing=pressing)
 
     def open_channel(self, node: NodeId, hello: bytes, receiver: Receiver, priority: int = 1) -> Channel:
         """Open a byte stream to a node. Raises ``NotAllowed`` for a stranger."""
@@ -417,11 +420,11 @@ class Fabric:
         self._ticked_ns = now_ns
         self._ticks += 1
         self._tick_beacon(now_ns)
-        for peer in [self.peers[node] for node in sorted(self.peers)]:
+        for peer in list(self.peers.values()):
             if late_ns > LATE_NS:  # we slept, not they
                 for link in peer.links:
                     link.forgive(late_ns)
-            if peer.at_work or not self._ticks % KIN_TICKS or peer.node in self._members:
+            if peer.at_work or not self._ticks % IDLE_TICKS:
                 peer.tick(now_ns)
         if abs(time.time_ns() - self._renewed_ns) > LEAF_RENEW_NS:  # a certificate ages by the clock on the wall
             self._renewed_ns = time.time_ns()

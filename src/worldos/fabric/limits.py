@@ -50,6 +50,7 @@ NOTSENT_LOWAT_BYTES: Final = 128 * KIB  # what the kernel may hold unsent: contr
 TICK_NS: Final = 50 * MS
 LATE_NS: Final = 100 * MS  # a tick this late was our own pause, not the silence of others
 PROBE_NS: Final = 1 * SECOND
+PROBE_HEARD_NS: Final = 5 * SECOND  # one that talks by itself is asked only for its round trip
 PROBE_BUSY_NS: Final = 250 * MS  # a peer with open channels is asked more often
 PROBE_DOUBT_NS: Final = 200 * MS
 UNACKED_ASK_NS: Final = 60 * MS  # data unacknowledged and nothing heard for this long: ask
@@ -71,7 +72,7 @@ REFUSED_NS: Final = 1 * SECOND  # a refused dial and the loss of the last link t
 ADDRESSES_PER_PEER_MAX: Final = 8
 KIN_MAX: Final = limits.KIN_MAX  # nodes of other accounts that may link
 PEERS_MAX: Final = KIN_MAX + limits.MEMBERS_MAX
-KIN_TICKS: Final = 4  # those with which nothing is under way are looked after every so many ticks
+IDLE_TICKS: Final = 4  # those with which nothing is under way are looked after every so many ticks
 
 # -- beacons ---------------------------------------------------------------------------------------
 BEACON_FACTS_BYTES_MAX: Final = 1200
@@ -97,6 +98,6 @@ assert CHANNEL_PENDING_LOW_BYTES < CHANNEL_PENDING_HIGH_BYTES < CHANNEL_PENDING_
 assert ACK_EVERY_BYTES * 4 <= INFLIGHT_BYTES_MAX, "acknowledgements must come before the sender has to stop"
 assert ACK_DELAY_NS * 2 < UNACKED_ASK_NS, "a healthy peer that only listens must not be doubted"
 assert UNACKED_ASK_NS + DOUBT_NS + 2 * TICK_NS < 400 * MS, "a cut costs at most half a second, the relay included"
-assert KIN_TICKS * TICK_NS <= PROBE_BUSY_NS
+assert IDLE_TICKS * TICK_NS <= PROBE_BUSY_NS
 assert DOUBT_NS < LINK_SILENT_NS_MAX < SESSION_SILENT_NS_MAX
 assert LEAF_RENEW_NS * 2 < LEAF_LIFE_NS

@@ -7,8 +7,9 @@ answers nowhere, moves nothing. A way that stays silent for ``LINK_SILENT_NS_MAX
 not.
 
 Traffic goes back from a relay to a direct link when that has been good for a while; the while doubles each time a direct link
-fails soon after (hysteresis), so a flapping cable does not drag the session along. How often is asked: 1 Hz; 4 Hz while
-channels are open, since somebody waits for answers; 5 Hz in doubt; and at once when data stays unacknowledged.
+fails soon after (hysteresis), so a flapping cable does not drag the session along. How often is asked: 1 Hz, or seldom where
+the far end is heard anyway; 4 Hz while channels are open, since somebody waits for answers; 5 Hz in doubt; and at once when
+data stays unacknowledged.
 
 Pure: moments come in, actions come out. Times in ns of one steady clock.
 """
@@ -24,6 +25,7 @@ from worldos.fabric.limits import (
     LINK_SILENT_NS_MAX,
     PROBE_BUSY_NS,
     PROBE_DOUBT_NS,
+    PROBE_HEARD_NS,
     PROBE_NS,
     SETTLE_NS,
     SETTLE_NS_MAX,
@@ -190,7 +192,9 @@ class Paths(Generic[W]):
             return PROBE_DOUBT_NS
         if unacked and way is self.active and now_ns - way.heard_ns >= UNACKED_ASK_NS:
             return UNACKED_ASK_NS
-        return PROBE_BUSY_NS if busy else PROBE_NS
+        if busy:
+            return PROBE_BUSY_NS
+        return PROBE_HEARD_NS if way is self.active and now_ns - way.heard_ns < PROBE_NS else PROBE_NS
 
     def _settled(self, way: W, now_ns: int) -> bool:
         """Whether it has answered, and been good for a while, since it came up or was last left."""

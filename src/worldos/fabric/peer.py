@@ -131,14 +131,15 @@ class Peer:
         session, now_ns = self.session, self._host.now_ns()
         while session.asked and link.writable:
             out = session.take(FLUSH_BYTES)
-            if out:
+            if out and session.waits:
                 link.write(out, now_ns)
+            elif out:
+                link.tell(b"".join(out))
 
     def tick(self, now_ns: int) -> None:
         """Look after time: called every ``TICK_NS``."""
         session = self.session
-        unacked = session.inflight_bytes > 0
-        self._act(self.paths.tick(now_ns, unacked=unacked, busy=session.busy))
+        self._act(self.paths.tick(now_ns, unacked=session.waits, busy=session.busy))
         if not self.links and now_ns - self._lost_ns > SESSION_SILENT_NS_MAX:
             self._lost_ns = now_ns
             self._restart_session(self._host.fresh_id(), "not reached for too long")
@@ -154,9 +155,11 @@ class Peer:
 
     @property
     def at_work(self) -> bool:
-        """Whether something is under way with it: every tick counts."""
-        session = self.session
-        return session.inflight_bytes > 0 or bool(session.channels)
+        """Whether something is under way with it, or it owes an answer: every tick counts."""
+        session, active = self.session, self.active
+        if session.waits or session.channels:
+            return True
+        return active is not None and active.asked_ns > active.heard_ns
 
     @property
     def links(self) -> list[Link]:

@@ -38,6 +38,8 @@ from worldos.model.ids import NodeId
 
 _HEADER_BYTES: Final = frame.HEADER_BYTES
 _CHANNEL_NUMBER_MAX: Final = 2**32 - 1
+AT_LEISURE: Final = 1  # in a message's field for the channel: nobody waits for its acknowledgement
+_PRESSING_MESSAGE: Final = (frame.MESSAGE, 0)
 _pack = frame.HEADER.pack
 
 Item = tuple[int, int, int, Bytes]  # kind, priority, channel, payload
@@ -80,7 +82,9 @@ class Session:
         self._again: deque[Sent] = deque()  # of these, to be sent on the present link
         self._seq = 0  # the last number given
         self._acked = 0  # the highest number the peer has received
+        self._pressing = 0  # the last number whose acknowledgement is waited for
         self._received = 0  # the highest number received from the peer
+        self._owed = 0  # ... and of those, the last whose acknowledgement is waited for
         self._told = 0  # ... and last told to it
         self._untold_bytes = 0
         self.asked = False  # there is something to take, and the owner knows
@@ -104,6 +108,11 @@ class Session:
         return self._acked
 
     @property
+    def waits(self) -> bool:
+        """Whether an acknowledgement is waited for: its absence tells that the way is broken."""
+        return self._acked < self._pressing
+
+    @property
     def busy(self) -> bool:
         """Whether these two nodes work together: a channel is open that is not somebody's relayed link."""
         return bool(self.channels) and any(not channel.relayed for channel in self.channels.values())
@@ -121,8 +130,12 @@ class Session:
 
     # -- sending -----------------------------------------------------------------------------------
 
-    def send(self, message: bytes, priority: int) -> bool:
-        """Queue a message. False: too much waits already, and the message is not taken."""
+    def send(self, message: bytes, priority: int, *, pressing: bool = True) -> bool:
+        """Queue a message. False: too much waits already, and the message is not taken.
+
+        One that is not ``pressing`` is an answer whose arrival nobody waits for: it is as reliable, but its acknowledgement
+        comes with the next thing that the peer says.
+        """
         size = len(message)
         if size > FRAME_PAYLOAD_BYTES_MAX:
             raise BadRequest(f"a message of {size} bytes", hint="send what is large on a channel")
@@ -130,7 +143,7 @@ class Session:
             return False
         self._queued_bytes += size
         self._queued_messages += 1
-        self.queue(frame.MESSAGE, priority, 0, message)
+        self.queue(frame.MESSAGE, priority, 0 if pressing else AT_LEISURE, message)
         return True
 
     def open(self, hello: bytes, priority: int, receiver: Receiver, kind: int = frame.OPEN) -> Channel:
@@ -187,6 +200,8 @@ class Session:
                 kind, priority, number, payload = item
                 size = len(payload)
                 self._seq = seq = self._seq + 1
+                if kind != frame.MESSAGE or number != AT_LEISURE:
+                    self._pressing = seq
                 sent.append((seq, kind, priority, number, payload))
                 self.inflight_bytes += size + _HEADER_BYTES
             out.append(_pack(size, kind, priority, number, seq, ack))
@@ -208,6 +223,8 @@ class Session:
                 self._twice = True
             return
         self._received = seq
+        if kind != frame.MESSAGE or channel != AT_LEISURE:
+            self._owed = seq
         self._untold_bytes += len(payload)
         if kind == frame.DATA:
             taker = self.channels.get(channel)
@@ -219,8 +236,8 @@ class Session:
             self._receive_rest(kind, priority, channel, payload)
 
     def ack_owed(self) -> bool:
-        """Whether the peer has not been told all that came."""
-        return self._received != self._told or self._twice
+        """Whether the peer has not been told all that came and that it waits for."""
+        return self._owed > self._told or self.ack_urgent()
 
     def ack_urgent(self) -> bool:
         """Whether the peer should be told at once."""
@@ -234,10 +251,11 @@ class Session:
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, reason: str) -> list[bytes]:
-        """End all channels; return the messages that the peer may not have received, oldest first."""
-        lost = [bytes(payload) for _, kind, _, _, payload in self._sent if kind == frame.MESSAGE]
+        """End all channels; return the pressing messages that the peer may not have received, oldest first."""
+        lost = [bytes(payload) for _, kind, _, number, payload in self._sent if (kind, number) == _PRESSING_MESSAGE]
         for queue in self._queues:
-            lost += [bytes(item[3]) for item in queue if isinstance(item, tuple) and item[0] == frame.MESSAGE]
+            items = (item for item in queue if isinstance(item, tuple))
+            lost += [bytes(payload) for kind, _, number, payload in items if (kind, number) == _PRESSING_MESSAGE]
             queue.clear()
         self._sent.clear()
         self._again.clear()

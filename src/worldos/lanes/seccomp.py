@@ -33,10 +33,8 @@ INTERNET: Final = (2, 10)
 NETLINK: Final = 16
 NETLINK_ROUTE: Final = 0
 SOCKET_TYPE: Final = 0xF  # of the word that has flags as well
-SOCKET_TYPES: Final = (
-    1,
-    2,
-)  # streams and datagrams; others load modules of the kernel that nobody has looked at for long
+# Streams and datagrams; other types load modules of the kernel that nobody has looked at for long.
+SOCKET_TYPES: Final = (1, 2)
 PROTOCOLS: Final = (0, 6, 17)  # of the family's own choice, TCP, UDP; SCTP, DCCP, L2TP and the like are none
 MSG_OOB: Final = 1  # the way out of Chrome's sandbox in 2025 (CVE-2025-38236); nobody uses it
 F_SETLEASE: Final = 1024  # lets whoever opens the file for writing wait
@@ -240,10 +238,8 @@ def program(machine: str) -> bytes:
     words = _word(LOAD, AT_AUDIT) + _word(JUMP_EQUAL, audit, 1, 0) + _word(RETURN, KILL)
     words += _word(LOAD, AT_NUMBER)
     words += _word(JUMP_GREATER, NUMBER_MAX, 0, 1) + _word(RETURN, UNKNOWN)  # X32_BIT is greater, too
-    for (
-        numbers,
-        argument,
-    ) in SENDING.items():  # first: they are called the most, and the kernel keeps no answer for them
+    # First: they are called the most, and the kernel keeps no answer for calls that are judged by an argument.
+    for numbers, argument in SENDING.items():
         words += _judge(numbers[column], _without(argument, MSG_OOB, NO_OOB))
     for numbers in DENIED.values():
         if numbers[column] != _NONE:

@@ -259,9 +259,12 @@ def _performed(control: socket.socket) -> int:
 def _rehearse(engine: Any, linker: Any) -> None:
     """Run a program that does nothing, compiled and taken from what was kept."""
     kept = os.memfd_create("worldos-wasm", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    rehearsal = Order(argv=["rehearsal"], folder="/", env={}, fuel=FUEL_MAX, memory_bytes=1 << 20)
+    rehearsal = Order(argv=["rehearsal.wasm"], folder="/", env={}, fuel=FUEL_MAX, memory_bytes=1 << 20)
     _program(engine, kept, REHEARSAL.encode())
-    _run(engine, linker, _program(engine, kept, None), rehearsal)
+    order = msgspec.msgpack.decode(msgspec.msgpack.encode(rehearsal), type=Order)
+    with contextlib.suppress(BadRequest):
+        read_module(order.argv, Path(order.folder))
+    _run(engine, linker, _program(engine, kept, None), order)
     os.close(kept)
 
 

@@ -6,6 +6,7 @@ import base64
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from worldos.trust.keys import DeviceKey
 from worldos.trust.passkeys import Assertion, challenge_of, read_assertion, write_assertion
 from worldos.trust.sayings import approve
 from worldos.trust.words import seed_from_words
+from worldos.web.work import carry_out
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -114,6 +116,29 @@ def test_a_session_is_begun_and_written_in(tab: Page, page: RunningPage, agent: 
     expect(tab.locator(".flow")).to_contain_text("from the command line")
 
 
+def test_a_job_is_watched_read_cancelled_and_run_again(tab: Page, page: RunningPage, agent: RunningAgent) -> None:
+    def act(name: str, /, **arguments: object) -> Any:
+        return carry_out(agent.home, name, arguments, "a test")
+
+    view(tab, page, "work")
+    expect(tab.get_by_text("Nothing waits and nothing runs")).to_be_visible()
+    job = act("submit", command=["sh", "-c", f"echo '{HOSTILE}'; sleep 100"], array="1-2", name=f"frames {HOSTILE}").job
+    act("queue_put", queue="letters", texts=["x"])
+    expect(tab.get_by_text("1 message waiting")).to_be_visible()
+    tab.get_by_text(f"frames {HOSTILE}").click()
+    tab.get_by_text("Task 2").click()
+    expect(tab.locator(".flow")).to_have_text(HOSTILE)
+    tab.get_by_role("link", name="The whole job").click()
+    tab.get_by_role("button", name="Cancel", exact=True).click()
+    expect(tab.locator("dialog")).to_contain_text("2 of 2 tasks have not ended")
+    tab.get_by_role("button", name="Cancel it").click()
+    expect(tab.locator("main .tag").first).to_have_text("dropped")
+    tab.get_by_role("button", name="Run again").click()
+    expect(tab.locator("main .tag").first).to_have_text("running")
+    assert tab.locator("main img, main script").count() == 0
+    act("cancel", job=job)
+
+
 def test_names_of_strangers_are_text(tab: Page, page: RunningPage, agent: RunningAgent) -> None:
     row = agent.ask("session_start", name=HOSTILE)
     agent.ask("session_say", session=row["id"], text="<script>alert(2)</script>")
@@ -192,7 +217,7 @@ def test_a_passkey_made_on_the_page_approves_a_command_and_one_used_elsewhere_do
     assert [approval["owner"] for approval in approved["approvals"]] == ["bert"]
 
 
-VIEWS = ("me", "devices", "approvals", "sessions", "roles", "security", "decisions", "decisions/0")
+VIEWS = ("me", "devices", "work", "approvals", "sessions", "roles", "security", "decisions", "decisions/0")
 
 
 def test_every_view_draws_itself_and_fits_a_small_phone(tab: Page, page: RunningPage) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from worldos.kernel.line.view import JobView, State, TaskView
 BYTES, TEXT, JSON = b"b", b"t", b"j"  # what the first letter of a message's body says (sdk/queue.py)
 LINE_CHARS: Final = 200
 PLACES_MAX: Final = 8
+TELLING: Final = (State.FAILED, State.RUNNING, State.DROPPED, State.WAITING, State.HELD, State.DONE)
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +117,14 @@ def task_row(task: TaskView, names: Mapping[str, str]) -> TaskRow:
         agree=task.agree,
         copies=task.copies,
     )
+
+
+def telling(tasks: Iterable[TaskView], most: int) -> list[TaskView]:
+    """Return the tasks that tell most: those that failed, those that run, then the first of the rest."""
+    found = list(tasks)
+    if len(found) <= most:
+        return found
+    return sorted(found, key=lambda task: (TELLING.index(task.state), task.index))[:most]
 
 
 def told(task: TaskView) -> str:

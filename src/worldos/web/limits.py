@@ -19,10 +19,11 @@ MESSAGE_BYTES_MAX = 1 << 20  # of one line of wos mcp
 TOOL_OUTPUT_CHARS_MAX = 64_000
 TOOL_RUN_S_MAX = 3600
 JOB_ROWS_MAX = 200  # jobs in one answer to the page or a tool ...
-TASK_ROWS_MAX = 100  # ... and tasks of one
+TASK_ROWS_MAX = 100  # ... and tasks of one, ...
+TASKS_READ_MAX = 5000  # ... chosen from so many: those that tell most
 LOG_SHOWN_BYTES = 64 * 1024  # of what a task put out: the end of it
 QUEUE_WAIT_S_MAX = 20
-PAGE_BYTES_MAX = 60_000  # the whole page, as it is sent
+PAGE_BYTES_MAX = 64_000  # the whole page, as it is sent
 
 assert LINK_LIFE_S < SURE_LIFE_S < VISIT_LIFE_S, "a link opens a visit, and a proof is a part of one"
 assert CHALLENGE_LIFE_S < SURE_LIFE_S

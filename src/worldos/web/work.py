@@ -18,14 +18,14 @@ import msgspec
 from worldos.errors import BadRequest, NoCapacity, Unreachable
 from worldos.home import Home
 from worldos.jobs.desk import Desk
-from worldos.jobs.rows import JobRow, TaskRow, job_row, message_row, task_row, told
+from worldos.jobs.rows import JobRow, TaskRow, job_row, message_row, task_row, telling, told
 from worldos.jobs.shelf import Shelf
 from worldos.kernel.line.view import TaskView
 from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.look import read_queues
 from worldos.model.rights import Impact
 from worldos.sdk.asking import Asking
-from worldos.web.limits import JOB_ROWS_MAX, LOG_SHOWN_BYTES, QUEUE_WAIT_S_MAX, TASK_ROWS_MAX
+from worldos.web.limits import JOB_ROWS_MAX, LOG_SHOWN_BYTES, QUEUE_WAIT_S_MAX, TASK_ROWS_MAX, TASKS_READ_MAX
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 _Some = Annotated[int, msgspec.Meta(ge=1, le=JOB_ROWS_MAX)]
@@ -43,10 +43,10 @@ class JobsAsked(Asked, frozen=True):
 
 
 class JobAsked(Asked, frozen=True):
-    """Show one job (by its id, the beginning of it, or its name) and up to 100 of its tasks from index ``first`` on."""
+    """Show a job (by its id, the beginning of it, or its name), and 100 of its tasks: the most telling, or from ``first`` on."""
 
     job: str
-    first: _Count = 0
+    first: _Count | None = None
 
 
 class LogAsked(Asked, frozen=True):
@@ -158,8 +158,12 @@ def _job(_home: Home, agent: Asking, asked: JobAsked) -> dict[str, JobRow | list
     desk = Desk(agent.ask)
     job, index = desk.named(asked.job)
     names = desk.names()
-    first = asked.first if index is None else index
-    tasks = islice(desk.tasks(job.job, first), TASK_ROWS_MAX if index is None else 1)
+    if index is not None:
+        tasks = [desk.task(job.job, index)]
+    elif asked.first is None:
+        tasks = telling(islice(desk.tasks(job.job), TASKS_READ_MAX), TASK_ROWS_MAX)
+    else:
+        tasks = list(islice(desk.tasks(job.job, asked.first), TASK_ROWS_MAX))
     return {"job": job_row(job, names), "tasks": [task_row(task, names) for task in tasks]}
 
 

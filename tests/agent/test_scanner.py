@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worldos.agent.scanner import SAMPLES_PER_SURVEY, Scanner
+from worldos.agent.scanner import STEPS_PER_SURVEY, Scanner
 
 
 def test_the_first_look_is_whole_and_the_next_ones_are_quick(tmp_path: Path) -> None:
@@ -41,4 +41,35 @@ def test_a_driver_that_breaks_is_named_and_the_others_go_on(tmp_path: Path) -> N
     resources, _ = scanner.look()
     assert any("no bread" in line for line in broken)
     assert {item.kind for item in resources} >= {"CPU", "Memory"}
-    assert SAMPLES_PER_SURVEY > 1
+    assert STEPS_PER_SURVEY > 1
+
+
+def test_a_survey_comes_after_so_much_time_however_often_was_looked(tmp_path: Path) -> None:
+    for steps in (1, 2):
+        scanner = Scanner([str(tmp_path)], lambda *_: None)
+        surveys: list[int] = []
+        scanner.look(steps)
+        driver = scanner.drivers["Memory"]
+        scanner.drivers = {"Memory": Counting(driver, surveys)}
+        for _ in range(2 * STEPS_PER_SURVEY // steps):
+            scanner.look(steps)
+        assert len(surveys) == 2
+
+
+class Counting:
+    """A driver that counts how often it is asked for all there is."""
+
+    kind = "Memory"
+
+    def __init__(self, driver, asked):
+        self.driver, self.asked = driver, asked
+
+    def scan(self, machine):
+        self.asked.append(1)
+        return self.driver.scan(machine)
+
+    def sample(self, machine):
+        return self.driver.sample(machine)
+
+    def lane(self, machine, leased):
+        return self.driver.lane(machine, leased)

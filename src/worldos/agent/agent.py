@@ -34,7 +34,7 @@ from worldos.agent.notices import Notices
 from worldos.agent.petitions import AGENT, Petitions
 from worldos.agent.providers import Providers
 from worldos.agent.revoking import tell_revoked
-from worldos.agent.scanner import Scanner
+from worldos.agent.scanner import QUIET_STEPS, STEP_S, Scanner
 from worldos.agent.seats import Seats
 from worldos.agent.start import Started
 from worldos.agent.statement_store import StatementStore
@@ -103,7 +103,6 @@ from worldos.trust.statements import sign_statement, statement_id
 if TYPE_CHECKING:  # an embedded node has no links: it does without the fabric, TLS and pairing
     from worldos.agent.network import Network
 
-SAMPLE_EVERY_S = 0.5
 REMEMBER_EVERY_S = 30.0
 GOOD_BYE_S = 0.05
 
@@ -265,6 +264,7 @@ class Agent:
                 self._tell(effect)
             case OpenLane():
                 self.lanes.open(effect.terms, gentle=self.watch.is_gentle(effect.holder))
+                self.watch.look_soon()
             case CloseLane():
                 self._end_lane(effect.lease)
             case Notice():
@@ -469,14 +469,15 @@ class Agent:
     def _journal_failed(self, why: str) -> None:
         self.note(Notice(name="journal stopped", fields={"why": why}))
 
-    async def _scan(self) -> None:
-        resources, facts = await asyncio.to_thread(self.scanner.look)
+    async def _scan(self, steps: int = 1) -> None:
+        resources, facts = await asyncio.to_thread(self.scanner.look, steps)
         self.feed(self.watch.scanned(resources, facts, self.addresses()))
 
     async def _sample_forever(self) -> None:
         while True:
-            await asyncio.sleep(SAMPLE_EVERY_S)
-            await self._scan()
+            steps = 1 if self.node.leases.leases else QUIET_STEPS
+            await asyncio.sleep(steps * STEP_S)
+            await self._scan(steps)
 
     # -- what stays -----------------------------------------------------------------------------------------------------
 

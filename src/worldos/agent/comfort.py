@@ -16,6 +16,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from worldos.agent import clock
@@ -35,7 +36,7 @@ from worldos.node import Node
 
 PLAIN_GUESTS: Final = "WORLDOS_PLAIN_GUESTS"  # set on a server at which nobody sits: guests run like everybody
 LOOK_S: Final = 0.02
-IDLE_LOOK_S: Final = 1.0  # while no guest is here
+IDLE_LOOK_S: Final = 5.0  # while no guest is here
 QUIET_NS: Final = 10 * SECOND  # longer than the 8 s in which a terminal tells nothing new
 AWAY_NS: Final = 300 * SECOND
 LOAD_WINDOW_NS: Final = 60 * MS
@@ -125,6 +126,7 @@ class Watch:
         self._comfort = Comfort(scanner.machine.cpus())
         self._resting: set[LeaseId] = set()
         self._shares: dict[LeaseId, int] = {}
+        self._news = asyncio.Event()
         self._load = (0, 0)
         self.felt = Felt(zone_s=time.localtime().tm_gmtoff)
 
@@ -145,6 +147,10 @@ class Watch:
             felt=self.felt,
         )
 
+    def look_soon(self) -> None:
+        """Somebody has got a lease here: it may be a guest's."""
+        self._news.set()
+
     async def look_forever(self) -> None:
         """Look for as long as the agent lives."""
         presence = Presence(self._scanner.machine)
@@ -152,7 +158,13 @@ class Watch:
             while True:
                 guests = self._guests()
                 self._look(presence, guests)
-                await asyncio.sleep(LOOK_S if guests else IDLE_LOOK_S)
+                if guests:
+                    await asyncio.sleep(LOOK_S)
+                    continue
+                self._news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_LOOK_S):
+                        await self._news.wait()
         finally:
             presence.close()
 

@@ -53,8 +53,11 @@ def test_each_use_has_a_certificate_of_its_own() -> None:
 
 
 def test_threads_are_shared_out_among_processes() -> None:
-    worker = dask.engine.plan(SEATS[:1], {"processes": 4})[0][1]
-    assert [worker.argv[worker.argv.index(word) + 1] for word in ("--nworkers", "--nthreads")] == ["4", "1"]
+    workers = dask.engine.plan(SEATS[:1], {"processes": 4})[0][1:]
+    assert [worker.name for worker in workers] == ["worker-0", "worker-1", "worker-2", "worker-3"]
+    assert all(worker.argv[worker.argv.index("--nthreads") + 1] == "1" for worker in workers)
+    assert all(worker.again for worker in workers)  # the tender is their nanny
+    assert "--no-nanny" in workers[0].argv
     with pytest.raises(BadRequest, match="1 to 2 on each node"):
         dask.engine.plan(SEATS, {"processes": 4})
 

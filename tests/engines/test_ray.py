@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import sys
 import types
 
@@ -33,6 +34,18 @@ def test_a_head_runs_on_the_first_seat_and_a_node_on_each_other() -> None:
     assert node.argv[node.argv.index("--num-gpus") + 1] == "1"
     assert node.listens == ()
     assert {each.env["RAY_AUTH_MODE"] for each in (head, node)} == {"disabled"}
+
+
+def test_the_command_and_what_stands_in_for_it_say_the_same() -> None:
+    for (process,) in ray.engine.plan(SEATS, {}).values():
+        settings = json.loads(process.argv[3])
+        told, words = settings["parameters"], process.argv[process.argv.index("--") + 1 :]
+        assert words[:2] == ("start", "--block")
+        assert settings["head"] == ("--head" in words)
+        assert settings["client_port"] == (7801 if settings["head"] else 0)
+        assert told.get("gcs_address") == (None if settings["head"] else "10.0.0.1:7800")
+        for name in ("node_ip_address", "num_cpus", "num_gpus", "object_store_memory", "temp_dir"):
+            assert words[words.index("--" + name.replace("_", "-")) + 1] == str(told[name])
 
 
 def test_it_never_runs_without_a_private_network() -> None:

@@ -96,6 +96,27 @@ def test_files_and_folders_are_filled_in(tends: Tender, tmp_path: Path) -> None:
     assert (tmp_path / "settings").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_its_own_nanny_is_begun_again_a_few_times(tends: Tender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tender, "BEGUN_MAX", 2)
+    tends.begin(python("one", "import time; print('up'); time.sleep(60)", ready="up", again=True))
+    until_ready(tends)
+    pid = tends._tended["one"].popen.pid
+    os.kill(pid, signal.SIGKILL)
+    tends._tended["one"].popen.wait(5)
+    until_ready(tends)
+    again = tends._tended["one"].popen
+    assert again.pid != pid
+    again.kill()
+    again.wait(5)
+    assert tends.look(0.0)[0].code == -signal.SIGKILL
+
+
+def test_what_never_was_ready_is_not_begun_again(tends: Tender) -> None:
+    tends.begin(python("one", "raise SystemExit(7)", ready="up", again=True))
+    tends._tended["one"].popen.wait(10)
+    assert tends.look(0.0)[0].code == 7
+
+
 def test_what_comes_before_must_end_well(tends: Tender) -> None:
     failing = ("{python}", "-c", "raise SystemExit('the disk is on fire')")
     with pytest.raises(WorldError, match="the disk is on fire"):

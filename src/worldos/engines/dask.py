@@ -30,6 +30,7 @@ ALONG = (
 )  # what the program has of these, the workers have
 DASHBOARD = ("bokeh>=3.1",)
 SCHEDULER, WEB = 0, 1
+TLS = ("--tls-ca-file", "{work}/dask-ca.pem", "--tls-cert", "{work}/dask.pem", "--tls-key", "{work}/dask.pem")
 
 
 class Dask(Engine):
@@ -58,13 +59,12 @@ class Dask(Engine):
         """Return a scheduler beside the first worker, and a worker a seat."""
         pair = credentials.certificate("dask of a lease")
         self_signed = {"dask-ca.pem": pair.certificate.encode(), "dask.pem": (pair.key + pair.certificate).encode()}
-        tls = ("--tls-ca-file", "{work}/dask-ca.pem", "--tls-cert", "{work}/dask.pem", "--tls-key", "{work}/dask.pem")
         head = seats[0]
         at = f"tls://{head.address}:{head.ports[SCHEDULER]}"
         scheduler = Process(
             name="scheduler",
             argv=(
-                *("{python}", "-m", "distributed.cli.dask_scheduler", "--host", at, "--no-jupyter", *tls),
+                *("{python}", "-m", "distributed.cli.dask_scheduler", "--host", at, "--no-jupyter", *TLS),
                 *("--dashboard-address", f"{head.address}:{head.ports[WEB]}"),
             ),
             files=self_signed,
@@ -73,7 +73,7 @@ class Dask(Engine):
             listens=(head.ports[SCHEDULER],),
         )
         return {
-            seat.index: [*([scheduler] if seat is head else []), _worker(seat, at, tls, self_signed, words)]
+            seat.index: [*([scheduler] if seat is head else []), *_workers(seat, at, self_signed, words)]
             for seat in seats
         }
 
@@ -121,20 +121,25 @@ class Dask(Engine):
 _ENV = {"DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION": "1.2", "PYTHONUNBUFFERED": "1"}
 
 
-def _worker(seat: Seat, at: str, tls: tuple[str, ...], files: dict[str, bytes], words: Words) -> Process:
+def _workers(seat: Seat, at: str, files: dict[str, bytes], words: Words) -> list[Process]:
+    """Return the workers of a seat. The tender is their nanny: Dask's own would be as many interpreters more."""
     processes, threads = _shape(seat, words)
     memory = ("--memory-limit", str(seat.memory_bytes // processes)) if seat.memory_bytes else ()
-    return Process(
-        name="worker",
-        argv=(
-            *("{python}", "-m", "distributed.cli.dask_worker", at, *tls, *memory),
-            *("--nworkers", str(processes), "--nthreads", str(threads), "--host", seat.address),
-            *("--name", f"seat-{seat.index}", "--local-directory", "{work}", "--no-dashboard", "--death-timeout", "60"),
-        ),
-        files=files,
-        env=_ENV,
-        ready="Start worker at:",
-    )
+    return [
+        Process(
+            name=f"worker-{number}" if processes > 1 else "worker",
+            argv=(
+                *("{python}", "-m", "distributed.cli.dask_worker", at, *TLS, *memory, "--no-nanny"),
+                *("--nthreads", str(threads), "--host", seat.address, "--name", f"seat-{seat.index}-{number}"),
+                *("--local-directory", "{work}", "--no-dashboard", "--death-timeout", "60"),
+            ),
+            files=files,
+            env=_ENV,
+            ready="Registered to:",
+            again=True,
+        )
+        for number in range(processes)
+    ]
 
 
 def _shape(seat: Seat, words: Words) -> tuple[int, int]:

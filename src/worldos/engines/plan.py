@@ -38,7 +38,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """One process of an engine. ``ready``: what it says when others may rely on it; ``listens``: ports that are open then.
 
     ``not_root``: it refuses to run as root, and is shown another user where it would. ``files`` are written into its working
-    folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end.
+    folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end. ``again``: one that was ready and ended is
+    begun again, a few times.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     not_root: bool = False
     short: bool = False  # it says ``{short}``
     end_signal: int = 15
+    again: bool = False
 
 
 Processes = Annotated[tuple[Process, ...], msgspec.Meta(max_length=PROCESSES_MAX)]

@@ -1,4 +1,4 @@
-"""Ray: a head on the first seat, a node on each other; ``ray.init`` is done, the real one, by Ray's own client protocol.
+"""Ray: a head on the first seat, a node on each other (ray_seat.py); ``ray.init`` is done, by Ray's own client protocol.
 
 Both ends have the version and the Python that this program has, as Ray demands. It listens at all addresses and asks nobody who
 they are, so it runs in a private network only. Nothing of the program's machine is in the cluster: ``ray.init`` goes to the
@@ -7,11 +7,14 @@ head's client server. Source: docs.ray.io, "Ray Client" and "Configuring Ray".
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from worldos.engines import tender
+from worldos.engines import ray_seat, tender
 from worldos.engines.dask import installed, packages
 from worldos.engines.engine import Engaged, Engine, Words
 from worldos.engines.plan import Process, Seat
@@ -28,7 +31,9 @@ STORE_BYTES_MIN: Final = 80 << 20
 ENV: Final = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "100",
+    "RAY_gcs_server_port_wait_time_s": "100",  # a busy machine needs its time
+    "RAY_agent_register_timeout_ms": "100000",
+    "RAY_worker_register_timeout_seconds": "100",
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -40,6 +45,7 @@ class Ray(Engine):
     summary = "Ray: tasks, actors and what stands on them; ray.init is done for you"
     words = frozenset({"packages", "dashboard"})
     ports = 3
+    head_first = False  # the others wait for it by themselves
     client_module = "ray.util.client"
     loopback = False  # it listens on all addresses of the host, whatever it is told
 
@@ -59,14 +65,8 @@ class Ray(Engine):
 
     def plan(self, seats: Sequence[Seat], words: Words) -> Mapping[int, Sequence[Process]]:
         """Return the head, and a node for each other seat."""
-        head = seats[0]
-        heads = (
-            *("--head", "--port", str(head.ports[GCS]), "--ray-client-server-port", str(head.ports[CLIENT])),
-            *(f"--include-dashboard={bool(words.get('dashboard'))}", "--dashboard-host", head.address),
-            *("--dashboard-port", str(head.ports[WEB])),
-        )
-        joins = ("--address", f"{head.address}:{head.ports[GCS]}")
-        return {seat.index: [_node(seat, heads if seat is head else joins)] for seat in seats}
+        head, page = seats[0], bool(words.get("dashboard"))
+        return {seat.index: [_node(seat, head, page=page)] for seat in seats}
 
     def client(self, engaged: Engaged) -> Any:
         """Initialise ``ray`` for this program, and return the module."""
@@ -74,10 +74,11 @@ class Ray(Engine):
 
         if engaged.words.get("dashboard"):
             engaged.dashboard = f"http://{engaged.address(0, WEB)}"
+        logging.getLogger("ray.client_builder").setLevel(logging.WARNING)  # it tells everybody what it tells its server
         address = f"ray://{engaged.address(0, CLIENT)}"
         for left in reversed(range(CONNECTS_MAX)):
             try:
-                ray.init(address, log_to_driver=True)
+                ray.init(address)
             except (ConnectionError, RuntimeError, TimeoutError) as error:  # its server for us was too slow to start
                 ray.shutdown()
                 if left == 0:
@@ -104,29 +105,47 @@ class Ray(Engine):
             raise BadRequest("ray is initialised in this program already", hint="call ray.shutdown() first")
 
 
-def _node(seat: Seat, where: tuple[str, ...]) -> Process:
+def _node(seat: Seat, head: Seat, *, page: bool) -> Process:
+    """Return what runs on a seat: by ray_seat.py, which has both the words of ``ray start`` and what it does with them."""
     store = max(STORE_BYTES_MIN, seat.memory_bytes * 3 // 10) if seat.memory_bytes else STORE_BYTES
-    memory = ("--memory", str(max(STORE_BYTES_MIN, seat.memory_bytes - store))) if seat.memory_bytes else ()
+    parameters: dict[str, Any] = {
+        "node_ip_address": seat.address,
+        "node_name": f"n{seat.index}",
+        "num_cpus": seat.cores,
+        "num_gpus": seat.gpus,
+        "object_store_memory": store,
+        "temp_dir": "{short}/r",
+        "no_monitor": True,
+    }
+    words = ["--node-ip-address", seat.address, "--num-cpus", str(seat.cores), "--num-gpus", str(seat.gpus)]
+    words += ["--object-store-memory", str(store), "--temp-dir", "{short}/r", "--disable-usage-stats", "--no-monitor"]
+    if seat.memory_bytes:
+        parameters["memory"] = max(STORE_BYTES_MIN, seat.memory_bytes - store)
+        words += ["--memory", str(parameters["memory"])]
+    if seat is head:
+        parameters |= {"gcs_server_port": head.ports[GCS], "include_dashboard": page}
+        parameters |= {"dashboard_host": head.address, "dashboard_port": head.ports[WEB]}
+        words += ["--head", "--port", str(head.ports[GCS]), "--ray-client-server-port", str(head.ports[CLIENT])]
+        words += [f"--include-dashboard={page}", "--dashboard-host", head.address]
+        words += ["--dashboard-port", str(head.ports[WEB])]
+    else:
+        parameters["gcs_address"] = f"{head.address}:{head.ports[GCS]}"
+        words += ["--address", f"{head.address}:{head.ports[GCS]}"]
+    settings = {
+        "head": seat is head,
+        "page": page,
+        "client_port": head.ports[CLIENT] if seat is head else 0,
+        "parameters": parameters,
+    }
     return Process(
-        name="head" if seat.index == 0 else "node",
-        argv=(
-            *("{python}", "-m", "ray.scripts.scripts", "start", "--block", *where, "--node-ip-address", seat.address),
-            *(
-                "--num-cpus",
-                str(seat.cores),
-                "--num-gpus",
-                str(seat.gpus),
-                *memory,
-                "--object-store-memory",
-                str(store),
-            ),
-            *("--temp-dir", "{short}/r", "--disable-usage-stats", "--no-monitor"),
-        ),
+        name="head" if seat is head else "node",
+        argv=("{python}", "-uP", "{work}/ray_seat.py", json.dumps(settings), "--", "start", "--block", *words),
+        files={"ray_seat.py": Path(ray_seat.__file__).read_bytes()},
         env=ENV,
-        listens=(seat.ports[CLIENT],) if seat.index == 0 else (),
+        listens=(head.ports[CLIENT],) if seat is head else (),
         short=True,
         end_signal=9,  # it keeps nothing that must be saved
-        ready="Ray runtime started",
+        ready=ray_seat.READY,
     )
 
 

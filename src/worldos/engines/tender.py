@@ -27,6 +27,7 @@ from worldos.engines.software import Installed, Software
 from worldos.errors import BadRequest, WorldError
 from worldos.home import default_home
 
+BEGUN_MAX: Final = 20  # times that a process is begun: one that ends again and again is the engine's end
 UNPRIVILEGED: Final = ("postgres", "nobody")
 LISTENS: Final = "0A"  # TCP_LISTEN in /proc/net/tcp
 POLL_SECONDS: Final = 0.1
@@ -35,11 +36,12 @@ SHORT_BYTES_MAX: Final = 40  # of a working folder, so that 107 bytes are enough
 
 
 class Tended:
-    """One process, and the end of what it said."""
+    """One process, and the end of what it said. ``begun``: how often it was begun."""
 
-    def __init__(self, process: Process, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Process, popen: subprocess.Popen[bytes], begun: int = 1) -> None:
         self.process = process
         self.popen = popen
+        self.begun = begun
         self.said = bytearray()
         self.is_ready = not process.ready
         self.news = threading.Event()
@@ -61,6 +63,11 @@ class Tended:
         said = self.said.decode(errors="replace")
         ready = self.is_ready and set(self.process.listens) <= listening(self.popen.pid)
         return Seen(name=self.process.name, ready=ready, code=self.popen.poll(), said=said)
+
+    @property
+    def may_begin_again(self) -> bool:
+        """Whether it was in use, has ended, and is one that is begun again."""
+        return self.process.again and self.is_ready and self.begun < BEGUN_MAX and self.popen.poll() is not None
 
 
 class Tender:
@@ -114,13 +121,22 @@ class Tender:
             ran = self.run(argv, process.env, not_root=process.not_root)
             if ran.code:
                 raise WorldError(f"{process.name}: {Path(argv[0]).name} ended with {ran.code}: {last_words(ran.said)}")
+        self._tended[process.name] = Tended(process, self._started(process))
+
+    def _started(self, process: Process) -> subprocess.Popen[bytes]:
         command = self._command(process.argv, not_root=process.not_root, joined=True)
         if process.short:
             command = self._shortened(command)
-        self._tended[process.name] = Tended(process, self._popen(command, process.env, subprocess.STDOUT))
+        return self._popen(command, process.env, subprocess.STDOUT)
 
     def look(self, patience_s: float) -> tuple[Seen, ...]:
-        """Say how the processes are; wait up to this long for news of one that is neither ready nor ended."""
+        """Say how the processes are; wait up to this long for news of one that is neither ready nor ended.
+
+        What is to be begun again is begun now.
+        """
+        for name, tended in self._tended.items():
+            if tended.may_begin_again:
+                self._tended[name] = Tended(tended.process, self._started(tended.process), tended.begun + 1)
         for tended in self._tended.values():
             if not tended.is_ready and tended.popen.poll() is None:
                 tended.news.wait(patience_s)

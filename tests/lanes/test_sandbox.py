@@ -141,6 +141,13 @@ def test_workers_in_a_room_answer_like_any_other(here: Here) -> None:
         assert sorted(lane.map(lambda x: x * x, range(50))) == [x * x for x in range(50)]
         assert lane.submit(lambda: bytes(10_000_000)).result(10) == bytes(10_000_000), "by shared memory"
         assert lane.submit(lambda: __import__("os").getuid()).result(10) != os.getuid() or os.getuid()
+        with here.lane(1) as plain:
+            mine, others = (
+                each.submit(lambda: (hash("text"), os.environ.get("PYTHONHASHSEED"))).result(10)
+                for each in (lane, plain)
+            )
+        assert mine == others, "sets have one order on all machines"
+        assert mine[1] is None, "and what is started there does as it likes"
 
 
 def test_a_worker_that_ends_in_a_room_has_a_successor(here: Here) -> None:

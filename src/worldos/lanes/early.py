@@ -6,14 +6,18 @@ end of its input and ends. Only the standard library is imported here.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-# The path comes through stdin, not as PYTHONPATH: commands that workers start must not inherit it.
+HASH_SEED: Final = "0"
+
+# The path comes through stdin, not as PYTHONPATH: commands that workers start must not inherit it. Nor the seed of hashes: it is
+# one for the workers of all machines, so that what they make of a set, and where a text belongs among n, is the same.
 _NURSERY = (
-    'import sys; sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
+    'import os, sys; os.environ.pop("PYTHONHASHSEED"); sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
     "from worldos.lanes.nursery import main; main()"
 )
 
@@ -39,6 +43,7 @@ def spawn() -> Begun:
         [sys.executable, "-c", _NURSERY, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONHASHSEED": HASH_SEED},
         start_new_session=True,
     )
     theirs.close()

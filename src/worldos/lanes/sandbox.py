@@ -32,6 +32,7 @@ import msgspec
 
 from worldos.errors import PeerBroke, WorldError
 from worldos.lanes import inside, nursery, sweep
+from worldos.lanes.early import HASH_SEED
 from worldos.lanes.limits import (
     PACKETS_PER_TURN_MAX,
     PROCESSES_MAX,
@@ -63,7 +64,8 @@ MASKED_FOLDERS: Final = ("acpi", "asound", "scsi")
 COMPLAINT_BYTES_MAX: Final = 4096
 FORKS_MAX: Final = 3
 _BEGIN: Final = (
-    'import sys; sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
+    'import os, sys; os.environ.pop("PYTHONHASHSEED"); '  # as in early.py
+    'sys.path[:] = sys.stdin.readline().rstrip("\\n").split("\\0"); '
     "from worldos.lanes.inside import main; main()"
 )
 log = logging.getLogger("worldos.lanes")
@@ -129,7 +131,8 @@ def command(folder: Path, extra: Extra, *, is_root: bool) -> list[str]:
     for path in extra.folders:
         words += ["--bind", path, path]
     binaries = ":".join(dict.fromkeys((f"{sys.prefix}/bin", f"{sys.base_prefix}/bin", "/usr/bin", "/bin")))
-    for name, value in (("PATH", binaries), ("HOME", DISK), ("LANG", "C.UTF-8"), ("USER", "worker")):
+    told = {"PATH": binaries, "HOME": DISK, "LANG": "C.UTF-8", "USER": "worker", "PYTHONHASHSEED": HASH_SEED}
+    for name, value in told.items():
         words += ["--setenv", name, value]
     return [*words, "--remount-ro", "/", "--chdir", "/"]
 
@@ -207,7 +210,7 @@ class Room:
         self._sock = ours
         words = command(folder, extra, is_root=bool(self.uid))
         self.process = subprocess.Popen(  # noqa: S603 - bubblewrap, with words of ours
-            [*words, sys.executable, "-I", "-c", _BEGIN, str(theirs.fileno())],
+            [*words, sys.executable, "-s", "-P", "-c", _BEGIN, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

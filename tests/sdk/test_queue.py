@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.agent.agents import RunningAgent, new_home, running
+from tests.agent.agents import RunningAgent, new_home, running, until
 
 import worldos
-from worldos.errors import BadRequest, NotThere, OverQuota
+from worldos.errors import BadRequest, NoAgent, NotThere, OverQuota
 from worldos.sdk.queue import Queue
 
 
@@ -172,3 +172,34 @@ def test_it_can_be_awaited(name: str) -> None:
     assert asyncio.run(main()) == ["a", "b", "end"]
     with Queue(name) as queue:
         assert queue.qsize() == 0
+
+
+def test_what_is_done_is_said_with_what_is_taken_next(name: str) -> None:
+    queue = Queue(name)
+    queue.put_many(range(5))
+    first = queue.get_many(2, timeout=0)
+    second = queue.get_many(2, timeout=0, done=first)
+    assert [message.body for message in second] == [2, 3]
+    assert all(message.settled for message in first)
+    assert queue.get_many(5, timeout=0, done=second)[0].body == 4
+    assert queue.view().waiting == 0
+
+
+def test_a_closed_queue_lets_go_of_who_waits_and_may_be_used_again(name: str) -> None:
+    queue = Queue(name)
+    ended: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            queue.get(timeout=60)
+        except NoAgent as gone:
+            ended.append(gone)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: queue._busy, "somebody waits")
+    queue.close()
+    waiter.join(20)
+    assert len(ended) == 1
+    queue.put("again")
+    assert queue.get(timeout=5).body == "again"

@@ -65,7 +65,8 @@ class Asking:
         """Ask, wait, and return the answer; ``progress`` gets what is said on the way. A failure is raised."""
         self._number += 1
         self._send(Ask(request=self._number, name=name, arguments=arguments))
-        self._socket.settimeout(timeout_s)
+        with contextlib.suppress(OSError):  # another thread has hung up: that is heard next
+            self._socket.settimeout(timeout_s)
         while True:
             message = self._hear()
             if isinstance(message, Progress) and message.request == self._number and progress is not None:
@@ -88,6 +89,10 @@ class Asking:
         """Hang up. A thread that waits in ``watch`` or ``ask`` gets ``NoAgent``."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def forget(self) -> None:
+        """Let go of what was inherited over a fork: the conversation is the parent's, and goes on."""
         self._socket.close()
 
     def _send(self, message: FromClient) -> None:

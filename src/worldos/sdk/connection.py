@@ -86,7 +86,7 @@ class Connection:
         self._questions: dict[int, SimpleQueue[Answer | Failure | WorldError]] = {}
         self._number = 0
         self._node: NodeId | None = None
-        self.send(Hello(version=LOCAL_VERSION, program=_program(), grant=grant))
+        self.send(Hello(version=LOCAL_VERSION, program=program_name(), grant=grant))
         self._listener = threading.Thread(target=self._listen, name="worldos-agent", daemon=True)
         self._listener.start()
 
@@ -289,7 +289,7 @@ def _agent_gone() -> NoAgent:
     return NoAgent("the agent has ended, and all leases with it")
 
 
-def _program() -> str:
+def program_name() -> str:
     return (sys.argv[0] if sys.argv and sys.argv[0] else "python")[-200:]
 
 

@@ -17,7 +17,7 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -45,7 +45,8 @@ from worldos.model.work import (
     WorkCommand,
 )
 from worldos.model.work import Message as Kept
-from worldos.sdk.connection import Connection
+from worldos.sdk.asking import Asking
+from worldos.sdk.connection import program_name
 
 Form = Literal["pickle", "json", "bytes"]
 FORMS: Final = ("pickle", "json", "bytes")
@@ -154,7 +155,10 @@ class Queue:
         self._request = 0
         self._taking = threading.Lock()
         self._opening = threading.Lock()
-        self._connection: Connection | None = None
+        self._idle: list[Asking] = []  # conversations that no thread uses now
+        self._busy: set[Asking] = set()
+        self._process = os.getpid()  # whose they are
+        self._closings = 0
         self._make(deliveries, size, make=make)
 
     # -- putting -------------------------------------------------------------------------------------------------------------
@@ -207,11 +211,19 @@ class Queue:
             raise Empty
         return found[0]
 
-    def get_many(self, count: int, *, timeout: float | None = None) -> list[Message]:
-        """Take up to so many messages, waiting for the first; none if nothing came in so many seconds."""
+    def get_many(self, count: int, *, timeout: float | None = None, done: Iterable[Message] = ()) -> list[Message]:
+        """Take up to so many messages, waiting for the first; none if nothing came in so many seconds.
+
+        ``done``: be done with these at the same time, which costs nothing more; to know whether others had one, say ``ack``.
+        """
         if not 1 <= count <= MESSAGES_MAX:
             raise BadRequest(f"1 to {MESSAGES_MAX} messages are taken at once")
         deadline = None if timeout is None else time.monotonic() + timeout
+        settled = list(done)
+        if settled:
+            found = self._take(count, 0, settled)
+            if found:
+                return found
         while True:
             left_ms = WAIT_MS_MAX if deadline is None else max(0, int((deadline - time.monotonic()) * MS))
             found = self._take(count, min(left_ms, WAIT_MS_MAX))
@@ -227,18 +239,22 @@ class Queue:
         return self._each(0.0, ahead)
 
     def _each(self, timeout: float | None, ahead: int) -> Iterator[Message]:
-        while found := self.get_many(ahead, timeout=timeout):
+        found: list[Message] = []
+        while found := self.get_many(ahead, timeout=timeout, done=[each for each in found if not each.settled]):
             for at, message in enumerate(found):
                 try:
                     yield message
                 except GeneratorExit:
                     self.nack(*(each for each in found[at:] if not each.settled))
                     raise
-                if not message.settled and ahead == 1:
-                    message.ack()
-            self.ack(*(each for each in found if not each.settled))
 
-    def _take(self, count: int, wait_ms: int) -> list[Message]:
+    def _take(self, count: int, wait_ms: int, done: Sequence[Message] = ()) -> list[Message]:
+        for at in range(MESSAGES_MAX, len(done), MESSAGES_MAX):
+            self.ack(*done[at : at + MESSAGES_MAX])
+        for message in done:
+            message._settled = True
+        ids = tuple(message.id for message in done[:MESSAGES_MAX])
+        first = (Ack(queue=self.name, consumer=self._consumer, ids=ids),) if ids else ()
         with self._taking:  # a consumer's takings are numbered upwards
             self._request += 1
             said = Take(
@@ -248,7 +264,7 @@ class Queue:
                 count=count,
                 visible_ms=int(self.visible_s * MS),
             )
-            answer = self._said(said, wait_ms=wait_ms)
+            answer = self._said(*first, said, wait_ms=wait_ms)
         return [Message(self, kept, deliveries) for kept, deliveries in answer.messages]
 
     # -- settling ------------------------------------------------------------------------------------------------------------
@@ -335,9 +351,11 @@ class Queue:
     def close(self) -> None:
         """Hang up. What this consumer holds comes back to the queue when its time is over."""
         with self._opening:
-            ended, self._connection = self._connection, None
-        if ended is not None:
-            ended.close()
+            ended = [*self._idle, *self._busy]
+            self._idle, self._busy = [], set()
+            self._closings += 1
+        for each in ended:
+            each.close()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -364,9 +382,10 @@ class Queue:
             made = {"dead": seen.dead, **{key: value or getattr(seen, key) for key, value in made.items()}}
         self._said(QueueMade(queue=self.name, **{key: value for key, value in made.items() if value is not None}))
 
-    def _said(self, command: QueueCommand, wait_ms: int = 0) -> Applied:
-        body = encode_command(WorkCommand(said=(command,)))
-        (answer,) = decode_answers(self._ask("work", {"command": body, "wait_ms": wait_ms}, wait_ms / MS))
+    def _said(self, *commands: QueueCommand, wait_ms: int = 0) -> Applied:
+        """Have commands carried out; return what the last came to."""
+        body = encode_command(WorkCommand(said=commands))
+        *_, answer = decode_answers(self._ask("work", {"command": body, "wait_ms": wait_ms}, wait_ms / MS))
         if isinstance(answer, Applied):
             return answer
         raise Refused(answer.why, hint=answer.hint)
@@ -374,21 +393,41 @@ class Queue:
     def _ask(self, name: str, arguments: dict[str, Any], wait_s: float = 0.0) -> bytes:
         """Ask the agent; one that ended may be back in a moment, and all that is asked here can be asked twice."""
         deadline = time.monotonic() + AGENT_BACK_S
+        closings = self._closings
         while True:
             try:
-                answer: bytes = self._connected().ask(name, arguments, timeout=ANSWER_S + wait_s)
+                return self._asked(name, arguments, ANSWER_S + wait_s)
             except NoAgent as gone:
-                if time.monotonic() >= deadline or self._connection is None:
+                if time.monotonic() >= deadline or self._closings != closings:
                     raise NoAgent(str(gone), hint="start it: wos up") from gone
                 time.sleep(AGAIN_S)
-            else:
-                return answer
 
-    def _connected(self) -> Connection:
+    def _asked(self, name: str, arguments: dict[str, Any], timeout_s: float) -> bytes:
+        """Ask in a conversation that no other thread uses: who asks reads the answer itself, without the trip to a listener."""
+        asking = self._taken()
+        try:
+            answer: bytes = asking.ask(name, timeout_s=timeout_s, **arguments)
+        except BaseException:
+            asking.close()
+            raise
+        else:
+            with self._opening:
+                if asking in self._busy:  # else it was hung up meanwhile
+                    self._idle.append(asking)
+            return answer
+        finally:
+            with self._opening:
+                self._busy.discard(asking)
+
+    def _taken(self) -> Asking:
         with self._opening:
-            if self._connection is None or self._connection.ended is not None:
-                self._connection = Connection((self._home or default_home()).socket_file)
-            return self._connection
+            if self._process != os.getpid():  # a fork: what was inherited is the parent's
+                for each in (*self._idle, *self._busy):
+                    each.forget()
+                self._idle, self._busy, self._process = [], set(), os.getpid()
+            asking = self._idle.pop() if self._idle else Asking(self._home or default_home(), program_name())
+            self._busy.add(asking)
+            return asking
 
 
 def opened(words: dict[str, Any]) -> Queue:

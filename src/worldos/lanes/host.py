@@ -42,6 +42,7 @@ from worldos.lanes import early, leftovers, nursery, sandbox, sweep, worker
 from worldos.lanes.cage import PIDS_MAX, Bounds, Cage, Cages
 from worldos.lanes.cage_roots import name_of_host
 from worldos.lanes.ending import why_ended
+from worldos.lanes.gentle import keep_gentle
 from worldos.lanes.limits import SANDBOX_DISK_BYTES, SANDBOX_MEMORY_BYTES, START_SECONDS
 from worldos.lanes.sandbox import Extra, Room, Rooms
 from worldos.model.isolation import Isolation
@@ -500,6 +501,8 @@ class LaneHost:
             next_scratch_s = time.monotonic() + SCRATCH_WATCH_SECONDS
             await self._rooms.rest()
             for lease in list(self._leases.values()):
+                if lease.spec.gentle:
+                    keep_gentle(lease.cage.pids(lease.pids))
                 if lease.spec.scratch_bytes:
                     lease.over_scratch = await asyncio.to_thread(_is_over, lease, lease.cage.pids(lease.pids))
                     if lease.over_scratch and lease.room is not None:

@@ -13,6 +13,7 @@ from worldos.sim.planet_run import Planet, PlanetSettings
 from worldos.sim.realm_run import RealmOutcome, RealmSettings, run_realm_seed
 from worldos.sim.run import Outcome, Settings, run_seed
 from worldos.sim.storage_year import YearSettings, run_year
+from worldos.sim.work_run import WorkOutcome, WorkSettings, run_work_seed
 from worldos.store.erasure import Code
 from worldos.store.limits import HOUR_NS
 
@@ -22,12 +23,15 @@ FAILURES_SHOWN = 5
 def main(words: list[str] | None = None) -> int:
     """Run the seeds; return 1 if any failed."""
     options = _parser().parse_args(words)
+    options.seconds = options.seconds or (WorkSettings().seconds if options.work else Settings().seconds)
     if options.planet:
         return _run_planet(options)
     if options.storage_year:
         return _run_storage_year(options)
     if options.realms:
         return _run_realms(options)
+    if options.work:
+        return _run_work(options)
     settings = Settings(nodes=options.nodes, seconds=options.seconds, harsh=options.harsh)
     seeds = range(options.start, options.start + options.seeds)
     began_s = time.perf_counter()
@@ -87,6 +91,35 @@ def _run_realms(options: argparse.Namespace) -> int:
             _say(
                 f"  {name}: median {known[len(known) // 2]} ms, 99 of 100 {known[len(known) * 99 // 100]} ms, most {known[-1]} ms"
             )
+    return 1 if failed else 0
+
+
+def _run_work(options: argparse.Namespace) -> int:
+    settings = WorkSettings(nodes=options.nodes, seconds=options.seconds)
+    seeds = range(options.start, options.start + options.seeds)
+    began_s = time.perf_counter()
+    done: list[WorkOutcome] = []
+    failed = 0
+    jobs = min(options.jobs, len(seeds)) or 1
+    with multiprocessing.Pool(jobs) as pool:
+        for outcome in pool.imap_unordered(functools.partial(run_work_seed, settings=settings), seeds):
+            done.append(outcome)
+            if outcome.failure:
+                failed += 1
+                again = f"--work --nodes {settings.nodes} --seconds {settings.seconds}"
+                _tell_failure(outcome, again, full=failed <= FAILURES_SHOWN)
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{len(done)} of {len(seeds)} seeds, {failed} failed ")
+    wall_s = time.perf_counter() - began_s
+    steps = sum(each.steps for each in done)
+    _say(
+        f"{len(seeds)} seeds from {options.start}, {settings.seconds} s of faults: {failed} failed; {steps} events, "
+        f"{sum(each.jobs for each in done)} jobs, {sum(each.attempts for each in done)} attempts, "
+        f"{sum(each.messages for each in done)} messages; {wall_s:.1f} s, {steps / wall_s:.0f} events/s on {jobs} processors"
+    )
+    known = sorted(each.ended_ms for each in done if each.ended_ms >= 0)
+    if known:
+        _say(f"  all ended after all faults: median {known[len(known) // 2]} ms, most {known[-1]} ms")
     return 1 if failed else 0
 
 
@@ -151,8 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds (default 100)")
     parser.add_argument("--start", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--nodes", type=int, default=0, help="machines in each world (default: three to six, by seed)")
-    parser.add_argument("--seconds", type=int, default=20, help="how long things break, in simulated seconds")
+    parser.add_argument(
+        "--seconds", type=int, default=0, help="how long things break, in simulated seconds (default 20; work 25)"
+    )
     parser.add_argument("--realms", action="store_true", help="worlds of several sites under a tree of realms")
+    parser.add_argument("--work", action="store_true", help="sites that keep a line of jobs and queues")
     parser.add_argument(
         "--levels", type=int, default=0, help="of the tree, sites and top among them (default 3; planet 5)"
     )

@@ -65,11 +65,15 @@ class MemoryDisk:
 
     def sync(self) -> None:
         """Let all that was appended be on the disk from now on."""
-        number = max((kept.number for kept in self._kept if not kept.synced), default=0)
-        for kept in self._kept:
+        number = begins = 0
+        for at in range(len(self._kept) - 1, -1, -1):
+            kept = self._kept[at]
+            if kept.synced:  # and so is all before it
+                break
             kept.synced = True
+            number = max(number, kept.number)
+            begins = begins or (at if kept.whole else 0)
         self._synced_turn = self._turn
-        begins = max((at for at, kept in enumerate(self._kept) if kept.whole), default=0)
         del self._kept[:begins]
         if number:
             self.done(number)

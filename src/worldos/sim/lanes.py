@@ -49,12 +49,25 @@ class Holder(Protocol):
     def given_back(self, worker: int, calls: tuple[int, ...]) -> None:
         """The worker never began these calls and never will."""
 
+    def stopped(self, job: Job) -> None:
+        """The worker ended a call because it was told to."""
+
     def closed(self, lease: LeaseId) -> None:
         """The lane is closed, or its channel broke."""
 
 
+class Ear(Protocol):
+    """Who wants to know when calls run, whoever has them run."""
+
+    def began(self, name: str, lane: Lane) -> None:
+        """A call began to run at a lane."""
+
+    def ended(self, name: str, lane: Lane, *, whole: bool) -> None:
+        """It runs no more; ``whole``: it came to its own end."""
+
+
 class ToLane(NamedTuple):
-    """A holder's word to a lane: knock (``jobs`` and ``revoke`` empty), run, or give back."""
+    """A holder's word to a lane: knock (all empty), run, give back, or ``stop`` what runs under this call's number."""
 
     lanes: Lanes
     holder: Holder
@@ -63,6 +76,7 @@ class ToLane(NamedTuple):
     jobs: tuple[Job, ...] = ()
     worker: int = -1
     revoke: tuple[int, ...] = ()
+    stop: int = -1
 
     def arrive(self, at: Machine) -> None:
         """Let the lane take it in."""
@@ -140,6 +154,7 @@ class Lanes:
         self.world = world
         self.lanes: dict[LeaseId, Lane] = {}
         self.started: Counter[str] = Counter()  # how often each call began to run
+        self.ears: list[Ear] = []
 
     # -- what the nodes want ----------------------------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class Lanes:
         worker = lane.workers[place]
         if worker is None:
             return
-        worker.alive = False
+        self._die(lane, worker)
         lane.workers[place] = None
         self._tell(lane, "worker_ended", lane.lease, place)
         self.world.later(START_NS, self.world.on, lane.machine, self._staff, lane, place)
@@ -189,7 +204,7 @@ class Lanes:
         if lane is None or lane.machine is not machine or not node.leases.is_live(word.lease, holder.home.id):
             self._travel(machine, holder.home, ToHolder(self, holder, word.lease, "closed", (word.lease,)))
             return
-        if word.jobs or word.revoke:
+        if word.jobs or word.revoke or word.stop >= 0:
             self._work(lane, word)
         elif lane.guest is None:
             lane.guest = holder
@@ -207,6 +222,10 @@ class Lanes:
             waiting = [job for job in worker.jobs if job.call in word.revoke]
             worker.jobs = deque(job for job in worker.jobs if job.call not in word.revoke)
             self._tell(lane, "given_back", word.worker, tuple(job.call for job in waiting))
+        if worker.running is not None and worker.running.call == word.stop:
+            job, worker.running = worker.running, None
+            self._hear_end(lane, job, whole=False)
+            self._tell(lane, "stopped", job)
         worker.jobs.extend(word.jobs)
         self._begin(lane, worker)
 
@@ -214,13 +233,15 @@ class Lanes:
         if worker.running is None and worker.jobs:
             job = worker.running = worker.jobs.popleft()
             self.started[job.name] += 1
-            self.world.later(job.service_ns, self.world.on, lane.machine, self._finish, lane, worker)
+            for ear in self.ears:
+                ear.began(job.name, lane)
+            self.world.later(job.service_ns, self.world.on, lane.machine, self._finish, lane, worker, job)
 
-    def _finish(self, lane: Lane, worker: Worker) -> None:
-        job = worker.running
-        if not worker.alive or not lane.open or job is None:
+    def _finish(self, lane: Lane, worker: Worker, job: Job) -> None:
+        if not worker.alive or not lane.open or worker.running is not job:
             return
         worker.running = None
+        self._hear_end(lane, job, whole=True)
         self._tell(lane, "result", job, answer_to(job.name))
         self._begin(lane, worker)
 
@@ -234,7 +255,16 @@ class Lanes:
         lane.open = False
         for worker in lane.workers:
             if worker is not None:
-                worker.alive = False
+                self._die(lane, worker)
+
+    def _die(self, lane: Lane, worker: Worker) -> None:
+        worker.alive = False
+        if worker.running is not None:
+            self._hear_end(lane, worker.running, whole=False)
+
+    def _hear_end(self, lane: Lane, job: Job, *, whole: bool) -> None:
+        for ear in self.ears:
+            ear.ended(job.name, lane, whole=whole)
 
     def _tell(self, lane: Lane, name: str, *arguments: object) -> None:
         if lane.guest is not None and not lane.guest.over:

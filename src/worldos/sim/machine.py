@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from worldos.model.ids import AccountId, NodeId, short
 from worldos.model.statements import Statement
-from worldos.model.wire import PeerMessage
+from worldos.model.wire import Message
 from worldos.node import NEVER_NS, Node
 from worldos.ports import Lanes, Wire
 from worldos.sim.clock import Clock
@@ -34,6 +34,7 @@ from worldos.trust.sayings import remove_key
 if TYPE_CHECKING:
     from worldos.sim.seats import Seats
     from worldos.sim.sessions import Stream
+    from worldos.sim.work_door import WorkDoor
 
 KEYS_KEPT: Final = 1 << 14  # of so many machines, the largest worlds have
 
@@ -91,6 +92,7 @@ class Machine:
         "waiting",
         "welcomed",
         "wire",
+        "work",
     )
 
     def __init__(self, number: int, key: DeviceKey, clock: Clock, site: Site) -> None:
@@ -116,10 +118,11 @@ class Machine:
         self.peers: list[Machine] = []  # with whom it may want a link, by their numbers: of its site, and welcomed
         self.welcomed: set[NodeId] = set()  # the nodes of other accounts that it believes, in this life
         self.streams: dict[NodeId, Stream] = {}  # to whom it has a session now
-        self.unsent: dict[NodeId, deque[tuple[int, PeerMessage]]] = {}  # ... and to whom not yet
+        self.unsent: dict[NodeId, deque[tuple[int, Message]]] = {}  # ... and to whom not yet
         self.seats: Seats
         self.wire: Wire
         self.lanes: Lanes
+        self.work: WorkDoor | None = None  # of this life, in worlds that keep work
 
     def switch(self, *, up: bool, paused: bool = False) -> None:
         """Switch it on or off, stop it or let it go on."""

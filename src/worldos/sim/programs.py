@@ -217,6 +217,10 @@ class Program:
         """A worker gave calls back."""
         self._act(self._calls.handle(CallsRevoked(worker=worker, calls=calls)))
 
+    def stopped(self, job: Job) -> None:
+        """Nobody stops what a program runs."""
+        raise AssertionError(job)
+
     def closed(self, lease: LeaseId) -> None:
         """A lane is no more: all its workers are lost."""
         if not self.over:

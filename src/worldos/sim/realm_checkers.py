@@ -88,8 +88,8 @@ class RealmSafety:
         for effect in effects:
             if type(effect) is Send and type(effect.message) in SAID:
                 self._said(machine, effect.node, effect.message)
-            elif type(effect) is Unseat:  # a seat that is given to it later begins anew
-                self._looked.pop((machine.id, machine.boot, effect.realm), None)
+            elif type(effect) is Unseat:
+                self.forget(machine, effect.realm)
         if kind not in PINGS:
             assert machine.node is not None
             realms = machine.node.realms
@@ -102,17 +102,23 @@ class RealmSafety:
 
     def _councils(self, machine: Machine) -> None:
         for realm, raft in seats_of(machine).items():
-            if raft.is_leader:
-                first = self.leaders.setdefault((realm, raft.term), machine.id)
-                if first != machine.id:
-                    raise Violation(
-                        f"{machine.name} and {self._name(first)} both lead {realm[:12]} in term {raft.term}"
-                    )
-            key = (machine.id, machine.boot, realm)
-            looked = self._looked.get(key, 0)
-            if raft.log.committed != looked:
-                self._looked[key] = raft.log.committed
-                self._agree(machine, realm, raft, looked)
+            self.look_at(machine, realm, raft)
+
+    def look_at(self, machine: Machine, realm: RealmId, raft: Raft) -> None:
+        """Look at one member of a Raft group, after a step of it."""
+        if raft.is_leader:
+            first = self.leaders.setdefault((realm, raft.term), machine.id)
+            if first != machine.id:
+                raise Violation(f"{machine.name} and {self._name(first)} both lead {realm[:12]} in term {raft.term}")
+        key = (machine.id, machine.boot, realm)
+        looked = self._looked.get(key, 0)
+        if raft.log.committed != looked:
+            self._looked[key] = raft.log.committed
+            self._agree(machine, realm, raft, looked)
+
+    def forget(self, machine: Machine, realm: RealmId) -> None:
+        """This member is given up: one that it is given later begins anew."""
+        self._looked.pop((machine.id, machine.boot, realm), None)
 
     def _agree(self, machine: Machine, realm: RealmId, raft: Raft, looked: int) -> None:
         self.checks += 1
@@ -124,7 +130,8 @@ class RealmSafety:
             if there != _print_of(entry):
                 raise Violation(f"{machine.name} has another entry {entry.index} of {realm[:12]} than others committed")
 
-    def _raft_said(self, machine: Machine, peer: NodeId, said: RaftSaid) -> None:
+    def raft_said(self, machine: Machine, peer: NodeId, said: RaftSaid) -> None:
+        """Look at what a member of a group says to another, against what is on its disk."""
         message = said.message
         seat = machine.seats.seats.get(said.realm)
         if type(message) is VoteAnswer and message.granted:
@@ -175,7 +182,7 @@ class RealmSafety:
         kind = type(message)
         if kind is RaftSaid:
             assert isinstance(message, RaftSaid)
-            self._raft_said(machine, peer, message)
+            self.raft_said(machine, peer, message)
         elif kind is LeaseGranted:
             assert isinstance(message, LeaseGranted)
             self._granted(machine, message)

@@ -156,7 +156,11 @@ class Seats:
 
     def _tell(self, realm: RealmId, seat: Seat, number: int, boot: int) -> None:
         machine = self._machine
-        if machine.boot == boot and self.seats.get(realm) is seat:
+        if machine.boot != boot or self.seats.get(realm) is not seat:
+            return
+        if machine.work is not None and realm == machine.work.realm:
+            machine.work.persisted(number)
+        else:
             self._world.feed(machine, Persisted(now_ns=self._world.clock_of(machine), realm=realm, number=number))
 
 

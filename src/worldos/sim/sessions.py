@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_chec
 from worldos.kernel.events import PathMeasured, PeerLinked, PeerUnlinked
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, SECOND
-from worldos.model.wire import PeerMessage
+from worldos.model.wire import Message
 from worldos.sim.machine import Machine
 from worldos.sim.rules import Deliver, Drop, Duplicate, Parcel, Rules
 
@@ -108,7 +108,7 @@ class MachineWire:
         self._world = sessions.world
         self._chance = sessions.world.dice.random
 
-    def send(self, node: NodeId, message: PeerMessage) -> None:
+    def send(self, node: NodeId, message: Message) -> None:
         """Let a message travel: here when nothing stands in its way, which is the path of nearly all."""
         stream = self._streams.get(node)
         sessions = self._sessions
@@ -150,7 +150,7 @@ class Sessions:
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool = False) -> None:
+    def send(self, source: Machine, target: NodeId, what: Message | Word, *, is_word: bool = False) -> None:
         """Let something travel."""
         world = self.world
         stream = source.streams.get(target)
@@ -181,20 +181,20 @@ class Sessions:
         stream.queue.append((due_ns, what, is_word))
         world.call_at(due_ns, self.pump, stream)
 
-    def _keep(self, source: Machine, target: NodeId, what: PeerMessage | Word, *, is_word: bool) -> None:
+    def _keep(self, source: Machine, target: NodeId, what: Message | Word, *, is_word: bool) -> None:
         """Without a session a message waits for the first link; a channel is broken."""
         if isinstance(what, Word) or self.harsh or not source.believes(target):
             self._lose(what, is_word=is_word)
         else:
             source.unsent.setdefault(target, deque()).append((self.world.now_ns, what))
 
-    def _lose(self, what: PeerMessage | Word, *, is_word: bool) -> None:
+    def _lose(self, what: Message | Word, *, is_word: bool) -> None:
         self.lost += 1
         if is_word:
             assert isinstance(what, Word)
             what.undelivered()
 
-    def _land(self, stream: Stream, message: PeerMessage) -> None:
+    def _land(self, stream: Stream, message: Message) -> None:
         """Let a message of the harsh mode arrive, whatever came before it."""
         source, target = stream.source, stream.target
         if source.streams.get(target.id) is not stream or self._is_closed(source, target):

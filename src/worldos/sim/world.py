@@ -42,6 +42,7 @@ from worldos.kernel.events import (
     KeyLogOffered,
     LeaveAsked,
     PeerSaid,
+    PeerUnlinked,
     ResourcesScanned,
     StatementsOffered,
 )
@@ -55,7 +56,6 @@ from worldos.model.limits import MS, SECOND
 from worldos.model.local import ToClient
 from worldos.model.realm import Level, RealmId
 from worldos.model.resource import Kind, Scanned
-from worldos.model.wire import PeerMessage
 from worldos.model.work_wire import WorkMessage
 from worldos.node import NEVER_NS, new_node
 from worldos.sim import machine as machines
@@ -64,12 +64,14 @@ from worldos.sim.lanes import Lanes, MachineLanes
 from worldos.sim.machine import Machine, Place, Site
 from worldos.sim.seats import Seats
 from worldos.sim.sessions import MachineWire, Sessions
+from worldos.sim.work_door import WorkDoor, WorkWatcher
 from worldos.trust.keylog import KeyLog, SignedEntry
 from worldos.trust.statements import sign_statement, statement_id
 
 LOCAL_NS: Final = 50_000  # from a program to its agent, or back
 DISK: Final = 0x6469736B
 TRACE_STEPS: Final = 400
+WALL_NS: Final = 1_800_000_000 * SECOND  # what people's clocks show at the beginning, where that matters
 SIZES: Final = ((1000, 2 << 30), (2000, 4 << 30), (4000, 8 << 30), (8000, 16 << 30))
 
 
@@ -109,8 +111,10 @@ class World:
         drift: bool = True,
         in_bytes: bool = False,
         with_realms: bool = False,
+        with_work: bool = False,
     ) -> None:
         self.seed = seed
+        self.with_work = with_work  # sites keep a line of jobs and queues
         self.with_realms = with_realms  # nodes have centers and councils
         self.dice = Random(seed)  # the one source of chance
         self.now_ns = SECOND
@@ -123,6 +127,7 @@ class World:
         self.lanes = Lanes(self)
         self.clients: dict[ClientId, tuple[Machine, Client]] = {}
         self.watchers: list[Watcher] = []
+        self.work_watchers: list[WorkWatcher] = []
         self.trace: deque[tuple[int, int, Event, list[Effect]]] = deque(maxlen=TRACE_STEPS)
         self.notes: deque[tuple[int, str]] = deque(maxlen=TRACE_STEPS)
         self._drift = drift
@@ -183,13 +188,16 @@ class World:
                 self.carry_out(machine, effect)
         if node.due_ns < machine.due_ns:
             self._wake_at(machine, node.due_ns)
+        if type(event) is PeerUnlinked and machine.work is not None:
+            machine.work.unlinked(event.node)
 
-    def said(self, source: Machine, target: Machine, message: PeerMessage) -> None:
-        """Bring a message to a node."""
+    def said(self, source: Machine, target: Machine, message: Any) -> None:
+        """Bring a message (a ``Message`` of model/wire) to a node, or to the work beside it."""
         if self.in_bytes:
-            said = wire.decode(wire.encode(message))
-            assert not isinstance(said, WorkMessage)  # nodes of this world keep no work
-            message = said
+            message = wire.decode(wire.encode(message))
+        if target.work is not None and isinstance(message, WorkMessage):
+            target.work.heard(source.id, message)
+            return
         now_ns = target.clock.read(self.now_ns)
         self.feed(target, PeerSaid(now_ns=now_ns, node=source.id, message=message))
 
@@ -294,6 +302,7 @@ class World:
         local_ns = int(self.dice.random() * 1000 * SECOND)
         rate = rate_by_chance(self.dice)
         clock = Clock(true_ns=self.now_ns, local_ns=local_ns)
+        clock.wall_error_ns = WALL_NS if self.with_work else 0
         if self._drift:
             clock.set_rate(self.now_ns, rate)
         machine = Machine(number, machines.device_key(number), clock, site)
@@ -332,7 +341,10 @@ class World:
             realms=self._realms_of(machine) if self.with_realms else None,
         )
         self.note(f"{machine.name} starts its life {machine.boot}")
+        machine.work = WorkDoor(self, machine) if self.with_work else None
         for realm, recovered in machine.seats.recover().items():
+            if machine.work is not None and machine.work.recovered(realm, recovered):
+                continue
             for effect in machine.node.realms.recover(self.clock_of(machine), realm, recovered):
                 if type(effect) is not Send:  # nobody is linked yet
                     self.carry_out(machine, effect)
@@ -393,6 +405,8 @@ class World:
                 del self.clients[client]
                 program.killed()
         self.lanes.crash(machine)
+        if machine.work is not None:
+            machine.work.close()
         machine.seats.stop(power=power)
         self.sessions.reconsider_about(machine)
 

@@ -20,6 +20,9 @@ from textual.widgets import DataTable, RichLog, Static
 
 from worldos.errors import NoAgent
 from worldos.home import Home
+from worldos.jobs.desk import Desk
+from worldos.jobs.submit import hand_in, spec_of
+from worldos.model.work import Message, Put, QueueMade, Span
 from worldos.sdk import connection
 from worldos.sdk.use import use
 from worldos.tui.top import Top, run_top
@@ -80,6 +83,34 @@ def test_the_picture_shows_the_node_its_leases_and_what_happens(
         asyncio.run(look())
     finally:
         connection.close()
+
+
+def test_jobs_queues_and_loans_are_there_while_there_are_any(agent: RunningAgent) -> None:
+    desk = Desk(agent.ask)
+    name = "[bold]x[/red]"  # no markup of anybody's
+
+    async def look() -> None:
+        top = Top(agent.home)
+        async with top.run_test(size=(160, 40)) as pilot:
+            await until(pilot, lambda: cells(top, "#nodes"))
+            assert not top.query_one("#jobs").display
+            assert not top.query_one("#lent-title").display
+            spec = spec_of(argv=["sleep", "100"], name=name, spans=(Span(1, 500),))
+            job = await asyncio.to_thread(hand_in, desk, spec, (), Path())
+            await until(pilot, lambda: "desk" in (cells(top, "#jobs") or [[""] * 9])[0][5])
+            (row,) = cells(top, "#jobs")
+            assert (row[0], row[1], row[4]) == (job, name, "0 of 500")
+            desk.cancel(job)
+            await until(pilot, lambda: cells(top, "#jobs")[0][2] == "dropped")
+            made = QueueMade(queue="frames")
+            desk.say(made, Put(queue="frames", messages=(Message(b"12345678", b"tx"),)))
+            await until(pilot, lambda: [row[:2] for row in cells(top, "#queues")] == [["frames", "1"]])
+            await asyncio.to_thread(agent.ask, "lend_rule", rule={"to": "anyone", "cpu_permille": 500, "when": "sat"})
+            await until(pilot, lambda: "50 % of CPU to anyone" in str(top.query_one("#lent-title", Static).render()))
+            await asyncio.to_thread(agent.ask, "lend_off", off=True)
+            await until(pilot, lambda: "nothing" in str(top.query_one("#lent-title", Static).render()))
+
+    asyncio.run(look())
 
 
 @pytest.mark.parametrize("size", [(20, 5), (40, 10), (400, 100)])

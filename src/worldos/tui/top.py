@@ -1,4 +1,4 @@
-"""``wos top``: the nodes, what is used of them, leases and running work, and what happens, live."""
+"""``wos top``: the nodes, what is used of them, leases, jobs, queues and loans, and what happens, live."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Footer, RichLog, Static
 from textual.worker import get_current_worker
 
@@ -18,8 +18,10 @@ from worldos.config import Home
 from worldos.errors import WorldError
 from worldos.model.units import show, show_bytes
 from worldos.sdk.asking import Asking
+from worldos.tui import work
 
 EVERY_S = 0.5
+WORK_EVERY_S = 1.0
 BAR_CELLS = 12
 STATUS_STYLE = {"alive": "green", "suspect": "yellow", "offline": "red", "dead": "red", "left": "dim"}
 NS = 1_000_000_000
@@ -33,8 +35,9 @@ class Top(App[None]):
     #head { height: 1; padding: 0 1; background: $primary-background; }
     .title { height: 1; padding: 0 1; color: $text-muted; text-style: bold; }
     DataTable { height: auto; max-height: 14; background: $background; }
-    #leases { max-height: 10; }
-    RichLog { height: 1fr; padding: 0 1; background: $background; }
+    #leases, #jobs, #queues, #lent { max-height: 14; }
+    .title.problem { color: $warning; }
+    RichLog { height: 1fr; min-height: 4; padding: 0 1; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [("q", "quit", "End"), ("c", "clear", "Clear the log")]
     TITLE = "World OS"
@@ -42,17 +45,20 @@ class Top(App[None]):
     def __init__(self, home: Home) -> None:
         super().__init__()
         self._home = home
-        self._listening: Asking | None = None
+        self._watching: list[Asking] = []  # conversations whose thread may wait for long
         self.problem: WorldError | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
         yield Static(id="head")
-        with Vertical():
+        with VerticalScroll():
             yield Static("NODES", classes="title")
             yield DataTable(id="nodes", cursor_type="none", zebra_stripes=True)
             yield Static("LEASES", classes="title")
             yield DataTable(id="leases", cursor_type="none", zebra_stripes=True)
+            for name in ("jobs", "queues", "lent"):
+                yield Static(name.upper(), id=f"{name}-title", classes="title")
+                yield DataTable(id=name, cursor_type="none", zebra_stripes=True)
             yield Static("WHAT HAPPENS", classes="title")
             yield RichLog(id="log", max_lines=500, wrap=False)
         yield Footer()
@@ -62,13 +68,17 @@ class Top(App[None]):
         columns = ("node", "status", "way", "round trip", "cpu leased", "", "memory free", "load", "id")
         self.query_one("#nodes", DataTable).add_columns(*columns)
         self.query_one("#leases", DataTable).add_columns("", "what", "node", "program or holder", "memory", "cpu time")
+        for name, titles in (("jobs", work.JOBS), ("queues", work.QUEUES), ("lent", work.LENT)):
+            self.query_one(f"#{name}", DataTable).add_columns(*titles)
+            self._fill(name, "", [])
         self.run_worker(self._look, thread=True, exclusive=False)
+        self.run_worker(self._look_at_work, thread=True, exclusive=False)
         self.run_worker(self._listen, thread=True, exclusive=False)
 
     def on_unmount(self) -> None:
-        """Wake the thread that waits for something to happen: the process ends when it does."""
-        if self._listening is not None:
-            self._listening.close()
+        """Wake the threads that wait for something: the process ends when they do."""
+        for agent in self._watching:
+            agent.close()
 
     def action_clear(self) -> None:
         """Empty the log."""
@@ -89,10 +99,19 @@ class Top(App[None]):
             with contextlib.suppress(RuntimeError):
                 self.call_from_thread(self.exit)
 
+    def _look_at_work(self) -> None:
+        """Look at the line by itself: its answer may take long while its keepers cannot be reached."""
+        worker = get_current_worker()
+        with contextlib.suppress(WorldError, RuntimeError), Asking(self._home, "wos top") as agent:
+            self._watching.append(agent)
+            while not worker.is_cancelled:
+                self.call_from_thread(self._paint_work, work.see(agent))
+                time.sleep(WORK_EVERY_S)
+
     def _listen(self) -> None:
         worker = get_current_worker()
         with contextlib.suppress(WorldError, RuntimeError), Asking(self._home, "wos top") as agent:
-            self._listening = agent
+            self._watching.append(agent)
             if worker.is_cancelled:
                 return
             for line in agent.ask("log", lines=20):
@@ -127,11 +146,39 @@ class Top(App[None]):
         for lease in leases["granted"]:
             who = names.get(lease["holder"], lease["holder"][:8])
             memory, cpu_s = show_bytes(lease.get("memory_bytes", 0) or 1), lease.get("cpu_ns", 0) / NS
-            table.add_row("granted", show(lease["kind"], lease["amount"]), "here", who, memory, f"{cpu_s:.1f} s")
+            table.add_row("granted", show(lease["kind"], lease["amount"]), "here", Text(who), memory, f"{cpu_s:.1f} s")
         for lease in leases["held"]:
             node = names.get(lease["node"], lease["node"][:8])
             mark = Text("held, silent", "yellow") if lease["doubted"] else "held"
-            table.add_row(mark, show(lease["kind"], lease["amount"]), node, lease["program"][-40:], "", "")
+            program = Text(lease["program"][-40:])
+            table.add_row(mark, show(lease["kind"], lease["amount"]), Text(node), program, "", "")
+
+    def _paint_work(self, seen: work.Seen) -> None:
+        if not self.query("#lent"):
+            return
+        at_ms = work.now_ms()
+        jobs = work.shown(seen.jobs, at_ms)
+        more = f"   {len(jobs) - work.ROWS_MAX} more: wos jobs" if len(jobs) > work.ROWS_MAX else ""
+        problem = f"JOBS: {seen.problem}" if seen.problem else ""
+        self._fill("jobs", problem or f"JOBS{more}", [work.job_cells(job, at_ms) for job in jobs[: work.ROWS_MAX]])
+        self.query_one("#jobs-title").set_class(bool(problem), "problem")
+        self.query_one("#jobs-title").display = bool(problem or jobs)
+        queues = [work.queue_cells(row, at_ms) for row in seen.queues[: work.ROWS_MAX]]
+        self._fill("queues", "QUEUES", queues)
+        title = work.lent_title(seen.lend)
+        self._fill("lent", title, [work.guest_cells(row) for row in seen.lend.get("guests", ())])
+        self.query_one("#lent-title").display = bool(title)
+
+    def _fill(self, name: str, title: str, rows: list[work.Cells]) -> None:
+        """Draw a table that is there only while it has rows."""
+        table, head = self.query_one(f"#{name}", DataTable), self.query_one(f"#{name}-title", Static)
+        head.update(Text(title))
+        head.display = table.display = bool(rows)
+        table.clear()
+        for row in rows:
+            table.add_row(
+                *(Text(cell) if isinstance(cell, str) else cell for cell in row)
+            )  # others' words are no markup
 
     def _happened(self, at_ns: int, name: str, fields: dict[str, Any]) -> None:
         if not self.query("#log"):

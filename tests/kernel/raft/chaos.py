@@ -309,7 +309,6 @@ class Chaos(Council):
             self.later(self.dice.randint(1, self.climate.pause_ms) * MS, self.go_on_disturbing)
 
     def go_on_comparing(self) -> None:
-        self.rests += sum(self[node].resting for node in self.leaders)
         self.checker.matching([m for m in self.machines.values() if m.up])
         self.later(250 * MS, self.go_on_comparing)
 
@@ -325,6 +324,7 @@ class Chaos(Council):
             elif due is not None:
                 self.now_ns = max(self.now_ns, due_ns)
                 self.tick(due.node)
+                self.rests += due.raft.is_leader and due.raft.resting
             else:
                 self.now_ns = until_ns
                 return

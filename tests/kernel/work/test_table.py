@@ -137,6 +137,14 @@ def test_without_a_majority_nothing_is_acknowledged_and_who_asks_is_told_so() ->
     assert pump.replies[key].hint
 
 
+def test_where_nobody_ever_founded_a_council_who_asks_hears_how_to() -> None:
+    pump = Pump("", "ab")
+    key = pump.ask("a", put(1))
+    pump.until(key, 30 * SECOND)
+    assert pump.replies[key].error == "Unreachable"
+    assert "wos realm found" in pump.replies[key].hint
+
+
 def test_a_leader_that_is_cut_off_acknowledges_nothing_and_learns_what_the_others_did() -> None:
     pump = site()
     old = pump.leader()

@@ -46,6 +46,8 @@ from worldos.model.work_wire import WORK_PART_BYTES, TasksHeld, WorkAsk, WorkDro
 
 NOBODY_LEADS: Final = "no majority of the nodes that keep this site's work can be reached"
 NOBODY_LEADS_HINT: Final = "wos nodes shows which are there; it is tried again by itself when they are back"
+NO_COUNCIL: Final = "no council keeps this site's work: nobody has founded one, or none of it is known here"
+NO_COUNCIL_HINT: Final = "wos realm show; where nobody ever founded one: wos realm found, once, on a machine that is mostly on"
 TOO_MUCH: Final = "too much waits for the site's work"
 TOO_MUCH_HINT: Final = "try again in a moment, or say more in one command"
 
@@ -243,7 +245,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
         out: list[Out] = []
         for asked in list(self.asks.values()):
             if asked.until_ns <= now_ns:
-                out += self._over(asked)
+                out += self._over(site, asked)
             elif asked.again_ns <= now_ns:
                 if self.hint == asked.at:
                     self.hint = NOBODY
@@ -506,7 +508,9 @@ class WorkTable(msgspec.Struct, kw_only=True):
             for part, piece in enumerate(cut)
         ]
 
-    def _over(self, asked: Asked) -> list[Out]:
+    def _over(self, site: Site, asked: Asked) -> list[Out]:
+        if not site.council():
+            return self._end(asked, error="Unreachable", why=NO_COUNCIL, hint=NO_COUNCIL_HINT)
         return self._end(asked, error="Unreachable", why=NOBODY_LEADS, hint=NOBODY_LEADS_HINT)
 
     def _later(self, now_ns: int, number: int) -> list[Out]:

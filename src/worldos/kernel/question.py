@@ -36,6 +36,7 @@ KIND, ALIVE, FRESH, OPEN, OWNER, NEAR, START, BATTERY, SERVICE, WHERE = range(10
 WAY_CHARS_MAX: Final = 256
 ISOLATION: Final = "isolation"  # the fact of an offer: in which classes its node can run what is not its own, as words
 WORKERS_MAX: Final = 4096
+ISOLATIONS: Final = frozenset(Isolation)
 _MASK: Final = 2**64 - 1
 _COMPUTES: Final = frozenset({Kind.CPU.value, Kind.GPU.value})
 
@@ -272,7 +273,7 @@ def check_need(need: Need) -> None:
         raise BadRequest(
             f"a need has a priority from -{NEED_PRIORITY_MAX} to {NEED_PRIORITY_MAX}, and gains no less than nothing"
         )
-    if need.isolation not in {"", *Isolation}:
+    if need.isolation and need.isolation not in ISOLATIONS:
         raise BadRequest(f"there is no isolation {need.isolation[:16]!r}", hint=f"there are: {', '.join(Isolation)}")
     if need.where is not None:
         where.check(need.where)

@@ -67,7 +67,7 @@ def test_short_tasks_share_a_berth_and_long_or_unknown_ones_do_not(site: Site) -
     site.do(submit("job-1", 10), submit("job-2", 10), submit("job-3", runtime_s=5))
     jobs = site.work.line.book.jobs
     short, long, unknown = (jobs[name] for name in jobs)
-    site.end(site.run("job-1", 0)[0], wall_us=1000)
+    site.end(site.run("job-1", 0)[0], wall_us=500)
     site.end(site.run("job-2", 0)[0], wall_us=10_000_000)
     assert [berth_tasks(job) for job in (short, long, unknown)] == [BERTH_TASKS_MAX, 1, 1]
     assert [likely_ms(job) for job in (short, long, unknown)] == [1, 10_000, 5000]

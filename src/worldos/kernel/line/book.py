@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
+import msgspec
+
 from worldos.kernel.line import spans
 from worldos.kernel.line.job import Job, Past, Running, Word, array_of, outcome_bytes
 from worldos.kernel.work.limits import (
@@ -26,6 +28,7 @@ from worldos.kernel.work.limits import (
 from worldos.model.work import JobId
 
 _DUE_SPARE: Final = 1024
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Worked(NamedTuple):
@@ -52,6 +55,7 @@ class Book:
         self.outcome_bytes = 0
         self.story_bytes = 0
         self.ended_bytes = 0
+        self._needs: dict[JobId, bytes] = {}
         self._after: dict[JobId, dict[JobId, None]] = {}
         self._due: list[tuple[int, int, JobId]] = []
         self._ready: dict[tuple[int, int], dict[JobId, Job]] = {}
@@ -73,6 +77,13 @@ class Book:
         """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
         for key in self._keys:
             yield from (job for job in self._ready[key].values() if job.waiting)
+
+    def need_of(self, job: Job) -> bytes:
+        """Return what an open job needs, as bytes to compare: each plan asks, so they are kept."""
+        need = self._needs.get(job.id)
+        if need is None:
+            need = self._needs[job.id] = _encode(job.spec.need)
+        return need
 
     def weigh(self, job: Job) -> None:
         """Take in that the sets of a job have changed."""
@@ -212,6 +223,7 @@ class Book:
 
     def _end(self, job: Job) -> None:
         self._leave(job)
+        self._needs.pop(job.id, None)
         self.orders += 1
         job.ended, job.ended_ms = self.orders, self.wall_ms
         self.tasks -= _tasks(job)

@@ -108,6 +108,8 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     @property
     def mean_us(self) -> int:
         """Return how long a task of it takes, as far as is known; 0: it is not."""
+        if not self.done and not self.failed:
+            return self.known_us
         ended = spans.count(self.done) + sum(map(spans.count, self.failed.values()))
         return max(1, self.wall_us // ended) if ended else self.known_us
 

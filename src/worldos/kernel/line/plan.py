@@ -16,8 +16,6 @@ from collections import Counter
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
-import msgspec
-
 from worldos.kernel.line import spans
 from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.line import Line
@@ -48,7 +46,6 @@ GOING_S: Final = 60  # those who may be asked to stop are, so long before their 
 Step = Assign | Preempt | Lost
 Key = tuple[bytes, int]  # a need, and how long it takes
 Candidate = tuple[int, int, NodeId, int]  # score, lot, and the version of the room that it was scored in
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def plan(line: Line, scene: Scene) -> list[Step]:
@@ -97,9 +94,11 @@ class _Planning:
                 break
             if job.rest_ms > self.scene.wall_ms:
                 continue
+            key = (self.line.book.need_of(job), likely_ms(job))
+            if key in self.full:
+                continue
             most = min(job.room, TASKS_MAX - self.given, affordable(job))
-            key = (_encode(job.spec.need), likely_ms(job))
-            if most > 0 and key not in self.full:
+            if most > 0:
                 self._keep_rooms()
                 self._place(job, key, most)
         return self.out
@@ -360,8 +359,10 @@ def _take(room: Room, job: Job) -> None:
 
 def affordable(job: Job) -> int:
     """Return how many more tasks of a job may be begun before it is known what those cost that run now."""
+    if not job.spec.budget_uwos or not job.spent_uwos:
+        return TASKS_MAX
     ended = spans.count(job.done) + sum(map(spans.count, job.failed.values()))
-    if not job.spec.budget_uwos or not job.spent_uwos or not ended:
+    if not ended:
         return TASKS_MAX
     mean = max(1, job.spent_uwos // ended)
     return max((job.spec.budget_uwos - job.spent_uwos) // mean, 1) - len(job.running)

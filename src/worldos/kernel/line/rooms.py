@@ -29,8 +29,6 @@ BERTH_MS: Final = 500  # so much work lies before a berth at most, if its tasks 
 BERTH_TASKS_MAX: Final = 512  # ... and so many tasks;
 BERTH_LONG_MS: Final = 2_000  # behind one that takes longer none waits
 
-_encode = msgspec.msgpack.Encoder().encode
-
 
 class Room:
     """One node. ``used`` is beside its offer: below zero where the line gives back more than it takes."""
@@ -90,7 +88,7 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
     fits: dict[bytes, set[NodeId]] = {}
     for job in line.book.busy.values():
         share = amounts(job.spec.need)
-        key = _encode(job.spec.need)
+        key = line.book.need_of(job)
         if key not in fits:
             question = Question(job.spec.need, scene.view)
             fits[key] = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}

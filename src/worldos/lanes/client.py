@@ -37,7 +37,7 @@ from worldos.kernel.profile import Profiles, Took
 from worldos.lanes import driving, family, outcome, pack, wire
 from worldos.lanes.crew import TIMED_TURN_SECONDS, Crew
 from worldos.lanes.doors import Doors
-from worldos.lanes.failing import InitializerFailed
+from worldos.lanes.failing import InitializerFailed, Unsendable
 from worldos.lanes.future import NO_PARTS, LaneFuture, RemoteTraceback
 from worldos.lanes.intake import Intake
 from worldos.lanes.lane_use import LaneUse
@@ -129,7 +129,10 @@ class Lane(Crew):
             if self._broken is not None:
                 raise self._broken
             function = self._functions.of(fn)
-            inner = None if of is None else self._functions.of(of[0])
+            inner = None
+            if of is not None:
+                with contextlib.suppress(Unsendable):  # it is known by what carries it, then
+                    inner = self._functions.of(of[0])
         parts = NO_PARTS
         if buffers or len(data) >= wire.SMALL_BYTES:
             views = [memoryview(data), *buffers]

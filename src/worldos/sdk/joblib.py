@@ -10,6 +10,7 @@ Source: joblib documentation, "Custom backend API".
 from __future__ import annotations
 
 import gc
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -77,7 +78,7 @@ class WorldosBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """Run a batch of calls on a worker."""
         assert self._cpu is not None
         calls = getattr(func, "items", None) or [(func,)]  # joblib's own batches say what they call
-        future = self._cpu.submit_batch(func, calls[0][0], len(calls))
+        future = self._cpu.submit_batch(func, inspect.unwrap(calls[0][0]), len(calls))  # scikit-learn wraps each
         if callback is not None:
             future.add_done_callback(callback)
         return future

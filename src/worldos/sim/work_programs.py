@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 AGAIN_NS: Final = 500 * MS
 REST_NS: Final = 200 * MS
 EVERY_NS: Final = 1300 * MS  # on each machine, somebody says something
+LONG_MS: Final = 25_000  # longer than a silent runner is waited for
 GIVES_UP: Final = 0.1  # of those who submit or put: they ask once, and go
 QUEUES: Final = (QueueMade(queue="many", deliveries_max=1000), QueueMade(queue="few", deliveries_max=3))
 Heard = Callable[[WorkAnswer], None]
@@ -61,7 +62,6 @@ class Taken:
         self.queue = queue
         self.name = f"cons-{machine.number}-{machine.boot}-{queue}"
         self.request = 0
-        self.take()
 
     def take(self) -> None:
         """Take the next messages."""
@@ -125,8 +125,6 @@ class WorkLoad:
         self._known: list[str] = []  # of jobs, acknowledged or not
         self._consumers: set[tuple[int, int]] = set()
         self._loaded = 0
-        for made in QUEUES:
-            self.insist(world.machines[0], made, _nothing)
 
     def begin(self) -> None:
         """Let programs begin on machines that are new in the world."""
@@ -146,11 +144,20 @@ class WorkLoad:
             if (machine.number, machine.boot) not in self._consumers:
                 self._consumers.add((machine.number, machine.boot))
                 for made in QUEUES:
-                    Taken(self, machine, made.queue)
+                    self._consume(machine, made)
             if self.busy:
                 self._act(machine)
         self.begin()
         self.world.later(int(dice.expovariate(1.0) * EVERY_NS), self._turn, machine)
+
+    def _consume(self, machine: Machine, made: QueueMade) -> None:
+        """Let a program make a queue, if it is not there, and take from it."""
+
+        def heard(answer: WorkAnswer) -> None:
+            del answer
+            Taken(self, machine, made.queue).take()
+
+        self.insist(machine, made, heard)
 
     def _act(self, machine: Machine) -> None:
         dice = self.world.dice
@@ -184,16 +191,13 @@ class WorkLoad:
         jobs = self._history.work.line.book.jobs
         others = [job for job in self._known if JobId(job) in jobs]
         after = (others[int(dice.random() * len(others))],) if others and dice.random() < 0.2 else ()
-        tasks = 1 + int(dice.random() ** 3 * 12)
+        ms = _one_of(dice, (5, 50, 50, 300, 300, 300, 2000, 2000, 6000, LONG_MS))
+        tasks = 1 + int(dice.random() ** 3 * (12 if ms < LONG_MS else 2))
         array = (Span(1, tasks),) if tasks > 1 else ()
         wall_s = self._history.work.wall_ms // 1000
         memory_bytes = 1 << 30 if dice.random() < 0.2 else 0
         return JobSpec(
-            argv=(
-                "task",
-                str(_one_of(dice, (5, 50, 50, 300, 300, 300, 2000, 2000, 6000, 25_000))),
-                str(_one_of(dice, (0, 0, 100, 400))),
-            ),
+            argv=("task", str(ms), str(_one_of(dice, (0, 0, 100, 400)))),
             need=Need(kind=Kind.CPU, amount=_one_of(dice, (250, 500, 1000)), memory_bytes=memory_bytes),
             array=array,
             after=after,

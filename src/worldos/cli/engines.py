@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worldos.cli import output
+from worldos.cli.completion import engines_known
 from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere, WorldError
 from worldos.model.units import show_bytes
@@ -59,7 +60,9 @@ def engines(as_json: bool = JSON) -> None:
 
 
 def up(
-    name: str = typer.Argument(metavar="ENGINE", help="Dask, Ray, PostgreSQL or another of wos engines."),
+    name: str = typer.Argument(
+        metavar="ENGINE", help="Dask, Ray, PostgreSQL or another of wos engines.", autocompletion=engines_known
+    ),
     words: list[str] = typer.Argument(None, metavar="[WORD=VALUE]...", help="Words of its own: version=15 name=shop."),
     cpus: str = typer.Option("1", "--cpus", help="Cores in all: 4, 16."),
     gpus: str = typer.Option("", "--gpus", help="Whole or parts of GPUs."),

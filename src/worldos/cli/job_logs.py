@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from worldos.cli import output
+from worldos.cli.completion import any_job
 from worldos.config import default_home
 from worldos.errors import Unreachable
 from worldos.sdk.asking import Asking
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    name: str = typer.Argument(metavar="JOB[.INDEX]", help="A job, or one task of an array."),
+    name: str = typer.Argument(metavar="JOB[.INDEX]", help="A job, or one task of an array.", autocompletion=any_job),
     follow: bool = typer.Option(False, "-f", "--follow", help="Go on until the job has ended."),
 ) -> None:
     """Print what a job put out. A long log has its beginning and its end; the middle is cut out, and that is said."""

@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from worldos.cli import output
+from worldos.cli.completion import any_job, failed_job, jobs_or_forget, open_job
 from worldos.config import default_home
 from worldos.errors import BadRequest
 from worldos.model.units import show_duration_ns
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from worldos.kernel.line.view import JobView, TaskView
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
-JOB = typer.Argument(metavar="JOB[.INDEX]", help="A job, by its id, the beginning of it, or its name; or one task.")
-SOME = typer.Argument(metavar="JOB...", help="Jobs, by their ids, the beginnings of them, or their names.")
+JOB = typer.Argument(
+    metavar="JOB[.INDEX]",
+    help="A job, by its id, the beginning of it, or its name; or one task.",
+    autocompletion=any_job,
+)
+_SOME = "Jobs, by their ids, the beginnings of them, or their names."
+OPEN = typer.Argument(metavar="JOB...", help=_SOME, autocompletion=open_job)
+FAILED = typer.Argument(metavar="JOB...", help=_SOME, autocompletion=failed_job)
 
 STYLES: Final = {"done": "green", "failed": "red", "dropped": "yellow", "running": "cyan", "held": "dim"}
 MS_NS: Final = 1_000_000
@@ -49,7 +56,11 @@ def register(app: typer.Typer) -> None:
 
 def jobs(
     words: list[str] = typer.Argument(
-        None, metavar="[JOB] | forget JOB...", help="One job, with its tasks (default: all jobs).", show_default=False
+        None,
+        metavar="[JOB] | forget JOB...",
+        help="One job, with its tasks (default: all jobs).",
+        show_default=False,
+        autocompletion=jobs_or_forget,
     ),
     everything: bool = typer.Option(False, "--all", "-a", help="Every task of an array, not some of them."),
     as_json: bool = JSON,
@@ -70,7 +81,7 @@ def jobs(
             _list(desk, as_json=as_json)
 
 
-def cancel(names: list[str] = SOME) -> None:
+def cancel(names: list[str] = OPEN) -> None:
     """End jobs, and what waits for them."""
     with Asking(default_home()) as agent:
         desk = _desk(agent)
@@ -79,7 +90,7 @@ def cancel(names: list[str] = SOME) -> None:
             output.err.print(f"{job.job} is cancelled")
 
 
-def retry(names: list[str] = SOME) -> None:
+def retry(names: list[str] = FAILED) -> None:
     """Run again the tasks that failed or were dropped."""
     with Asking(default_home()) as agent:
         desk = _desk(agent)

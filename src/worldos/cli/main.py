@@ -81,17 +81,36 @@ COMMANDS = {
 """Which module brings which commands, in the order of ``wos --help``: only the one that is needed is loaded."""
 
 
+COMPLETES = "_WOS_COMPLETE"  # is in the environment while the shell asks what could follow
+
+
 def _parts(arguments: list[str]) -> list[str]:
     words = arguments[2:] if arguments[:1] == ["--grant"] else arguments
     wanted = next((word for word in words if not word.startswith("-")), "")
-    known = [part for part, names in COMMANDS.items() if wanted in names]
-    return known if known and "_WOS_COMPLETE" not in os.environ else list(COMMANDS)
+    return [part for part, names in COMMANDS.items() if wanted in names] or list(COMMANDS)
+
+
+def _parts_to_complete() -> list[str]:
+    """Return what must be loaded for the shell's question. Bash shows names of commands alone: for these nothing is."""
+    from worldos.cli.completion import command_of  # noqa: PLC0415 - when the shell asks
+
+    wanted = command_of(os.environ)
+    if wanted is None and "COMP_WORDS" in os.environ:
+        for names in COMMANDS.values():
+            for name in names:
+                app.command(name)(_nothing)
+        return []
+    return _parts([wanted or ""])
+
+
+def _nothing() -> None:
+    """Stand for a command whose name is all that is asked for."""
 
 
 def main() -> None:
     """Run the command line; never show a traceback."""
     _hold_streams()
-    for part in _parts(sys.argv[1:]):
+    for part in _parts_to_complete() if COMPLETES in os.environ else _parts(sys.argv[1:]):
         importlib.import_module(f"worldos.cli.{part}").register(app)
     try:
         _run()

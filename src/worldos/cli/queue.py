@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worldos.cli import output
+from worldos.cli.completion import queues_known
 from worldos.cli.names import JSON, when
 from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MS_NS = 1_000_000
 FAR_S = 30 * 24 * 3600.0
-NAME = typer.Argument(metavar="NAME", help="The queue's name.")
+NAME = typer.Argument(metavar="NAME", help="The queue's name.", autocompletion=queues_known)
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worldos.cli import output
+from worldos.cli.completion import any_job
 from worldos.config import default_home
 from worldos.errors import BadRequest, NoCapacity
 from worldos.sdk.asking import Asking
@@ -31,7 +32,9 @@ def submit(
     memory: str = typer.Option("", help="Memory that each task may take: 8GB."),
     gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),
     array: str = typer.Option("", help="One task for each index: 1-100, 1,5,9, 0-99:3, 1-100%8 (eight at once)."),
-    after: list[str] = typer.Option([], help="Only when this job has ended well; may be given again."),
+    after: list[str] = typer.Option(
+        [], help="Only when this job has ended well; may be given again.", autocompletion=any_job
+    ),
     deadline: str = typer.Option("", help='Tasks not begun by then are dropped: "08:00", "in 2h", "2026-11-23 08:00".'),
     budget: str = typer.Option("", help="WOSCoin that the whole job may cost."),
     priority: int = typer.Option(0, help="-100 to 100; the higher goes first."),

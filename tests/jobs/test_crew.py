@@ -16,10 +16,13 @@ from worldos.jobs import crew as crews
 from worldos.jobs.attempt import Run
 from worldos.jobs.berth import Berth
 from worldos.jobs.crew import Crew
+from worldos.jobs.limits import BARRED_MAX, BREAKS_MAX
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.stay import More
+from worldos.kernel.question import check_need
 from worldos.model.ids import NodeId
 from worldos.model.need import LeaseTerms, Need
+from worldos.model.where import parse_where, show_where
 from worldos.model.work import Attempt, JobSpec
 from worldos.sdk.connection import Connection
 
@@ -134,3 +137,23 @@ def test_a_worker_that_ends_takes_its_lease_along_and_no_other_task(connection: 
     assert lost == [0]
     crew.close()
     until(lambda: crew.empty, "all is given back")
+
+
+def test_a_machine_of_others_is_asked_no_more_once_its_word_is_not_enough_or_it_broke_too_often(
+    connection: Connection, tmp_path: Path
+) -> None:
+    need = Need(kind="CPU", amount=100, where=parse_where("arch == arm64"), realm="acme")
+    crew = Crew(connection, Works(tmp_path), need, connection.node(), lambda: None, apart=("ann",))
+    assert crew._wanted().where == need.where
+    for _ in range(BREAKS_MAX):
+        assert "bob" not in show_where(crew._wanted().where)
+        crew._broke(NodeId("bob"))
+    crew._bar(NodeId("eve"))
+    assert show_where(crew._wanted().where) == "arch == 'arm64' and node != 'bob' and node != 'eve'"
+    assert crew._wanted().realm == "acme"
+    crew._refusals += 1
+    assert (crew._wanted().realm, crew._wanted().near) == ("", connection.node()), "and where there is none, ours"
+    assert Crew(connection, Works(tmp_path), need, connection.node(), lambda: None, ("", "ann"))._wanted().realm == ""
+    for number in range(2 * BARRED_MAX):
+        crew._bar(NodeId(f"n{number}"))
+    check_need(crew._wanted())

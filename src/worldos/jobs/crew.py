@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -26,6 +26,7 @@ from worldos.jobs.limits import (
     BARRED_MAX,
     BERTH_IDLE_S,
     BERTHS_MAX,
+    BREAKS_MAX,
     LEASE_TTL_NS,
     LEASE_WAIT_S,
     REFUSED_WAIT_S,
@@ -131,6 +132,7 @@ class Crew:
         self._ended = ended
         self._apart = apart
         self._barred: dict[NodeId, None] = {}  # machines that are not to do this
+        self._breaks: Counter[NodeId] = Counter()
         self._refusals = 0
         self._waiting: deque[Run] = deque()
         self._changed = threading.Condition()
@@ -233,10 +235,20 @@ class Crew:
             return door
         if node in self._barred:
             raise NoCapacity("a machine was free whose owner's word is not enough")
+        self._bar(node)
+        return None
+
+    def _bar(self, node: NodeId) -> None:
+        """Ask for a machine no more; the longest barred is forgotten."""
         self._barred[node] = None
         if len(self._barred) > BARRED_MAX:
             del self._barred[next(iter(self._barred))]
-        return None
+
+    def _broke(self, node: NodeId) -> None:
+        """Take in that a berth at a machine of others was lost; often enough, and others are asked: a task bears few losses."""
+        self._breaks[node] += 1
+        if self._breaks[node] >= BREAKS_MAX:
+            self._bar(node)
 
     def _refused(self, error: WorldError, since_s: float) -> float:
         """Wait a little after a refusal; hand back what waits when that went on for long."""
@@ -261,7 +273,7 @@ class Crew:
     def _man(self, lease: _Lease, door: Door) -> None:
         """Serve attempts behind one lease until none comes, or it is lost. It is counted as idle until the first."""
         berth: Berth | None = None
-        idle = True
+        idle = broke = True
         try:
             berth = Berth(door)
             assert lease.terms is not None
@@ -272,12 +284,16 @@ class Crew:
                 with self._changed:
                     self._idle += 1
                 idle = True
+            else:
+                broke = False
         except WorldError:
             time.sleep(ASK_AGAIN_S)  # a worker that does not answer: what waits is served by others, or asks again
         finally:
             if berth is not None:
                 berth.close()
             lease.give_back()
+            if broke and not door.is_own and lease.terms is not None:
+                self._broke(lease.terms.node)
             with self._changed:
                 self._berths -= 1
                 self._here -= lease.is_at(self._node)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from worldos.lanes.child import Child
 from worldos.lanes.limits import SANDBOX_OPEN_MAX
-from worldos.lanes.warm import WarmProcess, is_module, start
+from worldos.lanes.warm import is_module, start
 
 THREAD = """
 import sys, threading, time
@@ -26,7 +27,7 @@ def run(folder: Path, text: str, *words: str, **env: str) -> tuple[int, str, str
     return ended(process)
 
 
-def ended(process: WarmProcess) -> tuple[int, str, str]:
+def ended(process: Child) -> tuple[int, str, str]:
     process.stdin.close()
     out, err = process.stdout.read().decode(), process.stderr.read().decode()
     code = process.wait()

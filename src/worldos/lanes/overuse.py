@@ -5,6 +5,7 @@ Where limits are held without cgroups nothing is counted, and nothing is claimed
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -17,19 +18,26 @@ def can_count() -> bool:
 
 def stopped_for_memory() -> int:
     """Return how many processes the kernel has stopped for memory here so far; 0 where it does not count."""
+    file = _counter(CGROUPS)
+    return _counted(file) if file is not None else 0
+
+
+@functools.cache
+def _counter(cgroups: Path) -> Path | None:
+    """Return the file in which the kernel counts: a process that is lent stays in its cgroup."""
     try:
         lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:
-        return 0
+        return None
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            return _counted(CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control")
+            return cgroups / "memory" / path.lstrip("/") / "memory.oom_control"
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            return _counted(CGROUPS / path.lstrip("/") / "memory.events")
-    return 0
+            return cgroups / path.lstrip("/") / "memory.events"
+    return None
 
 
 def _counted(file: Path) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from worldos.errors import BadRequest, PeerBroke, WorldError
-from worldos.lanes import parcel, resident, warm, wasm, wire
+from worldos.lanes import child, parcel, resident, warm, wasm, wire
 from worldos.lanes.overuse import can_count, stopped_for_memory
 from worldos.lanes.room import Room
 from worldos.lanes.wire import Frame, FrameKind
@@ -42,7 +42,7 @@ SIGNALS: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
 )
 
-Process = subprocess.Popen[bytes] | wasm.WasmProcess | warm.WarmProcess
+Process = child.Child | wasm.WasmProcess
 
 
 class HungUp(Exception):
@@ -67,6 +67,8 @@ class Running:
         self._open: dict[int, FrameKind] = {}
         self._signalled = False
         self._took = wire.Took(0, 0, 0)
+        self._env = dict(os.environ)
+        child.close_on_exec()
 
     def run(self, frames: list[Frame]) -> None:
         """Do what the holder asks, from its first frames on, to the end. Returns when it hangs up."""
@@ -81,15 +83,16 @@ class Running:
 
     def _succession(self) -> None:
         """Run one command here, or one after another in rooms."""
+        base = Path.cwd()  # commands change where this process is
         room: Room | None = None
         while self._peek().kind == FrameKind.ROOM:
             self._next()
-            room = room or Room(Path.cwd())
+            room = room or Room(base)
             self._whole(room.work, room)
             room.clear()
             while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN, FrameKind.STOP}:
                 self._next()  # meant for the command that has ended meanwhile
-        self._whole(Path.cwd())
+        self._whole(base)
 
     def _whole(self, folder: Path, room: Room | None = None) -> None:
         for target in [folder] if room is None else [folder, room.checkpoint]:
@@ -104,14 +107,14 @@ class Running:
             raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")
         order: wire.Exec = first.meta
         if resident.is_resident(order.argv) and room is not None and self._wasm_bytes is None:
-            resident.Stay(self, order.argv, folder, {**os.environ, **room.env, **order.env}).serve()
+            resident.Stay(self, order.argv, folder, {**self._env, **room.env, **order.env}).serve()
             return
-        before = parcel.seen(folder)
+        before = parcel.seen(folder) if os.listdir(folder) else {}
         self._signalled = False
         self._took = wire.Took(0, 0, 0)
         code, why = self._execute(order, folder, {} if room is None else room.env)
         if order.results:
-            made = parcel.changed(folder, before)
+            made = parcel.changed(folder, before) if os.listdir(folder) else []
             if made or room is None:
                 parcel.pack(made, self._send_output)
             self._send_output(b"")
@@ -131,32 +134,31 @@ class Running:
     def _execute(self, order: wire.Exec, folder: Path, told: dict[str, str]) -> tuple[int, str]:
         if not order.argv:
             raise BadRequest("an empty command")
-        stopped = stopped_for_memory()
         if self._wasm_bytes is not None:
-            self._process = wasm.start(order.argv, folder, {**told, **order.env}, self._wasm_bytes)
-            return self._followed(self._process, stopped)
-        env = {**os.environ, **told, **order.env}
+            return self._followed(wasm.start(order.argv, folder, {**told, **order.env}, self._wasm_bytes))
+        env = {**self._env, **told, **order.env}
+        words = [sys.executable if order.argv[0] == PYTHON else order.argv[0], *order.argv[1:]]
         if order.argv[0] == PYTHON and warm.is_module(order.argv):
-            self._process = warm.start(order.argv, folder, env)
-            return self._followed(self._process, stopped)
+            return self._followed(warm.start(order.argv, folder, env))
         try:
-            self._process = process = subprocess.Popen(  # noqa: S603 - the holder runs what it likes: that is the lease
-                [sys.executable if order.argv[0] == PYTHON else order.argv[0], *order.argv[1:]],
-                cwd=folder,
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=0,
-            )
+            process = child.spawn(words, folder, env, has_input=not self._is_without_input())
         except (FileNotFoundError, NotADirectoryError):
             return NOT_FOUND, f"{order.argv[0]}: there is no such command on that node"
         except (OSError, ValueError) as error:
             return NOT_EXECUTABLE, f"{order.argv[0]}: {error}"
-        return self._followed(process, stopped)
+        return self._followed(process)
 
-    def _followed(self, process: Process, stopped: int) -> tuple[int, str]:
+    def _is_without_input(self) -> bool:
+        """Tell whether the holder has said already that there will be no input."""
+        if not self.frames or self.frames[0].kind != FrameKind.STDIN or self.frames[0].data:
+            return False
+        del self.frames[0]
+        return True
+
+    def _followed(self, process: Process) -> tuple[int, str]:
         """Carry its bytes until it ends; return its exit code, and why if the node ended it."""
+        self._process = process
+        stopped = stopped_for_memory()
         begun_ns = time.monotonic_ns()
         try:
             self._relay(process)
@@ -173,7 +175,7 @@ class Running:
 
     def _reap(self, process: Process, begun_ns: int) -> int:
         """Return the status of what has ended, and keep what it took."""
-        if isinstance(process, subprocess.Popen | warm.WarmProcess) and process.returncode is None:
+        if isinstance(process, child.Child) and process.returncode is None:
             _pid, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             cpu_us = round((used.ru_utime + used.ru_stime) * 1_000_000)
@@ -190,10 +192,10 @@ class Running:
 
     def _relay(self, process: Process) -> None:
         """Carry bytes both ways until the command has ended and its pipes are empty."""
-        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        os.set_blocking(process.stdin.fileno(), False)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
         self._open = {process.stdout.fileno(): FrameKind.STDOUT, process.stderr.fileno(): FrameKind.STDERR}
         reading: set[int] = set()
         ended = process.watch() if isinstance(process, wasm.WasmProcess) else os.pidfd_open(process.pid)
@@ -233,7 +235,6 @@ class Running:
 
     def _take_all(self, process: Process) -> None:
         """Act on what the holder has said since."""
-        assert process.stdin is not None
         frames, self.frames = self.frames, []
         for frame in frames:
             if frame.kind == FrameKind.STDIN:
@@ -246,7 +247,7 @@ class Running:
                 _kill_group(process.pid, frame.meta)
             else:
                 raise PeerBroke(f"a frame of kind {frame.kind} while a command runs")
-        if process.stdin.closed:
+        if process.stdin is None or process.stdin.closed:
             self._stdin.clear()
             return
         try:

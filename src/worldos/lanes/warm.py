@@ -15,42 +15,17 @@ import itertools
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn
+from typing import Final, NoReturn
+
+from worldos.lanes.child import Child
 
 FDS_MAX: Final = 4096  # a worker holds a few dozen
-POLL_SECONDS: Final = 0.005
 MODULE_WORDS: Final = 3  # {python} -m MODULE
-
-
-class WarmProcess:
-    """A running child, to be treated like ``subprocess.Popen`` with pipes."""
-
-    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
-        self.pid = pid
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
-        self.returncode: int | None = None
-
-    def wait(self, timeout_s: float | None = None) -> int:
-        """Return its exit code, or less the number of the signal that ended it."""
-        end_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while self.returncode is None:
-            pid, status = os.waitpid(self.pid, 0 if end_s is None else os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif end_s is not None and time.monotonic() > end_s:
-                raise subprocess.TimeoutExpired("python", timeout_s or 0.0)
-            else:
-                time.sleep(POLL_SECONDS)
-        return self.returncode
 
 
 def is_module(words: Sequence[str]) -> bool:
@@ -58,7 +33,7 @@ def is_module(words: Sequence[str]) -> bool:
     return len(words) >= MODULE_WORDS and words[1] == "-m"
 
 
-def start(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> WarmProcess:
+def start(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> Child:
     """Start a module in a child."""
     pipes = [os.pipe() for _ in range(3)]
     pid = os.fork()
@@ -68,8 +43,7 @@ def start(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> WarmPro
     (in_read, in_write), (out_read, out_write), (error_read, error_write) = pipes
     for fd in (in_read, out_write, error_write):
         os.close(fd)
-    opened: list[Any] = [os.fdopen(in_write, "wb", 0), os.fdopen(out_read, "rb", 0), os.fdopen(error_read, "rb", 0)]
-    return WarmProcess(pid, *opened)
+    return Child(pid, in_write, out_read, error_read)
 
 
 def _child(words: list[str], folder: Path, env: Mapping[str, str], pipes: list[tuple[int, int]]) -> NoReturn:

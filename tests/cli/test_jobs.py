@@ -10,8 +10,6 @@ from tests.agent.agents import RunningAgent, until
 from tests.cli.conftest import fails
 from tests.cli.inside import inside
 
-from worldos.cli.jobs import _ago, _line
-
 
 def ended(agent: RunningAgent, job: str) -> dict[str, object]:
     def state() -> dict[str, object] | None:
@@ -88,8 +86,3 @@ def test_what_waits_is_cancelled(agent: RunningAgent) -> None:
 )
 def test_what_is_not_there_is_said(agent: RunningAgent, words: tuple[str, ...], said: str) -> None:
     fails(inside(agent.home, *words), 2, said, "try:")
-
-
-def test_what_others_wrote_stays_on_its_line() -> None:
-    assert _line("one\ntwo\x1b[31m\tthree") == "one two [31m three"
-    assert _ago(0)

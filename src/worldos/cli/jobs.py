@@ -191,10 +191,11 @@ def _list(desk: Desk, *, as_json: bool) -> None:
 
 def _cells(job: JobView) -> tuple[str, ...]:
     from worldos.jobs.desk import ended_of, tasks_of  # noqa: PLC0415
+    from worldos.jobs.rows import one_line  # noqa: PLC0415
 
     return (
         job.job,
-        output.text(_line(job.name or job.command)[:COMMAND_CHARS]),
+        output.text(one_line(job.name or job.command)[:COMMAND_CHARS]),
         _styled(job.state),
         f"{ended_of(job)}/{tasks_of(job)}",
         str(job.counts.failed or ""),
@@ -225,10 +226,12 @@ def _show(desk: Desk, name: str, *, everything: bool, as_json: bool) -> None:
 
 
 def _head(job: JobView, names: dict[str, str]) -> None:
+    from worldos.jobs.rows import one_line  # noqa: PLC0415 - with what reads the line
+
     counts = ", ".join(f"{count} {word}" for word, count in msgspec.structs.asdict(job.counts).items() if count)
     lines = [
         ("job", f"{job.job} {output.text(job.name)}".rstrip()),
-        ("command", output.text(_line(job.command))),
+        ("command", output.text(one_line(job.command))),
         ("state", f"{_styled(job.state)}: {counts}"),
         ("why", output.text(job.why)),
         ("submitted", f"{_ago(job.since_ms)} ago by {output.text(names.get(job.by, job.by[:8]))}"),
@@ -252,21 +255,20 @@ def _checked(job: JobView) -> str:
 
 
 def _telling(desk: Desk, job: JobView, *, everything: bool) -> list[TaskView]:
-    """Return the tasks that tell most: those that failed, those that run, then the first of the rest."""
-    found = list(desk.tasks(job.job) if everything else islice(desk.tasks(job.job), TASKS_READ))
-    if everything or len(found) <= TASKS_SHOWN:
-        return found
-    order = {"failed": 0, "running": 1, "dropped": 2, "waiting": 3, "held": 3, "done": 4}
-    return sorted(found, key=lambda task: (order[task.state], task.index))[:TASKS_SHOWN]
+    """Return the tasks that tell most, or all."""
+    from worldos.jobs.rows import telling  # noqa: PLC0415 - with what reads the line
+
+    tasks = desk.tasks(job.job)
+    return list(tasks) if everything else telling(islice(tasks, TASKS_READ), TASKS_SHOWN)
 
 
 def _task_cells(job: JobView, task: TaskView, names: dict[str, str]) -> tuple[str, ...]:
+    from worldos.jobs.rows import one_line  # noqa: PLC0415
+    from worldos.jobs.rows import told as last_told  # noqa: PLC0415
+
     outcome = task.outcome
-    told = ""
-    if outcome is not None:
-        lines = outcome.tail.decode(errors="replace").strip().splitlines()
-        told = outcome.why or (lines[-1] if lines else "")
-    elif task.state == "running":
+    told = last_told(task)
+    if task.state == "running":
         told = f"for {_ago(task.begun_ms)}" if task.begun_ms else "gets its lease"
     if task.copies:
         agreed = f"{task.agree} of {task.copies} agree" if task.agree else f"done {task.copies} x by others, unsure yet"
@@ -278,13 +280,8 @@ def _task_cells(job: JobView, task: TaskView, names: dict[str, str]) -> tuple[st
         str(task.number or ""),
         output.text(names.get(node, node[:8])),
         str(outcome.code) if outcome is not None else "",
-        output.text(_line(told)[:WHY_CHARS]),
+        output.text(one_line(told)[:WHY_CHARS]),
     )
-
-
-def _line(told: str) -> str:
-    """Write on one line what others wrote as they liked."""
-    return " ".join("".join(char if char.isprintable() else " " for char in told).split())
 
 
 def _styled(state: str) -> str:

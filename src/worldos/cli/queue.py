@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -114,13 +113,14 @@ def take(
     as_json: bool = JSON,
 ) -> None:
     """Take messages, print them, and be done with them. The exit code is 1 when there was none."""
+    from worldos.jobs.rows import message_row  # noqa: PLC0415 - as the next, only this command needs it
     from worldos.sdk.queue import Queue  # noqa: PLC0415
 
     with Queue(name, make=False) as queue:
         found = queue.get_many(count, timeout=min(wait, FAR_S))
         try:
             if as_json:
-                output.say_json([{"id": each.id.hex(), "taken": each.deliveries, **_said(each)} for each in found])
+                output.say_json([message_row(each.id, each.raw, each.deliveries) for each in found])
             else:
                 for each in found:
                     _print(each)
@@ -181,16 +181,10 @@ def _lines() -> Iterator[str]:
         yield line.rstrip("\n")
 
 
-def _said(message: Message) -> dict[str, Any]:
-    """Return what a message says, without loading what would run code."""
-    letter, data = message.raw[:1], message.raw[1:]
-    if letter in {b"t", b"j"}:
-        return {"text": data.decode("utf-8", "replace")}
-    return {"form": "bytes" if letter == b"b" else "python", "base64": base64.b64encode(data).decode()}
-
-
 def _print(message: Message) -> None:
-    said = _said(message)
+    from worldos.jobs.rows import message_row  # noqa: PLC0415
+
+    said = message_row(message.id, message.raw, message.deliveries)
     if "text" in said:
         print(said["text"])
     elif said["form"] == "bytes":

@@ -81,7 +81,7 @@ def shown(jobs: list[JobRow], at_ms: int) -> list[JobRow]:
 def job_cells(job: JobRow, at_ms: int) -> Cells:
     """Return a job's cells, in the order of JOBS."""
     ended = job.done + job.failed + job.dropped
-    spent = f"{job.spent_uwos / UWOS:g} WOS" if job.spent_uwos else _lasts(job.cpu_us // 1000) if job.cpu_us else ""
+    spent = f"{job.spent_uwos / UWOS:g} WOS" if job.spent_uwos else _lasts(job.cpu_us // 1000)
     return (
         job.job,
         (job.name or job.command)[:WHAT_CHARS],
@@ -145,4 +145,4 @@ def lent_title(lend: dict[str, Any]) -> str:
 
 
 def _lasts(ms: int) -> str:
-    return show_duration_ns(max(0, ms) // 1000 * 1000 * MS_NS)
+    return show_duration_ns(ms // 1000 * 1000 * MS_NS) if ms >= 1000 else ""

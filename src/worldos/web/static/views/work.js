@@ -93,7 +93,7 @@ function lending(told, again) {
 function programs(held, names) {
   const found = new Map();
   for (const lease of held) {
-    const one = found.get(lease.program) || { name: lease.program.split("/").pop() || "a program", cores: 0, others: 0, nodes: new Set(), doubted: 0 };
+    const one = found.get(lease.program) || { name: lease.program.endsWith("/worldos/jobs/runner.py") ? "Jobs of the line" : lease.program.split("/").pop() || "a program", cores: 0, others: 0, nodes: new Set(), doubted: 0 };
     if (lease.kind === "CPU") one.cores += lease.amount / 1000; else one.others += 1;
     one.nodes.add(names[lease.node] || lease.node.slice(0, 8));
     one.doubted += lease.doubted;

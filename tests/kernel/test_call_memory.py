@@ -147,6 +147,32 @@ def test_a_call_that_was_stopped_beside_others_is_done_again_alone_and_one_that_
     assert [each.failure for each in lane.failed] == [Failure.OVER_QUOTA]
 
 
+def test_a_call_that_was_stopped_runs_alone_whatever_others_teach_meanwhile_and_they_go_on_after_it() -> None:
+    lane = Lane(Profiles(), ("a", 3, 1000, HERE))
+    lane.submit("f", "f", "g", "g", "g")
+    lane.stop(1)
+    lane.join("a", 1000 * MB, HERE)
+    lane.end(2, 10)
+    assert lane.running() == ["g"], "the other f was small"
+    lane.end(3, 10)
+    assert lane.running() == ["f"]
+    (worker,) = (worker for worker, calls in lane.has.items() if calls)
+    lane.submit("h")
+    assert lane.running() == ["f"]
+    lane.end(worker, 950)
+    assert lane.running() == ["g", "g", "h"]
+    assert lane.failed == []
+
+
+def test_a_function_at_its_most_does_not_hold_up_others() -> None:
+    lane = Lane(taught(big=450, small=20), ("a", 4, 1000, HERE))
+    lane.submit(*["big"] * 3, "small")
+    for _ in range(3 * PASSED_MAX):
+        lane.end(next(w for w, calls in lane.has.items() if calls and lane.digest[calls[0]] == "small"), 20)
+        lane.submit("small")
+        assert lane.running() == ["big", "big", "small"]
+
+
 def test_what_must_not_run_twice_fails_when_it_is_stopped() -> None:
     lane = Lane(Profiles(), ("a", 2, 1000, HERE))
     lane.submit("f", "f", retries=0)

@@ -98,12 +98,13 @@ class CallMemory:
             self._passed.pop(digest, None)
             return True
         self.blocked = True
-        if self.could_hold(worker, digest):
+        runs_here = any(calls[digest] for calls in lot.calls.values())
+        if not runs_here and self.could_hold(worker, digest):
             self._passed[digest] += 1
         return False
 
     def is_owed(self, digest: str) -> bool:
-        """Tell whether calls of this function were passed over so often that no others may begin before them."""
+        """Tell whether calls of this function, none of which ran, were passed over so often that no others may begin first."""
         return self._passed[digest] >= PASSED_MAX
 
     def _taken(self, calls: Counter[str]) -> int:

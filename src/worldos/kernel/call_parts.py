@@ -17,6 +17,7 @@ class CallEntry:
         "at",
         "attempts",
         "digest",
+        "greedy",
         "heavy",
         "queued",
         "repeatable",
@@ -33,6 +34,7 @@ class CallEntry:
         self.repeatable = retries > 0
         self.heavy = heavy
         self.suspect = False
+        self.greedy = False  # it was stopped for memory: it runs with nothing beside it in its lease
         self.queued = False
         self.sent_us = 0
         self.attempts = 0

@@ -42,6 +42,7 @@ class CallTable:
         self._again: list[int] = []
         self._suspects: list[int] = []
         self._alone_since_ns: int | None = None
+        self._greedy: dict[int, str] = {}  # calls that run with nothing beside them, and in which leases
         self._share_bytes = 0  # of the tightest lease with a limit, for each of its workers; 0: none has one
 
     # -- what every call does: the fast forms ---------------------------------------------------------------------------
@@ -87,6 +88,8 @@ class CallTable:
         if self.placing is not None:
             self.placing.back(call, worker)
             self.placing.forget(call)
+        if self._greedy:
+            self._greedy.pop(call, None)
         return self._calls.pop(call, None) is not None
 
     def ran(self, worker: int, call: int, took: Took, out_bytes: int) -> None:
@@ -124,6 +127,9 @@ class CallTable:
         """Return the waiting calls that this worker gets now; they count as sent."""
         target = self._workers.get(worker)
         if target is None or target.doubted or target.closed or target.solo or len(target.out) * 2 > target.window:
+            return []
+        if self._greedy and self.placing is not None and target.lease in self._greedy.values():
+            self.placing.memory.blocked = True
             return []
         if self._suspects:
             return [] if target.out else self._take_suspect(target)
@@ -202,6 +208,7 @@ class CallTable:
 
     def _requeue(self, call: int, entry: CallEntry) -> None:
         entry.queued = True
+        self._greedy.pop(call, None)
         if self.placing is not None and not entry.suspect:
             self.placing.again(call)
             return
@@ -229,13 +236,23 @@ class CallTable:
         while self._suspects:
             call = heappop(self._suspects)
             if self._wants(call):
-                if self.placing is not None and not self.placing.memory.holds(target.id, self._calls[call].digest):
+                if not self._may_take(target, call):
                     heappush(self._suspects, call)
                     return []
                 target.solo = True
                 self._place(call, self._calls[call], target)
                 return [call]
         return self.refill(target.id)
+
+    def _may_take(self, target: WorkerEntry, call: int) -> bool:
+        """Tell whether the memory of a worker's lease lets it take a suspect now."""
+        entry = self._calls[call]
+        if entry.greedy and target.memory_bytes:
+            if any(other.out for other in self._workers.values() if other.lease == target.lease):
+                return False
+            self._greedy[call] = target.lease
+            return True
+        return self.placing is None or self.placing.memory.holds(target.id, entry.digest)
 
     # -- placing --------------------------------------------------------------------------------------------------------
 

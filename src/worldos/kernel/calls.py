@@ -233,6 +233,7 @@ class Calls(CallTable):
         alone = len(worker.out) == 1
         crowded = event.loss is Loss.OVER_QUOTA and self._exceeded(worker)
         for call in worker.out:
+            self._greedy.pop(call, None)
             entry = self._calls.get(call)
             if entry is None:
                 continue
@@ -258,6 +259,7 @@ class Calls(CallTable):
         running = self._calls.get(next(iter(lost.out), NOWHERE))
         if running is None or self.profiles is None or not lost.memory_bytes:
             return False
+        running.greedy = True
         self.profiles.exceeded(running.digest, lost.memory_bytes)
         self._watch_memory(running.digest)
         return any(other.out for other in self._workers.values() if other.lease == lost.lease)

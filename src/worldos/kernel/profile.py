@@ -60,15 +60,23 @@ class Mean(msgspec.Struct, array_like=True):
 
 
 class Most(msgspec.Struct, array_like=True):
-    """The most that was seen lately: quickly up, slowly down. 0: nothing was seen."""
+    """The most that was seen lately: quickly up, slowly down. 0: nothing was seen. A guess holds until one is seen."""
 
     value: Natural = 0
+    is_guess: bool = False
 
     def learn(self, value: int) -> None:
         """Take in one more, if it is known."""
         value = max(0, min(US_MAX, value))
         if value:
-            self.value = value if value >= self.value else self.value - (self.value - value) // MOST_FALL
+            falls = value < self.value and not self.is_guess
+            self.value = self.value - (self.value - value) // MOST_FALL if falls else value
+            self.is_guess = False
+
+    def guess(self, value: int) -> None:
+        """Believe this much, as it was too much."""
+        if value > self.value:
+            self.value, self.is_guess = min(US_MAX, value), True
 
 
 class Profile(msgspec.Struct, kw_only=True):
@@ -269,7 +277,7 @@ class Profiles(msgspec.Struct, kw_only=True):
 
     def exceeded(self, digest: str, memory_bytes: int) -> None:
         """A call was stopped, as all of a lease's memory did not hold it beside others: believe that it takes all of it."""
-        self.function(digest).memory.learn(memory_bytes)
+        self.function(digest).memory.guess(memory_bytes)
 
     def is_measured(self, node: NodeId) -> bool:
         """Tell whether it is known what the way to a node carries."""

@@ -174,6 +174,7 @@ class Network:
         now_ns = clock.now_ns()
         self._owner.feed(PeerLinked(now_ns=now_ns, node=node, boot=boot))
         self._owner.feed(PathMeasured(now_ns=now_ns, node=node, rtt_us=rtt_us or RTT_UNKNOWN_US, via=via))
+        self._owner.work.linked(node)
 
     def on_peer_lost(self, node: NodeId, reason: str) -> None:
         """No link to a member is left."""

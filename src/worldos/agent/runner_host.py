@@ -83,8 +83,13 @@ class RunnerHost:
 
     def asked(self) -> None:
         """Who leads hears nothing of this node: a runner that listens says what it has by itself, for any other the host does."""
-        if self._hearing is None:
-            self._holds(TasksHeld(attempts=tuple(self._given)[:HELD_MAX]))
+        held = self.waiting()
+        if held is not None:
+            self._holds(held)
+
+    def waiting(self) -> TasksHeld | None:
+        """Return what waits here for a runner; None where one listens."""
+        return TasksHeld(attempts=tuple(self._given)[:HELD_MAX]) if self._hearing is None else None
 
     async def log(self, ask: LogAsk) -> LogPiece | None:
         """Return a piece of the log of an attempt that the runner has; None where no runner answers."""

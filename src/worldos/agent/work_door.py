@@ -70,7 +70,7 @@ class WorkDoor:
         self.node = node
         self.realm = RealmId(node.realms.site + WORK)
         self.site = NodeSite(node)
-        self.table = WorkTable(me=node.node, seed=secrets.randbits(62))
+        self.table = WorkTable(me=node.node, seed=secrets.randbits(62), fresh=True)
         self.runner = RunnerHost(home, node, self._holds, note)
         self._seats = seats
         self._send = send
@@ -154,6 +154,7 @@ class WorkDoor:
                 return
         match message:
             case TasksGiven():
+                self.table.fresh = False
                 self.runner.give(message)
             case TasksStop():
                 self.runner.stop(message)
@@ -169,6 +170,13 @@ class WorkDoor:
     def persisted(self, number: int) -> None:
         """What was to be stored is on disk."""
         self._carry_out(self.table.persisted(clock.now_ns(), self.site, number))
+
+    def linked(self, peer: NodeId) -> None:
+        """There is a way to a node: if it leads and this node has just begun, it need not ask what is still held here."""
+        if self.node.is_member(peer) and self.site.works() is not False:
+            held = self.runner.waiting()
+            if held is not None:
+                self._send(peer, held)
 
     def unlinked(self, peer: NodeId) -> None:
         """No link to a node is left."""

@@ -27,7 +27,7 @@ from worldos.model.work import (
 )
 from worldos.model.work_wire import HeldAsk, TasksGiven, TasksHeld, TasksStop, WorkAsk
 
-JOB = JobId("job-1")
+JOB, A = JobId("job-1"), NodeId("a")
 
 
 class Site(Pump):
@@ -111,6 +111,28 @@ def test_what_began_and_is_held_no_more_is_lost_soon() -> None:
     assert (1, 2) in site.given()
     seen = site.seen()
     assert seen.tasks[0].losses == 1
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_began_on_a_node_that_leads_is_lost_at_once_when_it_begins_a_new_life_without_a_runner(
+    fresh: bool,
+) -> None:
+    site = Pump("a")
+    site.offers = {A: offer("a", cores=8, owner="me")}
+    spec = JobSpec(argv=("true",), need=Need(kind="CPU", amount=1000))
+    assert site.said("a", Submit(job=JOB, spec=spec, by=A)) == (Applied(),)
+    site.run(SECOND)
+    assert site.said("a", Began(attempt=Attempt(JOB, 0, 1), at=A)) == (Applied(),)
+    site.kill("a")
+    site.restart("a")
+    site.tables[A].fresh = fresh
+    site.told.clear()
+    begun_ns = site.now_ns
+    while not any(isinstance(message, TasksGiven) for _, message in site.told):
+        site.run(250 * MS)
+        site.carry(A, site.tables[A].holds(site.now_ns, SeenSite(site, A), TasksHeld(attempts=())))
+        assert site.now_ns - begun_ns < 3 * NOT_HELD_NS
+    assert (site.now_ns - begun_ns < NOT_HELD_NS) == fresh
 
 
 def test_what_is_held_in_vain_is_stopped_and_told_again_until_it_is() -> None:

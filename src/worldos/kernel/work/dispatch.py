@@ -32,6 +32,7 @@ from worldos.kernel.work.site import Site
 from worldos.kernel.work.state import Work
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, NEVER_NS
+from worldos.model.raft import NOBODY
 from worldos.model.work import BATCH_MAX, Attempt, JobId, LineCommand, Lost, WorkAnswer
 from worldos.model.work import Applied as AppliedAnswer
 from worldos.model.work_wire import GIVEN_MAX, HELD_MAX, HeldAsk, Task, TasksGiven, TasksHeld, TasksStop
@@ -52,7 +53,8 @@ class Dispatch(msgspec.Struct, kw_only=True):
     """What this leader knows of runners. Nothing is due before ``due_ns``.
 
     ``holds``, ``leased``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it
-    was first looked for, or last held. ``scene``: what the last plan was made of; ``pace_ns``: how long until
+    was first looked for, or last held. ``fresh``: this node itself, while its runner was given nothing in this life: what it
+    began in an earlier one is gone. ``scene``: what the last plan was made of; ``pace_ns``: how long until
     the next: a long line that found nothing to do is not gone through at each change.
     """
 
@@ -61,6 +63,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
     heard_ns: dict[NodeId, int] = {}
     told_ns: dict[Attempt, int] = {}
     seen_ns: dict[Attempt, int] = {}
+    fresh: NodeId = NOBODY
     stopped_ns: dict[Attempt, int] = {}
     asked_ns: dict[NodeId, int] = {}
     planned_ns: int = -NEVER_NS
@@ -120,6 +123,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
                 run = work.line.run_of(attempt)
                 if run is not None:
                     self.told_ns[attempt] = self.seen_ns[attempt] = now_ns
+                    self.fresh = NOBODY if run.node == self.fresh else self.fresh
                     fresh.setdefault((run.node, attempt.job), []).append(attempt)
         return [said for (node, _), attempts in fresh.items() for said in _given(work, node, attempts)]
 
@@ -140,6 +144,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
                     said.append(Said(run.node, TasksStop(attempts=(attempt,), why=run.asked, preempt=True)))
             elif not run.begun_ms and now_ns - self.told_ns.get(attempt, self.seen_ns[attempt]) >= GIVE_AGAIN_NS:
                 self.told_ns[attempt] = now_ns
+                self.fresh = NOBODY if run.node == self.fresh else self.fresh
                 again.setdefault((run.node, job.id), []).append(attempt)
         for (node, _), attempts in again.items():
             said += _given(work, node, attempts)
@@ -175,7 +180,9 @@ class Dispatch(msgspec.Struct, kw_only=True):
             heard_ns = self.heard_ns.get(run.node, -NEVER_NS)
             patience_ns = NOT_HELD_NS if run.begun_ms else NOT_BEGUN_NS
             since_ns = self.seen_ns.get(attempt, now_ns)
-            if now_ns - since_ns >= patience_ns and heard_ns > since_ns and now_ns - heard_ns < patience_ns:
+            if run.node == self.fresh and run.begun_ms and heard_ns > since_ns:
+                lost.append(Lost(attempt=attempt, why=GONE))
+            elif now_ns - since_ns >= patience_ns and heard_ns > since_ns and now_ns - heard_ns < patience_ns:
                 lost.append(Lost(attempt=attempt, why=GONE if run.begun_ms else NEVER_BEGUN))
         return lost[: BATCH_MAX // 2]
 

@@ -58,7 +58,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
     ``gathered`` wait for the next round, ``rounds`` are in the log: by index there, which asks, and how many commands of each.
     ``known``: asks of others by who asked and how they call it. ``hint``: who leads, as others said. ``asks_ns``: no ask needs
     to be looked after before. ``begins_ns``: when the charter is asked (again) to begin the work; ``stood``:
-    it knows that the work stands.
+    it knows that the work stands. ``fresh``: this node's runner was given nothing in this life.
     """
 
     me: NodeId
@@ -74,6 +74,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
     turn: int = 0
     begins_ns: int = 0
     stood: bool = False
+    fresh: bool = False
     tend_ns: int = 0
     asks_ns: int = NEVER_NS
     due_ns: int = NEVER_NS
@@ -358,7 +359,7 @@ class WorkTable(msgspec.Struct, kw_only=True):
                 case Lost():
                     out += self._give_up(now_ns)
                 case Leads():
-                    self.tend_ns, self.dispatch = now_ns, Dispatch()
+                    self.tend_ns, self.dispatch = now_ns, Dispatch(fresh=self.me if self.fresh else NOBODY)
                     out += self._all_again(now_ns)
                 case Ready():
                     out += self._read(now_ns, happening)

@@ -21,7 +21,7 @@ def loaded(seconds: int) -> tuple[World, WorkSafety, WorkLoad]:
 
 
 def test_programs_submit_put_take_and_come_to_an_end() -> None:
-    world, safety, load = loaded(15)
+    world, safety, load = loaded(10)
     load.stop()
     assert len(load.jobs) > 3
     assert all(load.put.values())
@@ -46,6 +46,5 @@ def test_programs_end_with_their_machine_and_others_begin_with_its_next_life() -
     said = load.said
     after(world, SECOND)
     world.start(machine)
-    after(world, 5 * SECOND)
+    until(world, lambda: (machine.number, machine.boot) in load._consumers)
     assert load.said > said
-    assert (machine.number, machine.boot) in load._consumers

@@ -197,7 +197,7 @@ class WorkLoad:
         wall_s = self._history.work.wall_ms // 1000
         memory_bytes = 1 << 30 if dice.random() < 0.2 else 0
         return JobSpec(
-            argv=("task", str(ms), str(_one_of(dice, (0, 0, 100, 400)))),
+            argv=("task", str(ms), str(_one_of(dice, (0, 0, 100, 400)) if ms < LONG_MS else 0)),
             need=Need(kind=Kind.CPU, amount=_one_of(dice, (250, 500, 1000)), memory_bytes=memory_bytes),
             array=array,
             after=after,

@@ -14,6 +14,8 @@ from worldos.agent.lanes import Lanes
 from worldos.agent.scanner import Scanner
 from worldos.errors import BadRequest, LeaseEnded, WorldError
 from worldos.lanes import sandbox
+from worldos.lanes.client import Lane
+from worldos.lanes.link import Door
 from worldos.model.ids import LeaseId, NodeId, ResourceId
 from worldos.model.need import LeaseTerms, Need
 
@@ -99,10 +101,16 @@ def test_workers_rest_and_go_on(folder: Path) -> None:
 @pytest.mark.skipif(not sandbox.bubblewrap(), reason="bubblewrap is not installed")
 def test_a_lease_that_is_kept_apart_has_its_workers_in_a_room(folder: Path) -> None:
     async def story(lanes: Lanes) -> None:
+        lanes._environ = lambda _lease: {"WORLDOS_NET_DOOR": "/home/somebody/net"}
         lanes.open(terms(isolation="sandbox"))
-        await lanes.paths_of(LeaseId("l1"))
+        (path,) = await lanes.paths_of(LeaseId("l1"))
         room = lanes._host.room_pid("l1")
         assert os.readlink(f"/proc/{room}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+        lane = await asyncio.to_thread(Lane, [Door(path=path)])
+        seen = await asyncio.to_thread(lane.submit(lambda: dict(os.environ)).result, 10)
+        lane.close(LeaseEnded("seen"))
+        assert "WORLDOS_NET_DOOR" not in seen, "nor is it told the ways of its agent, and whose home that is"
+        assert seen["WORLDOS_ISOLATION"] == "sandbox"
         lanes.open(terms("Memory", 1000, "l2", isolation="sandbox"))
         await lanes.paths_of(LeaseId("l2"))
         assert not lanes._host.room_pid("l2"), "what a driver alone runs for is kept to its words"

@@ -155,7 +155,7 @@ class Lanes:
                 **needs.environ,
                 "WORLDOS_NODE": terms.node,
                 "WORLDOS_LEASE": terms.lease,
-                **(self._environ(terms.lease) if self._environ is not None else {}),
+                **(self._environ(terms.lease) if self._environ is not None and isolation == Isolation.PROCESS else {}),
             },
         )
         doors = await self._host.open_lease(terms.lease, spec)

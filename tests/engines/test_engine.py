@@ -96,7 +96,7 @@ def test_a_process_that_ends_later_is_found_by_who_checks() -> None:
         for process in echoes():
             process.send_signal(signal.SIGKILL)
         with pytest.raises(WorldError, match=r"echo on .* ended with"):
-            until(engaged.check, 10, "the end is seen")
+            until(lambda: not engaged.check(), 10, "the end is seen")
     finally:
         engaged.close()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldos.engines.limits import NODES_MAX
-from worldos.engines.seats import divided
+from worldos.engines.seats import divided, one_more
 from worldos.errors import BadRequest, NoCapacity
 
 
@@ -60,3 +60,10 @@ def test_seats_hold_all_of_it_and_no_node_more_than_it_has(cores: int, free: lis
     if len(seats) > 1:
         most = sorted((amount * 1000 for amount in free), reverse=True)
         assert all(size <= amount for size, amount in zip(seats, most, strict=False))
+
+
+def test_one_seat_more_is_as_large_as_the_freest_node_and_no_larger_than_wanted() -> None:
+    assert one_more(8, [3900, 500, 2000]) == 3000
+    assert one_more(1, [3900]) == 1000
+    with pytest.raises(NoCapacity):
+        one_more(1, [900])

@@ -2,11 +2,13 @@
 
 All or nothing: what cannot be begun is taken down again before the reason is raised. Nothing of it outlives this program:
 the leases end when its connection to the agent does, and with a lease end its worker, all processes under it, their folder
-and the network. Invariant: seat ``i`` is handle ``i``; the first is the head, and begins before the others.
+and the network. Seats may come later and may go. Invariant: seat ``i`` is handle ``i`` and member ``i`` of the network, whatever
+became of it; the first is the head.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,6 +17,7 @@ from typing import Any, Final, TypeVar
 from worldos.engines import nets, tender
 from worldos.engines.limits import CALL_SECONDS, INSTALL_SECONDS, LOOK_SECONDS, START_SECONDS, TOOL_SECONDS
 from worldos.engines.plan import Process, Ran, Seat, Seen
+from worldos.engines.seats import CORE_MILLI
 from worldos.engines.software import Software
 from worldos.errors import LeaseEnded, NodeGone, Unreachable, WorkerLost, WorldError
 from worldos.sdk.compute import Compute
@@ -29,19 +32,21 @@ class Cluster:
     """Leases with processes of an engine in them."""
 
     def __init__(self, handles: Sequence[Compute], here: str, told: Told) -> None:
-        self.handles = tuple(handles)
+        self.handles = list(handles)
         self.here = here
         self.seats: tuple[Seat, ...] = ()
         self.net: nets.Net | None = None
         self._told = told
         self._begun: set[int] = set()
+        self._ended = False
+        self.said: dict[int, str] = {}  # by seat: the end of what its first process said, at the last look
 
     # -- begin ----------------------------------------------------------------------------------------------------------
 
-    def prepare(self, software: Software) -> None:
-        """See to it that each node has the software; all at once."""
+    def prepare(self, software: Software, begin: int = 0) -> None:
+        """See to it that each node has the software, from this seat on; all at once."""
         until_s = time.monotonic() + INSTALL_SECONDS
-        left = set(range(len(self.handles)))
+        left = set(range(begin, len(self.handles)))
         while left:
             asked = {index: self.call(index, tender.prepare, software, LOOK_SECONDS) for index in sorted(left)}
             for index, future in asked.items():
@@ -60,17 +65,19 @@ class Cluster:
         joined = [self.call(index, tender.join, net.prefix(index)) for index in range(len(self.handles))]
         for index, future in enumerate(joined):
             self.result(index, future)
-        self.seats = tuple(
-            Seat(
-                index=index,
-                node=self._node(index),
-                address=net.address(index),
-                milli_cpu=handle.need.amount if handle.kind == "CPU" else 1000,
-                gpus=handle.need.amount // 1000 if handle.kind == "GPU" else 0,
-                memory_bytes=handle.need.memory_bytes,
-                ports=net.ports(index, ports),
-            )
-            for index, handle in enumerate(self.handles)
+        self.seats = tuple(self._seat(index, ports) for index in range(len(self.handles)))
+
+    def _seat(self, index: int, ports: int) -> Seat:
+        assert self.net is not None
+        handle = self.handles[index]
+        return Seat(
+            index=index,
+            node=self._node(index),
+            address=self.net.address(index),
+            milli_cpu=handle.need.amount if handle.kind == "CPU" else CORE_MILLI,
+            gpus=handle.need.amount // CORE_MILLI if handle.kind == "GPU" else 0,
+            memory_bytes=handle.need.memory_bytes,
+            ports=self.net.ports(index, ports),
         )
 
     def begin(self, plan: Mapping[int, Sequence[Process]], *, head_first: bool = True) -> None:
@@ -103,7 +110,51 @@ class Cluster:
                     f"{tender.last_words(seen[left[0]][0].said)}"
                 )
 
+    # -- who comes later, and who goes ----------------------------------------------------------------------------------
+
+    def add(self, handle: Compute, software: Software, ports: int, plan: Callable[[Seat], Sequence[Process]]) -> Seat:
+        """Let one more lease be a seat, and start there what ``plan`` says. What cannot be is given back, and raised."""
+        assert self.net is not None
+        index = len(self.handles)
+        self.handles.append(handle)
+        try:
+            if self._ended:
+                raise LeaseEnded("this engine was closed")
+            self.prepare(software, index)
+            self.net.admit(handle)
+            self.result(index, self.call(index, tender.join, self.net.prefix(index)))
+            seat = self._seat(index, ports)
+            self.seats = (*self.seats, seat)
+            self.begin({index: plan(seat)}, head_first=False)
+        except BaseException:
+            self._leave(index)
+            raise
+        return seat
+
+    def retire(self, index: int, grace_s: float) -> None:
+        """Give a seat back: its processes are asked to end, and have so long for it."""
+        self._begun.discard(index)
+        with contextlib.suppress(WorldError, RuntimeError):  # its node is gone, and with it all that ran there
+            self.result(index, self.call(index, tender.retire, grace_s), grace_s + CALL_SECONDS)
+        self._leave(index)
+
+    def _leave(self, index: int) -> None:
+        """Forget a seat, reached or not; its number is used no more, in the network neither."""
+        self._begun.discard(index)
+        while len(self.seats) <= index:  # it never was one
+            self.seats = (*self.seats, Seat(index=len(self.seats), node="", address="", milli_cpu=0))
+        try:
+            if self.net is not None and index < len(self.net):
+                self.net.leave(index)
+        finally:
+            self.handles[index].close()
+
     # -- while it runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> tuple[Seat, ...]:
+        """The seats whose processes run, as far as known."""
+        return tuple(self.seats[index] for index in sorted(self._begun))
 
     def check(self) -> tuple[int, ...]:
         """Return the seats that are left; raise why, if the head or a process of a seat that is there has ended.
@@ -117,11 +168,11 @@ class Cluster:
                 seen = ()
             if seen:
                 self._check(index, seen)
+                self.said[index] = seen[0].said
                 continue
             if index == 0:
                 raise NodeGone("the first node of the engine is gone, and the engine with it", hint="start it again")
-            self._begun.discard(index)
-            self.handles[index].close()
+            self._leave(index)
         return tuple(sorted(self._begun))
 
     def run(
@@ -175,6 +226,7 @@ class Cluster:
 
     def end(self) -> None:
         """End the processes, the last seat first, then the network and the leases. Nothing is left, reached or not."""
+        self._ended = True
         asked = []
         for index in sorted(self._begun, reverse=True):
             try:
@@ -189,5 +241,5 @@ class Cluster:
         self._begun.clear()
         if self.net is not None:
             self.net.close()
-        for handle in self.handles:
+        for handle in list(self.handles):
             handle.close()

@@ -7,6 +7,7 @@ Source: distributed.dask.org, "TLS/SSL" and "Command line".
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 
 from worldos.engines import credentials
 from worldos.engines.engine import Engaged, Engine, Words
+from worldos.engines.keeping import Load
 from worldos.engines.plan import Process, Seat
 from worldos.engines.software import PythonSoftware
 from worldos.errors import BadRequest
@@ -41,6 +43,7 @@ class Dask(Engine):
     words = frozenset({"processes", "packages", "dashboard"})
     ports = 2
     head_first = False  # workers go on trying to reach the scheduler
+    grows = True
     client_module = "distributed"
 
     def software(self, words: Words) -> PythonSoftware:
@@ -60,7 +63,7 @@ class Dask(Engine):
         pair = credentials.certificate("dask of a lease")
         self_signed = {"dask-ca.pem": pair.certificate.encode(), "dask.pem": (pair.key + pair.certificate).encode()}
         head = seats[0]
-        at = f"tls://{head.address}:{head.ports[SCHEDULER]}"
+        at = _at(head)
         scheduler = Process(
             name="scheduler",
             argv=(
@@ -69,6 +72,7 @@ class Dask(Engine):
             ),
             files=self_signed,
             env=_ENV,
+            end_signal=9,  # it keeps nothing that must be saved
             ready="Scheduler at:",
             listens=(head.ports[SCHEDULER],),
         )
@@ -96,6 +100,32 @@ class Dask(Engine):
         client.wait_for_workers(sum(_shape(seat, engaged.words)[0] for seat in engaged.seats), timeout=60)
         return client
 
+    def another(self, engaged: Engaged, seat: Seat) -> Sequence[Process]:
+        """Return the workers of a seat more."""
+        return _workers(seat, _at(engaged.seats[0]), engaged.plan[0][0].files, engaged.words)
+
+    def load(self, engaged: Engaged) -> Load | None:
+        """Ask the scheduler what waits, and who has nothing to do."""
+
+        def load_of(dask_scheduler: Any) -> tuple[int, list[str]]:  # sent as it is, so it knows nothing of this module
+            workers = dask_scheduler.workers.values()
+            tasks = sum(len(worker.processing) for worker in workers)
+            tasks += len(getattr(dask_scheduler, "queued", ())) + len(dask_scheduler.unrunnable)
+            return tasks, [str(worker.name) for worker in workers if worker.processing]
+
+        try:
+            tasks, busy = engaged.client.run_on_scheduler(load_of)
+        except (OSError, RuntimeError, TimeoutError):  # it is closed, or its scheduler has no time now
+            return None
+        at_work = {int(name.split("-")[1]) for name in busy}
+        return Load(cores=tasks, idle=frozenset(seat.index for seat in engaged.seats) - at_work)
+
+    def let_go(self, engaged: Engaged, seat: Seat) -> None:
+        """Move what the workers of a seat have to others."""
+        names = [f"seat-{seat.index}-{number}" for number in range(_shape(seat, engaged.words)[0])]
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # its node was faster
+            engaged.client.retire_workers(names=names, close_workers=True)
+
     def leave(self, engaged: Engaged) -> None:
         """Close the client; its scheduler ends with the lease."""
         engaged.client.close()
@@ -121,6 +151,10 @@ class Dask(Engine):
 _ENV = {"DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION": "1.2", "PYTHONUNBUFFERED": "1"}
 
 
+def _at(head: Seat) -> str:
+    return f"tls://{head.address}:{head.ports[SCHEDULER]}"
+
+
 def _workers(seat: Seat, at: str, files: dict[str, bytes], words: Words) -> list[Process]:
     """Return the workers of a seat. The tender is their nanny: Dask's own would be as many interpreters more."""
     processes, threads = _shape(seat, words)
@@ -135,6 +169,7 @@ def _workers(seat: Seat, at: str, files: dict[str, bytes], words: Words) -> list
             ),
             files=files,
             env=_ENV,
+            end_signal=9,
             ready="Registered to:",
             again=True,
         )

@@ -16,23 +16,18 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar
 
-from msgspec.structs import replace
-
 from worldos.engines.cluster import Cluster
+from worldos.engines.keeping import Keeper, Load
+from worldos.engines.leasing import LEASE_WORDS, Leasing
 from worldos.engines.plan import Process, Seat
-from worldos.engines.seats import divided
 from worldos.engines.software import Software
 from worldos.errors import BadRequest
-from worldos.model.need import All, Compare, Condition
-from worldos.model.units import parse_amount
 from worldos.sdk import connection as agent
-from worldos.sdk import gang, needs
 from worldos.sdk.compute import Compute
 
 SIZE_WORDS = frozenset({"cpus", "gpus", "memory", "nodes"})
-LEASE_WORDS = frozenset({"where", "near", "realm", "objective", "budget", "isolation"})
 USE_WORDS = frozenset({"ttl", "timeout", "told"})
-TIMEOUT_S = 30.0
+RETIRE_S = 30.0  # for a seat to bring what it does to an end
 
 Words = Mapping[str, Any]
 
@@ -47,6 +42,7 @@ class Engine(ABC):
     nodes_max: ClassVar[int] = 0  # 0: as many as it likes
     head_first: ClassVar[bool] = True  # the others cannot wait for the head by themselves
     client_module: ClassVar[str] = ""  # what ``client`` imports
+    grows: ClassVar[bool] = False  # its seats may come and go while it runs: it has ``another``
     loopback: ClassVar[bool] = True  # it keeps strangers out by itself, where a host can have no private network
 
     def check(self, words: Words) -> None:  # noqa: B027 - most have nothing to check
@@ -63,6 +59,17 @@ class Engine(ABC):
     @abstractmethod
     def client(self, engaged: Engaged) -> Any:
         """Return the client, when all processes are ready."""
+
+    def another(self, engaged: Engaged, seat: Seat) -> Sequence[Process]:
+        """Return the processes of a seat that comes later. Only asked of what ``grows``."""
+        raise NotImplementedError
+
+    def load(self, engaged: Engaged) -> Load | None:
+        """Return what there is to do now, where that is known: an engine follows it if ``cpus`` is a range."""
+        return None
+
+    def let_go(self, engaged: Engaged, seat: Seat) -> None:  # noqa: B027 - most have nothing to move
+        """See that others have what a seat has: it is given back then."""
 
     def leave(self, engaged: Engaged) -> None:  # noqa: B027 - most have nothing to save
         """Close the client, and save what must be kept. Called once, before the processes end."""
@@ -98,12 +105,17 @@ class Engaged:
         self.state: Any = None  # the engine's own
         engine.check(words)
         threading.Thread(target=_load, args=(engine.client_module,), daemon=True).start()  # while the nodes are busy
-        software = engine.software(words)
+        self._software = engine.software(words)
         connection = agent.connection()
-        handles = _leased(engine, words, connection)
+        self.leasing = Leasing(words, connection)
+        least, most = self.leasing.cores
+        if most > least and not engine.grows:
+            raise BadRequest(f"{engine.name} does not grow", hint=f"say how many cores it is to have: cpus={least}")
+        handles = self.leasing.all(nodes_max=engine.nodes_max, loopback=engine.loopback)
         self.cluster = Cluster(handles, connection.node(), self._told)
+        self._keeper = Keeper(self, least, most)
         try:
-            self.cluster.prepare(software)
+            self.cluster.prepare(self._software)
             self.cluster.connect(engine.ports, loopback=engine.loopback)
             self.plan = engine.plan(self.cluster.seats, words)
             self.cluster.begin(self.plan, head_first=engine.head_first)
@@ -115,24 +127,36 @@ class Engaged:
             raise
         finally:
             self._told("")
+        if engine.grows and self.cluster.net is not None and self.cluster.net.private:
+            self._keeper.start()
 
     @property
     def seats(self) -> tuple[Seat, ...]:
-        """The places where its processes run."""
+        """The places where its processes run, and those where they ran: by number."""
         return self.cluster.seats
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes it runs on, the head first."""
-        return tuple(seat.node for seat in self.cluster.seats)
+        return tuple(seat.node for seat in self.cluster.live)
 
     def address(self, index: int, port: int) -> str:
         """Return where this program reaches a port of a seat: ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self.cluster.forward(index, self.seats[index].ports[port])}"
 
     def check(self) -> tuple[str, ...]:
-        """Return the nodes that are left; raise why it runs no more, if its first node or one of its processes is gone."""
-        return tuple(self.seats[index].node for index in self.cluster.check())
+        """Return the nodes it runs on now; raise why it runs no more, if its first node or one of its processes is gone."""
+        self._keeper.check()
+        return self.nodes
+
+    def add(self, handle: Compute) -> Seat:
+        """Let one more lease be a seat."""
+        return self.cluster.add(handle, self._software, self.engine.ports, lambda seat: self.engine.another(self, seat))
+
+    def retire(self, seat: Seat, within_s: float = RETIRE_S) -> None:
+        """Give a seat back, when others have what it has."""
+        self.engine.let_go(self, seat)
+        self.cluster.retire(seat.index, within_s)
 
     def close(self) -> None:
         """Let the client go, end all processes and give the leases back."""
@@ -140,6 +164,7 @@ class Engaged:
             if self._closed:
                 return
             self._closed = True
+        self._keeper.stop()
         try:
             self.engine.leave(self)
         finally:
@@ -155,42 +180,6 @@ class Engaged:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"on {len(self.nodes)} nodes"
         return f"<{self.engine.name} {state}>"
-
-
-def _leased(engine: Engine, words: Words, connection: agent.Connection) -> tuple[Compute, ...]:
-    """Lease the seats: each on a node of its own, all or none."""
-    milli = parse_amount("CPU", words.get("cpus") or 1)
-    gpus = parse_amount("GPU", words["gpus"]) if words.get("gpus") else 0
-    nodes = words.get("nodes") or 0
-    if isinstance(nodes, bool) or not isinstance(nodes, int):
-        raise BadRequest(f"nodes={nodes!r} is no number of nodes")
-    if engine.nodes_max and nodes > engine.nodes_max:
-        raise BadRequest(f"{engine.name} runs on {engine.nodes_max} node at most", hint="leave nodes= out")
-    said = {word: words[word] for word in sorted(LEASE_WORDS & words.keys())}
-    free = [each["free"] for each in connection.ask("resources") if each["kind"] == "CPU"]
-    sizes = (milli,) if engine.nodes_max == 1 else divided(milli, free, nodes)
-    memory = words.get("memory")
-    share = None if memory is None else -(-parse_amount("Memory", memory) // len(sizes))
-    wanted = [gang.wanted("CPU", f"{size}m", {**said, "memory": share, "apart": len(sizes) > 1}) for size in sizes]
-    if gpus:
-        wanted += [gang.wanted("GPU", f"{gpus}m", {**said})]
-    joined = len(wanted) > 1 or not engine.loopback
-    each = [replace(part.need, workers=1, where=_where(part.need.where, joined=joined)) for part in wanted]
-    asked = [gang.Wanted(need, part.handle) for need, part in zip(each, wanted, strict=True)]
-    handles = gang.get(asked, needs.ttl_of(words.get("ttl")), 0, words.get("timeout", TIMEOUT_S))
-    for handle in handles:
-        handle.activate()
-    computes = [handle for handle in handles if isinstance(handle, Compute)]
-    here = connection.node()
-    return tuple(sorted(computes, key=lambda handle: here not in handle.nodes))  # its head best on this machine
-
-
-def _where(said: Condition | None, *, joined: bool) -> Condition | None:
-    """Add to what was said of the nodes that they can have a private network, where the engine cannot do without."""
-    if not joined:
-        return said
-    able = Compare(fact="private_net", op="==", value=True)
-    return able if said is None else All(parts=(said, able))
 
 
 def _load(module: str) -> None:

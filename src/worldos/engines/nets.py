@@ -36,6 +36,15 @@ class Net(Protocol):
     def forward(self, index: int, port: int) -> int:
         """Return the port of this machine's loopback that leads to a port of a seat."""
 
+    def __len__(self) -> int:
+        """Return how many seats it has had."""
+
+    def admit(self, handle: Compute) -> int:
+        """Let one more seat in; return its number."""
+
+    def leave(self, index: int) -> None:
+        """Let a seat go, though its node be lost."""
+
     def close(self) -> None:
         """End it."""
 
@@ -68,6 +77,17 @@ class Loopback:
         assert index == 0
         return port
 
+    def __len__(self) -> int:
+        """Return one."""
+        return 1
+
+    def admit(self, handle: Compute) -> int:
+        """Refuse it: nobody else reaches this machine's loopback."""
+        raise NotAllowed("this engine has no private network, so it cannot grow")
+
+    def leave(self, index: int) -> None:
+        """There is nothing to leave."""
+
     def close(self) -> None:
         """There is nothing to end."""
 
@@ -96,6 +116,18 @@ class Private:
     def forward(self, index: int, port: int) -> int:
         """Return the port here that leads there, for programs of this user alone."""
         return self._net.forward(index, port)
+
+    def __len__(self) -> int:
+        """Return how many seats it has had."""
+        return len(self._net)
+
+    def admit(self, handle: Compute) -> int:
+        """Let one more seat in; return its number."""
+        return self._net.admit(handle)
+
+    def leave(self, index: int) -> None:
+        """Let a seat go, though its node be lost."""
+        self._net.leave(index)
 
     def close(self) -> None:
         """End it, and all that still runs inside."""

@@ -38,7 +38,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """One process of an engine. ``ready``: what it says when others may rely on it; ``listens``: ports that are open then.
 
     ``not_root``: it refuses to run as root, and is shown another user where it would. ``files`` are written into its working
-    folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end. ``again``: one that was ready and ended is
+    folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end; ``leave_signal`` does
+    where the rest of the engine goes on. ``again``: one that was ready and ended is
     begun again, a few times.
     """
 
@@ -52,6 +53,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     not_root: bool = False
     short: bool = False  # it says ``{short}``
     end_signal: int = 15
+    leave_signal: int = 15
     again: bool = False
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from worldos.engines import ray_seat, tender
 from worldos.engines.dask import installed, packages
 from worldos.engines.engine import Engaged, Engine, Words
+from worldos.engines.keeping import Load
 from worldos.engines.plan import Process, Seat
 from worldos.engines.software import PythonSoftware
 from worldos.errors import BadRequest, Unreachable
@@ -45,6 +46,7 @@ class Ray(Engine):
     summary = "Ray: tasks, actors and what stands on them; ray.init is done for you"
     words = frozenset({"packages", "dashboard"})
     ports = 3
+    grows = True
     head_first = False  # the others wait for it by themselves
     client_module = "ray.util.client"
     loopback = False  # it listens on all addresses of the host, whatever it is told
@@ -87,6 +89,20 @@ class Ray(Engine):
             else:
                 break
         return ray
+
+    def another(self, engaged: Engaged, seat: Seat) -> Sequence[Process]:
+        """Return what runs on a seat more."""
+        return [_node(seat, engaged.seats[0], page=False)]
+
+    def load(self, engaged: Engaged) -> Load | None:
+        """Return what the head said last: how many cores have something to do, and at which addresses nothing is done."""
+        said = ray_seat.LOAD.findall(engaged.cluster.said.get(0, ""))
+        if not said:
+            return None
+        cores, idle = said[-1]
+        return Load(
+            cores=int(cores), idle=frozenset(seat.index for seat in engaged.seats if seat.address in idle.split(","))
+        )
 
     def leave(self, engaged: Engaged) -> None:
         """Let the client go; the cluster ends with the lease."""

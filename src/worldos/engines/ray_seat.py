@@ -14,7 +14,9 @@ processes does. Source: ray/scripts/scripts.py, ``start``; ray/util/client/serve
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import socket
 import sys
 import threading
@@ -25,6 +27,7 @@ from typing import Any
 READY = "Ray runtime started"  # as ``ray start`` says it
 HEAD_SECONDS = 100.0  # within which the head of the cluster listens, and a raylet is known
 LOOK_SECONDS = 1.0
+LOAD = re.compile(r"^load (\d+) idle ([0-9.,]*)$", re.MULTILINE)
 
 
 def main(settings: dict[str, Any], otherwise: list[str]) -> None:
@@ -37,8 +40,12 @@ def main(settings: dict[str, Any], otherwise: list[str]) -> None:
     threading.Thread(target=logs.run, name="log-monitor", daemon=True).start()
     _door = serve(settings) if settings["client_port"] else None  # it is closed when nobody has it any more
     print(READY, flush=True)
+    before = ""
     while not (ended := node.dead_processes()):
         time.sleep(LOOK_SECONDS)
+        if settings["head"] and (load := load_of(node.get_gcs_client())) != before:
+            print(load, flush=True)
+            before = load
     kind, process = ended[0]
     print(f"{kind} ended with {process.returncode}", flush=True)
     node.kill_all_processes(check_alive=False, allow_graceful=False)
@@ -77,6 +84,25 @@ def patient(ask: Callable[..., Any]) -> Callable[..., Any]:
                     raise
 
     return asked
+
+
+def load_of(told: Any) -> str:
+    """Say how many cores would be busy if there were enough, and which nodes have nothing to do; nothing if Ray cannot say."""
+    try:
+        from ray.autoscaler.v2.sdk import get_cluster_resource_state
+        from ray.core.generated.autoscaler_pb2 import NodeStatus
+
+        state = get_cluster_resource_state(told)
+        busy = sum(node.total_resources["CPU"] - node.available_resources["CPU"] for node in state.node_states)
+        waiting = sum(
+            each.count * each.request.resources_bundle["CPU"]
+            for each in state.pending_resource_requests
+            if "CPU" in each.request.resources_bundle
+        )
+        idle = [node.node_ip_address for node in state.node_states if node.status == NodeStatus.Value("IDLE")]
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError):
+        return ""
+    return f"load {math.ceil(busy + waiting)} idle {','.join(sorted(idle))}"
 
 
 def serve(settings: dict[str, Any]) -> Any:

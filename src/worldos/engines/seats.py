@@ -38,6 +38,14 @@ def divided(milli_cpu: int, free: Sequence[int], nodes: int = 0) -> tuple[int, .
     return (milli_cpu,)  # what this node does not know of may be found further away
 
 
+def one_more(cores: int, free: Sequence[int]) -> int:
+    """Return the size of one seat more, in thousandths of a core: as many of ``cores`` as the freest node has."""
+    most = max(free, default=0) // CORE_MILLI
+    if most < 1:
+        raise NoCapacity("no node has a core free", hint="wait until more is free: wos resources")
+    return min(cores, most) * CORE_MILLI
+
+
 def _evenly(milli_cpu: int, most: list[int], nodes: int) -> tuple[int, ...]:
     """Fill so many nodes in whole cores, each time where most is left."""
     if len(most) < nodes:

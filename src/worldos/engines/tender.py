@@ -168,11 +168,11 @@ class Tender:
             opened.seek(offset)
             opened.write(data)
 
-    def end(self, grace_s: float = END_SECONDS) -> None:
-        """Ask all to end, the last first, and kill what has not after a while."""
+    def end(self, grace_s: float = END_SECONDS, *, gently: bool = False) -> None:
+        """Ask all to end, the last first, and kill what has not after a while. ``gently``: what it does goes on elsewhere."""
         deadline_s = time.monotonic() + grace_s
         for tended in reversed(self._tended.values()):
-            _signal(tended, tended.process.end_signal)
+            _signal(tended, tended.process.leave_signal if gently else tended.process.end_signal)
         for tended in self._tended.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 tended.popen.wait(max(0.0, deadline_s - time.monotonic()))
@@ -316,3 +316,8 @@ def write(name: str, offset: int, data: bytes) -> None:
 def end(grace_s: float = END_SECONDS) -> None:
     """See ``Tender.end``."""
     _tender().end(grace_s)
+
+
+def retire(grace_s: float) -> None:
+    """End, where the rest of the engine goes on."""
+    _tender().end(grace_s, gently=True)

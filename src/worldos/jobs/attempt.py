@@ -23,6 +23,7 @@ from worldos.jobs.limits import RESULT_BYTES_MAX, RESULT_FAR_BYTES_MAX, RESULT_I
 from worldos.jobs.logs import Log
 from worldos.jobs.made import digest_of
 from worldos.jobs.outputs import Spool, unzipped
+from worldos.jobs.providers import OURS, Maker
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
 from worldos.kernel.auditing import MILLION
@@ -63,7 +64,7 @@ class Run:
     ) -> None:
         self.attempt = attempt
         self.spec = spec
-        self.apart = apart  # owners whose machines have done it already
+        self.apart = apart  # machines that have done it already, and their owners
         self._checkpoint = checkpoint
         stem = f"{attempt.job}.{attempt.index}.{attempt.number}"
         self.log = Log(folder / f"{stem}.log")
@@ -75,7 +76,7 @@ class Run:
         self._asked = ""
         self._why = ""
         self._begun = False
-        self._owner = ""
+        self._maker = OURS
         self._compared = False
         self._since_s = 0.0
         self.price_uwos_hour = 0  # of the lease that it runs behind
@@ -91,6 +92,11 @@ class Run:
     def waits(self) -> bool:
         """Whether no berth has begun it."""
         return not self._begun
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on from where another attempt left off."""
+        return bool(self._checkpoint)
 
     def make_way(self, why: str) -> None:
         """Stop, with time to leave a checkpoint."""
@@ -109,29 +115,29 @@ class Run:
 
     # -- running -------------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, berth: Berth, shelf: Shelf, node: str = "", owner: str = "") -> Ran | Word | None:
-        """Run it at a berth, on the ``node`` of this name, whose owner is another account, or ours (empty).
+    def carry_out(self, berth: Berth, shelf: Shelf, node: str = "", maker: Maker = OURS) -> Ran | Word | None:
+        """Run it at a berth, on the ``node`` of this name, which may be another account's.
 
         Return how it ended, or the word that says so already; None: nobody wants to know.
         Raises what befell the berth itself, which is then of no more use.
         """
         berth.clear()
-        if not self.enter(berth, own=berth.is_own, owner=owner):
+        if not self.enter(berth, own=berth.is_own, maker=maker):
             return self.unbegun()
         try:
             return berth.run(self._errand(node), self.parcels(shelf), self.log, self.result, self._left)
         finally:
             self.leave()
 
-    def enter(self, place: Stoppable, *, own: bool, owner: str = "") -> bool:
-        """Begin at a place, on a machine of our ``own``, or of another ``owner``; False if it was stopped before."""
+    def enter(self, place: Stoppable, *, own: bool, maker: Maker = OURS) -> bool:
+        """Begin at a place, on a machine of our ``own``, or of another ``maker``; False if it was stopped before."""
         with self._lock:
             self._begun = True
             if self._asked:
                 return False
             self._place = place
-        self._own, self._owner, self._since_s = own, owner, time.monotonic()
-        self._compared = bool(self.apart or owner) and self.spec.copies != 1
+        self._own, self._maker, self._since_s = own, maker, time.monotonic()
+        self._compared = bool(self.apart or maker.owner) and self.spec.copies != 1
         if self._compared:
             self.log.digest_output()
         self.result.bytes_max = self._left.bytes_max = RESULT_BYTES_MAX if own else RESULT_FAR_BYTES_MAX
@@ -199,7 +205,7 @@ class Run:
         """Keep what it made; return what is to be said. Unreachable: its files cannot be kept now."""
         if ran.stopped == _DROPPED or self.dropped:
             return None
-        if self._owner:  # whom we pay for the time that it says: for no more than we saw pass
+        if self._maker.owner:  # whom we pay for the time that it says: for no more than we saw pass
             seen_us = int((time.monotonic() - self._since_s) * 1_000_000)
             ran = replace(ran, took=replace(ran.took, wall_us=min(ran.took.wall_us, seen_us)))
         if ran.stopped == _MAKE_WAY:
@@ -214,7 +220,7 @@ class Run:
         """Say whose machine it was and what it came to, where that is to be compared; the dice fall after the work is done."""
         if not self._compared:
             return outcome
-        return replace(outcome, made=Made(self._owner, digest, secrets.randbelow(MILLION)))
+        return replace(outcome, made=Made(self._maker.owner, digest, secrets.randbelow(MILLION), self._maker.node))
 
     def moved_out(self, word: Finished, shelf: Shelf) -> Word | None:
         """Return the word with its result in the realm's files: the line has no room for it."""
@@ -248,7 +254,7 @@ class Run:
 
     def _yielded(self, ran: Ran, shelf: Shelf) -> Word:
         name = ""
-        believed = not (self._compared and self._owner)  # nobody could tell what others' machines left there
+        believed = not (self._compared and self._maker.owner)  # nobody could tell what others' machines left there
         if self._left.size and believed:
             name = f"{result_path(self.attempt)}.ckpt"
             self._keep(self._left, name, shelf)

@@ -47,7 +47,7 @@ from worldos.jobs.limits import (
     SWEEP_LOOK_S,
 )
 from worldos.jobs.logs import Log
-from worldos.jobs.providers import Providers
+from worldos.jobs.providers import OURS, Providers
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.stay import More, Stay
 from worldos.jobs.teller import Teller, Word
@@ -157,15 +157,15 @@ class Runner:
         """Carry an attempt out, and more of its job if they share an interpreter; return whether the berth is still good."""
         begun = functools.partial(self._begun, terms)
         try:
-            owner = "" if berth.is_own else self._providers.owner(terms.node)
+            maker = OURS if berth.is_own else self._providers.maker(terms.node)
             node = self._name_of(terms.node)
             if is_resident(run.spec.argv):
                 stay = berth.stay
                 if stay is None or stay.job != run.attempt.job:
-                    stay = berth.stay = Stay(berth, run, node, owner, run.parcels(self._shelf))
+                    stay = berth.stay = Stay(berth, run, node, maker, run.parcels(self._shelf))
                 return stay.serve(run, more, begun, functools.partial(self._at_end, terms))
             begun(run)
-            self._at_end(terms, run, run.carry_out(berth, self._shelf, node, owner))
+            self._at_end(terms, run, run.carry_out(berth, self._shelf, node, maker))
         except (WorldError, OSError) as error:
             known = error if isinstance(error, WorldError) else WorldError(str(error))
             self._say(run, run.broken(known))
@@ -194,7 +194,7 @@ class Runner:
         return name
 
     def admits(self, node: NodeId, apart: tuple[str, ...]) -> bool:
-        """Tell whether the machine of another account may do what these owners' machines have done already."""
+        """Tell whether the machine of another account may do what these machines and owners have done already."""
         return self._providers.may_do(node, apart)
 
     def nowhere(self, run: Run, why: str) -> None:
@@ -232,7 +232,8 @@ class Runner:
         """Take in what the line made of an attempt's end."""
         if isinstance(answer, Applied):
             self._over(run)
-            self._closers.submit(run.settled, word, answer.attempts, self._shelf)
+            if run.continues or answer.attempts:
+                self._closers.submit(run.settled, word, answer.attempts, self._shelf)
         elif isinstance(word, Finished) and word.outcome.result:
             self._closers.submit(self._guarded, run, lambda: run.moved_out(word, self._shelf))
         else:

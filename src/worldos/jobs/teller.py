@@ -50,7 +50,8 @@ class Teller:
         """Say a word soon."""
         with self._changed:
             self._words.append((word, len(_encode(word)), heard))
-            self._changed.notify()
+            if len(self._words) in {1, SAY_MANY}:  # for those between them the thread need not wake
+                self._changed.notify()
 
     def close(self) -> None:
         """Say no more."""

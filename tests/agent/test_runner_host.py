@@ -190,3 +190,24 @@ def test_a_runner_that_has_had_nothing_for_a_while_is_ended_and_the_next_task_st
 
     host.run(story())
     assert host.count("runner ended") == 0
+
+
+def test_what_comes_in_the_moment_in_which_a_runner_ended_starts_the_next(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives: list[str] = []
+
+    async def lives_once() -> str:
+        lives.append("a life")
+        if len(lives) == 1:
+            asyncio.get_running_loop().call_soon(host.host.give, GIVEN)  # before anybody is told that it ended
+        else:
+            await asyncio.Event().wait()
+        return ""
+
+    async def story() -> None:
+        monkeypatch.setattr(host.host, "_live", lives_once)
+        host.host._wake()
+        await until(lambda: len(lives) == 2)
+
+    host.run(story())

@@ -69,6 +69,7 @@ class RunnerHost:
         fresh = [Attempt(message.job, task.index, task.number) for task in message.tasks]
         if self._hearing is None:
             if all(attempt in self._given for attempt in fresh) or len(self._words) >= WAITING_MAX:
+                self._wake()
                 return
             self._given.update(dict.fromkeys(fresh))
         self._say({"given": _encode(message)})
@@ -166,12 +167,13 @@ class RunnerHost:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _wake(self) -> None:
-        if self._task is None:
+        if self._task is None or self._task.done():  # it may have ended a moment ago, and not been told off yet
             self._task = asyncio.get_running_loop().create_task(self._keep())
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
+        if self._task is task:
+            self._task = None
         if not task.cancelled() and task.exception() is not None:
             self._note(Notice(name="internal error", fields={"why": str(task.exception())}))
 

@@ -238,7 +238,7 @@ class Runner:
         leased: Counter[str] = Counter()
         for crew in self._crews.values():
             leased.update(crew.leased)
-        self.door.holds(TasksHeld(attempts=tuple(self._runs)[:HELD_MAX], leased=dict(leased)))
+        self.door.host.held(TasksHeld(attempts=tuple(self._runs)[:HELD_MAX], leased=dict(leased)))
 
     def _pulse(self) -> None:
         """See that the line is heard of while something runs here."""

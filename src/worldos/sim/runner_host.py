@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 START_MIN_NS: Final = 200 * MS
 START_MAX_NS: Final = 2 * SECOND
 AGAIN_NS: Final = 400 * MS
+IDLE_NS: Final = 8 * SECOND  # a runner that has had nothing for so long is ended; real ones wait longer
 WAITING_MAX: Final = 4096
 
 
@@ -32,9 +33,11 @@ class RunnerHost:
         self._given: dict[Attempt, None] = {}
         self._starting = False
         self._lives = 0
+        self._idle_ns = 0  # since when the runner has nothing; 0: it has something
 
     def give(self, message: TasksGiven) -> None:
         """Attempts are for this node."""
+        self._idle_ns = 0
         if self.runner is not None:
             self.runner.given(message)
             return
@@ -56,8 +59,24 @@ class RunnerHost:
 
     def asked(self) -> None:
         """Who leads hears nothing of this node."""
-        if self.runner is None:
-            self.door.holds(TasksHeld(attempts=tuple(self._given)[:HELD_MAX]))
+        held = self.waiting()
+        if held is not None:
+            self.door.holds(held)
+
+    def waiting(self) -> TasksHeld | None:
+        """Return what waits here for a runner; None where one listens."""
+        return TasksHeld(attempts=tuple(self._given)[:HELD_MAX]) if self.runner is None else None
+
+    def held(self, message: TasksHeld) -> None:
+        """The runner says what it has; one that has had nothing for a while is ended."""
+        self.door.holds(message)
+        if message.attempts or message.leased:
+            self._idle_ns = 0
+        elif not self._idle_ns:
+            self._idle_ns = self.door.now_ns
+        elif self.door.now_ns - self._idle_ns >= IDLE_NS and self.runner is not None:
+            self.runner.close(alive=True)
+            self.runner = None
 
     def kill(self) -> None:
         """Kill the runner: with its connection its leases end; another is started."""

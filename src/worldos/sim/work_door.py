@@ -117,6 +117,12 @@ class WorkDoor:
         """What was to be stored is on disk."""
         self._carry_out(self.table.persisted(self.now_ns, self.site, number))
 
+    def linked(self, peer: NodeId) -> None:
+        """There is a way to a node: if it leads and no runner listens here, it need not ask what is held."""
+        held = self.host.waiting()
+        if held is not None and self.site.is_member(peer) and self.site.works() is not False:
+            self.world.sessions.send(self.machine, peer, held)
+
     def unlinked(self, peer: NodeId) -> None:
         """No link to a node is left."""
         self._carry_out(self.table.unlinked(self.now_ns, self.site, peer))

@@ -41,6 +41,7 @@ from worldos.kernel.events import (
     GuardSet,
     KeyLogOffered,
     LeaveAsked,
+    PeerLinked,
     PeerSaid,
     PeerUnlinked,
     ResourcesScanned,
@@ -188,8 +189,11 @@ class World:
                 self.carry_out(machine, effect)
         if node.due_ns < machine.due_ns:
             self._wake_at(machine, node.due_ns)
-        if type(event) is PeerUnlinked and machine.work is not None:
-            machine.work.unlinked(event.node)
+        if machine.work is not None:
+            if type(event) is PeerUnlinked:
+                machine.work.unlinked(event.node)
+            elif type(event) is PeerLinked:
+                machine.work.linked(event.node)
 
     def said(self, source: Machine, target: Machine, message: Any) -> None:
         """Bring a message (a ``Message`` of model/wire) to a node, or to the work beside it."""

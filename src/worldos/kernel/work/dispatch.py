@@ -15,7 +15,7 @@ import msgspec
 
 from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.plan import plan
-from worldos.kernel.line.scene import Scene
+from worldos.kernel.line.scene import QUIET_MS, Scene
 from worldos.kernel.line.votes import apart
 from worldos.kernel.work.limits import (
     COMPARE_NS,
@@ -188,9 +188,14 @@ class Dispatch(msgspec.Struct, kw_only=True):
 
     def _scene(self, now_ns: int, wall_ms: int, work: Work, site: Site) -> Scene:
         silent_ms: dict[NodeId, int] = {}
-        for _, attempt, run in _running(work):
-            since_ns = max(self.heard_ns.get(run.node, -NEVER_NS), self.seen_ns.get(attempt, now_ns))
-            silent_ms[run.node] = max(silent_ms.get(run.node, 0), (now_ns - since_ns) // MS)
+        near = {node for node, heard_ns in self.heard_ns.items() if now_ns - heard_ns < QUIET_MS * MS}
+        for job in work.line.book.busy.values():
+            for index, run in job.running.items():
+                if run.node in near:
+                    continue  # nothing there is lost yet, and there may be thousands
+                attempt = Attempt(job.id, index, run.number)
+                since_ns = max(self.heard_ns.get(run.node, -NEVER_NS), self.seen_ns.get(attempt, now_ns))
+                silent_ms[run.node] = max(silent_ms.get(run.node, 0), (now_ns - since_ns) // MS)
         return Scene(
             offers=site.offers(),
             view=site.view(now_ns),

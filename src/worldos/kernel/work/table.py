@@ -47,7 +47,9 @@ from worldos.model.work_wire import WORK_PART_BYTES, TasksHeld, WorkAsk, WorkDro
 NOBODY_LEADS: Final = "no majority of the nodes that keep this site's work can be reached"
 NOBODY_LEADS_HINT: Final = "wos nodes shows which are there; it is tried again by itself when they are back"
 NO_COUNCIL: Final = "no council keeps this site's work: nobody has founded one, or none of it is known here"
-NO_COUNCIL_HINT: Final = "wos realm show; where nobody ever founded one: wos realm found, once, on a machine that is mostly on"
+NO_COUNCIL_HINT: Final = (
+    "wos realm show; where nobody ever founded one: wos realm found, once, on a machine that is mostly on"
+)
 TOO_MUCH: Final = "too much waits for the site's work"
 TOO_MUCH_HINT: Final = "try again in a moment, or say more in one command"
 

@@ -290,6 +290,7 @@ def _agent_gone() -> NoAgent:
 
 
 def program_name() -> str:
+    """Return what this program is called, at most 200 characters: what its leases are listed under."""
     return (sys.argv[0] if sys.argv and sys.argv[0] else "python")[-200:]
 
 

@@ -76,7 +76,7 @@ SAID: tuple[LineCommand | QueueCommand, ...] = (
     Forget(job="job-1"),
     Assign(job="job-1", indices=(3, 4), node=NODE),
     Began(attempt=ONE, at=NODE),
-    Finished(attempt=ONE, outcome=Outcome(code=0, result_file="/x", made=Made("someone", b"d" * 32, 999_999))),
+    Finished(attempt=ONE, outcome=Outcome(code=0, result_file="/x", made=Made("someone", b"d" * 32, 999_999, "node"))),
     Finished(attempt=ONE, outcome=Outcome(code=1, why="no", tail=b"x", result=b"y", cpu_us=2**53, paid_uwos=2**53)),
     Yielded(attempt=OTHER, checkpoint="/c"),
     Lost(attempt=ONE, why="gone"),

@@ -15,6 +15,7 @@ from worldos.errors import NodeGone, OverQuota, PeerBroke, Unreachable
 from worldos.home import Home
 from worldos.jobs.attempt import CODE_KILLED, CODE_RUNTIME, CODE_UNFIT, Run
 from worldos.jobs.berth import Berth, Ran
+from worldos.jobs.providers import Maker
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
 from worldos.lanes.link import Door
@@ -163,7 +164,7 @@ def test_a_task_that_makes_too_much_has_failed(berth: Berth, shelf: Shelf, tmp_p
 
 def test_a_machine_of_others_is_paid_for_no_more_than_passed_here(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:
     run = run_of(tmp_path, "sleep 0.05", copies=1)
-    ran = run.carry_out(berth, shelf, owner="somebody")
+    ran = run.carry_out(berth, shelf, maker=Maker("somebody", "n1"))
     assert isinstance(ran, Ran)
     word = run.ended(replace(ran, took=replace(ran.took, wall_us=3_600_000_000)), shelf)
     assert isinstance(word, Finished)
@@ -187,7 +188,7 @@ def test_what_is_to_be_compared_says_whose_it_is_and_what_it_came_to(
     ):
         spec = JobSpec(argv=("sh", "-c", script), need=NEED, copies=copies)
         run = Run(Attempt("job1", 7, number + 1), spec, "", tmp_path, apart)
-        ran = run.carry_out(berth, shelf, owner=owner)
+        ran = run.carry_out(berth, shelf, maker=Maker(owner, f"node of {owner}" if owner else ""))
         assert isinstance(ran, Ran)
         word = run.ended(ran, shelf)
         assert isinstance(word, Finished)
@@ -197,6 +198,6 @@ def test_what_is_to_be_compared_says_whose_it_is_and_what_it_came_to(
     assert first is not None
     assert second is not None
     assert third is not None
-    assert (first.owner, second.owner, third.owner) == ("ann", "", "bob")
+    assert [each.node for each in (first, second, third)] == ["node of ann", "", "node of bob"]
     assert first.digest == second.digest != third.digest
     assert (unchecked, ours) == (None, None)

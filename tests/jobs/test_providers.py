@@ -12,7 +12,7 @@ from tests.agent.accounts import KNOWN_S, Two, brought_in, tree
 from tests.agent.agents import RunningAgent, new_home, running, until
 
 from worldos.jobs.desk import ENDED, Desk
-from worldos.jobs.providers import Providers
+from worldos.jobs.providers import Maker, Providers
 from worldos.jobs.words import new_job_id
 from worldos.kernel.line.view import State, TaskView
 from worldos.lanes import sandbox
@@ -57,9 +57,9 @@ def done(agent: RunningAgent, script: str, **words: object) -> TaskView:
     return desk.task(job, 0)
 
 
-def account(agent: RunningAgent) -> dict[str, object] | None:
-    """What is known of the only account that worked for us."""
-    return next((row for row in agent.ask("providers") if row["account"]), None)
+def record(agent: RunningAgent) -> dict[str, object] | None:
+    """What is known of the only machine of others that did tasks for us."""
+    return next((row for row in agent.ask("providers") if row["of"] == "tasks"), None)
 
 
 def test_a_stranger_is_checked_and_outvoted_by_our_own_machine_when_it_lies(two: Two) -> None:
@@ -68,27 +68,23 @@ def test_a_stranger_is_checked_and_outvoted_by_our_own_machine_when_it_lies(two:
     assert unchecked.outcome is not None
     assert b"1" in unchecked.outcome.tail.split(), "it was taken as it was"
     assert unchecked.copies == 0
-    assert account(den) is None
+    assert record(den) is None
 
     honest = done(den, "echo right; echo at $WOS_NODE on try $WOS_ATTEMPT >&2")
     assert (honest.state, honest.agree, honest.copies, honest.number) == (State.DONE, 2, 2, 2)
-    row = account(den)
+    row = record(den)
     assert row is not None
-    assert (row["node"], row["checks"], row["out"]) == (office_of(two), 1, "")
+    assert (row["node"], row["checks"], row["out"]) == (two[0].ask("status")["node"], 1, "")
 
     lied = done(den, 'echo "${WOS_LIES:-0}"')
     assert lied.outcome is not None
     assert (lied.state, lied.agree, lied.copies, lied.outcome.tail) == (State.DONE, 2, 3, b"0\n")
-    row = account(den)
+    row = record(den)
     assert row is not None
     assert "wrong" in str(row["out"])
 
     connection = Connection(den.home.socket_file)
     providers, node = Providers(connection), NodeId(two[0].ask("status")["node"])
-    assert providers.owner(node) == office_of(two)
+    assert providers.maker(node) == Maker(str(two[0].ask("status")["account"]), node)
     assert not providers.may_do(node, ()), "it gets no more"
     connection.close()
-
-
-def office_of(two: Two) -> str:
-    return str(two[0].ask("status")["account"])

@@ -47,7 +47,7 @@ class Providers:
         return [
             {
                 "node": node,
-                "account": False,
+                "of": "calls",
                 "jobs": record.jobs,
                 "checks": record.checks,
                 "probation": record.checks < PROBATION_CHECKS,

@@ -188,7 +188,7 @@ def moment(at_s: int) -> str:
 def providers(as_json: bool = JSON) -> None:
     """Show whose machines worked for us, how often they were checked, and who lied.
 
-    An account is in when no word of its machines was wrong; one that is out gets no more work.
+    A machine is in as long as no word of it was wrong; one that is out gets no more work. Jobs are calls, or tasks.
     """
     with Asking(default_home()) as agent:
         rows = agent.ask("providers")
@@ -201,7 +201,7 @@ def providers(as_json: bool = JSON) -> None:
     cells = [
         (
             row["node"][:8],
-            "account" if row["account"] else "machine",
+            row["of"],
             row["jobs"],
             row["checks"],
             "every job" if row["probation"] else f"{row['checked_ppm'] / 10_000:.0f} % of jobs",
@@ -209,7 +209,7 @@ def providers(as_json: bool = JSON) -> None:
         )
         for row in rows
     ]
-    output.table(("WHO", "IS", "JOBS", "CHECKS", "CHECKED", "STANDING"), cells, right=("JOBS", "CHECKS"))
+    output.table(("NODE", "DID", "JOBS", "CHECKS", "CHECKED", "STANDING"), cells, right=("JOBS", "CHECKS"))
 
 
 def _shelf(home: Home) -> DecisionShelf:

@@ -52,7 +52,7 @@ class Works(Protocol):
         """No lease for this one can be had."""
 
     def admits(self, node: NodeId, apart: tuple[str, ...]) -> bool:
-        """Tell whether the machine of another account may do what these owners' machines have done already."""
+        """Tell whether the machine of another account may do what these machines and owners have done already."""
 
 
 class _Lease:

@@ -1,6 +1,6 @@
 """A stay: many attempts of one job at one berth, in a resident interpreter of its worker (lanes/resident.py).
 
-    stay = Stay(berth, run, node, owner, parcels)
+    stay = Stay(berth, run, node, maker, parcels)
     stay.serve(run, more, began, over)        # blocks; another thread may stop a run
 
 The worker is given as many tasks ahead as take ``STAY_AHEAD_S``, so that it never waits for this runner and others find some
@@ -21,6 +21,7 @@ from worldos.errors import NodeGone, PeerBroke, WorldError
 from worldos.jobs.attempt import Run
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Ran
 from worldos.jobs.limits import KILL_AFTER_S, STAY_AHEAD_S, STAY_BEGAN_S, STAY_TASKS_MAX
+from worldos.jobs.providers import Maker
 from worldos.jobs.teller import Word
 from worldos.lanes import wire
 from worldos.lanes.wire import Ended, Frame, FrameKind, How
@@ -52,10 +53,10 @@ class Place:
 class Stay:
     """The tasks of one job at one berth. ``serve`` in one thread, ``stop`` from any."""
 
-    def __init__(self, berth: Berth, run: Run, node: str, owner: str, parcels: tuple[Iterator[bytes], ...]) -> None:
-        """Begin a stay for the job of a run, on the ``node`` of this name and ``owner`` (empty: ours), with these files."""
+    def __init__(self, berth: Berth, run: Run, node: str, maker: Maker, parcels: tuple[Iterator[bytes], ...]) -> None:
+        """Begin a stay for the job of a run, on the ``node`` of this name, maybe another account's, with these files."""
         self.job = run.attempt.job
-        self._owner = owner
+        self._maker = maker
         self._berth = berth
         self._talk = talk = berth.talk
         self._open: dict[int, Run] = {}
@@ -119,7 +120,7 @@ class Stay:
         for run in runs:
             if run.attempt.index in self._open:
                 over(run, Lost(attempt=run.attempt, why="an attempt before it is not over at its runner"))
-            elif run.enter(Place(self, run), own=self._berth.is_own, owner=self._owner):
+            elif run.enter(Place(self, run), own=self._berth.is_own, maker=self._maker):
                 self._open[run.attempt.index] = run
                 tasks.append((run.attempt.index, run.attempt.number))
             else:

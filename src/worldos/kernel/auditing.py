@@ -36,7 +36,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class Auditing(msgspec.Struct, kw_only=True):
-    """The records of all providers that this place gave jobs to, ``most`` of them: machines, or the accounts behind them."""
+    """The records of all providers that this place gave jobs to, ``most`` of them."""
 
     records: dict[NodeId, Record] = {}
     most: int = PROVIDERS_MAX

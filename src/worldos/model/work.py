@@ -88,13 +88,15 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Made(msgspec.Struct, frozen=True, array_like=True):
     """Whose machine an outcome comes from, and what it came to, as our runner saw it: two that made the same have one digest.
 
-    ``owner``: the machine's account; empty: ours. ``digest``: of the files that it made, and of its standard output
-    (jobs/made.py). ``dice``: drawn after it was done, uniform below a million: whether one with a record is checked.
+    ``owner``: the account that is said to own it; empty: ours. ``digest``: of the files that it made, and of its standard output
+    (jobs/made.py). ``dice``: drawn after it was done, uniform below a million: whether one with a record is checked. ``node``:
+    the machine itself, whose name is proved, and which has the record; empty: ours.
     """
 
     owner: _Owner
     digest: Annotated[bytes, msgspec.Meta(max_length=32)]
     dice: Annotated[int, msgspec.Meta(ge=0, le=999_999)] = 0
+    node: _Owner = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

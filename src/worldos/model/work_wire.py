@@ -29,7 +29,7 @@ Leased: TypeAlias = Annotated[
 ]
 _Node: TypeAlias = Annotated[NodeId, msgspec.Meta(max_length=64)]
 _Owners: TypeAlias = Annotated[
-    tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=VOTES_MAX)
+    tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=2 * VOTES_MAX)
 ]
 _Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
@@ -88,7 +88,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
 class TasksGiven(msgspec.Struct, frozen=True, kw_only=True, tag="wgive", omit_defaults=True):
     """These attempts are yours: from who leads the work to a node's runner. Told again until the runner says that it has them.
 
-    ``apart``: of those, by index, that machines of these owners (ours: empty) have done already; others are to do them, too.
+    ``apart``: of those that were done already, by index, whose machines did it (ours: empty) and which; others are to do it, too.
     """
 
     job: _Job

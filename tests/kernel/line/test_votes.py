@@ -12,7 +12,7 @@ from tests.kernel.line.works import NODE, Site, submit
 
 from worldos.kernel.auditing import PROBATION_CHECKS, RATE_MAX_PPM
 from worldos.kernel.line.view import State, TaskView
-from worldos.kernel.line.votes import CODE_SPLIT
+from worldos.kernel.line.votes import CODE_SPLIT, apart
 from worldos.kernel.work.state import Work
 from worldos.model.work import (
     Assign,
@@ -34,12 +34,20 @@ def site() -> Site:
 
 
 def did(
-    site: Site, owner: str, digest: bytes = RIGHT, code: int = 0, *, index: int = 0, dice: int = 0, filed: bool = True
+    site: Site,
+    owner: str,
+    digest: bytes = RIGHT,
+    code: int = 0,
+    *,
+    index: int = 0,
+    dice: int = 0,
+    filed: bool = True,
+    node: str = "",
 ) -> tuple[Attempt, ...]:
-    """Have a machine of an owner do a task; return the copies that are not needed."""
+    """Have a machine of an owner do a task, its only one if no other is named; return the copies that are not needed."""
     (attempt,) = site.do(Assign(job="job-1", indices=(index,), node=NODE)).attempts
     name = f"{result_path(attempt)}.far" if filed and owner else ""
-    made = Made(owner, digest, dice)
+    made = Made(owner, digest, dice, node or owner)
     return site.do(Finished(attempt=attempt, outcome=Outcome(code=code, result_file=name, made=made))).attempts
 
 
@@ -54,12 +62,12 @@ def out(site: Site, owner: str) -> str:
 
 
 def give_record(site: Site, owner: str) -> None:
-    """Let an account pass its probation."""
+    """Let an account's machine pass its probation."""
     site.do(submit("job-0", PROBATION_CHECKS))
     for index in range(PROBATION_CHECKS):
         for who in (owner, ""):
             (attempt,) = site.do(Assign(job="job-0", indices=(index,), node=NODE)).attempts
-            site.do(Finished(attempt=attempt, outcome=Outcome(code=0, made=Made(who, RIGHT))))
+            site.do(Finished(attempt=attempt, outcome=Outcome(code=0, made=Made(who, RIGHT, 0, who))))
 
 
 def test_one_strangers_word_is_not_enough_and_two_are(site: Site) -> None:
@@ -93,6 +101,23 @@ def test_two_machines_of_one_owner_are_one_word(site: Site) -> None:
     did(site, "ann", WRONG)
     did(site, "ann", WRONG)
     assert (task(site).state, task(site).copies) == (State.WAITING, 1)
+
+
+def test_a_name_that_a_machine_claims_neither_helps_it_nor_harms_who_has_it(site: Site) -> None:
+    """Whose a machine is, nobody proves: the record is that of the machine, and it is one word whatever it claims."""
+    give_record(site, "ann")
+    site.do(submit("job-1", 2))
+    did(site, "ann", WRONG, node="liar", dice=999_999)
+    assert task(site).copies == 1, "it is checked, though ann would not be"
+    did(site, "bob", WRONG, node="liar")
+    assert task(site).copies == 1, "the same machine under another name says nothing new"
+    assert apart(site.work.line.book.jobs["job-1"], 0) == ("ann", "liar")  # type: ignore[index]
+    did(site, "")
+    did(site, "")
+    assert out(site, "liar")
+    assert not out(site, "ann")
+    did(site, "ann", index=1, dice=999_999)
+    assert (task(site, 1).state, task(site, 1).copies) == (State.DONE, 0)
 
 
 def test_ours_is_believed_when_it_says_the_same_twice(site: Site) -> None:
@@ -202,7 +227,7 @@ def test_a_cancelled_job_forgets_what_was_said(site: Site) -> None:
 def test_the_same_end_told_twice_is_one_vote(site: Site) -> None:
     site.do(submit("job-1"))
     (attempt,) = site.do(Assign(job="job-1", indices=(0,), node=NODE)).attempts
-    said = Finished(attempt=attempt, outcome=Outcome(code=0, made=Made("ann", RIGHT)))
+    said = Finished(attempt=attempt, outcome=Outcome(code=0, made=Made("ann", RIGHT, 0, "ann")))
     site.do(said)
     before = site.work.snapshot()
     site.do(said)
@@ -242,7 +267,9 @@ def test_each_task_has_one_outcome_and_a_lying_minority_never_commits(seed: int,
         voted = {vote.owner for vote in job.votes.get(index, ())}
         owner = "" if "" in voted else dice.choice([each for each in OWNERS if not each or each not in voted])
         made = (owner.encode() * 32)[:32] if owner in liars else RIGHT
-        finished = Finished(attempt=attempt, outcome=Outcome(code=0, made=Made(owner, made, dice.randrange(1_000_000))))
+        finished = Finished(
+            attempt=attempt, outcome=Outcome(code=0, made=Made(owner, made, dice.randrange(1_000_000), owner))
+        )
         before = task(site, index).state
         site.say(finished)
         committed[index] += task(site, index).state is State.DONE and before is not State.DONE

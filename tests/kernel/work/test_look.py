@@ -36,13 +36,13 @@ def test_a_job_is_seen_with_some_of_its_tasks() -> None:
     assert [task.index for task in job.tasks] == [10, 11, 12]
 
 
-def test_accounts_whose_machines_did_tasks_are_seen_by_name() -> None:
+def test_machines_of_others_that_did_tasks_are_seen() -> None:
     made = work()
     made.line.providers.checked(NodeId("bob"), is_right=False)
     made.line.providers.wants_check(NodeId("ann"), 0)
     ann, bob = read_providers(look(made, WorkAsk(number=0, look="providers"), None))
-    assert (ann.owner, ann.jobs, ann.checks, ann.out) == ("ann", 1, 0, "")
-    assert (bob.owner, bob.checks, bob.out) == ("bob", 1, "a wrong answer in check 1")
+    assert (ann.node, ann.jobs, ann.checks, ann.out) == ("ann", 1, 0, "")
+    assert (bob.node, bob.checks, bob.out) == ("bob", 1, "a wrong answer in check 1")
 
 
 def test_what_there_is_not_is_nothing() -> None:

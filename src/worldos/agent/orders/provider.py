@@ -21,9 +21,9 @@ class ProviderOrders:
         if id_ == agent.node.node or agent.node.is_member(id_):
             return {"own": True, "owner": agent.node.registry.owner, "out": ""}
         contact = agent.node.realms.kin.contact(id_)
-        owner = contact.site if contact else ""
-        tasks = {row.owner: row.out for row in await _of_tasks(agent)} if owner else {}
-        return {"own": False, "owner": owner, "out": agent.providers.why_out(id_) or tasks.get(owner, "")}
+        tasks = {row.node: row.out for row in await _of_tasks(agent)} if contact else {}
+        out = agent.providers.why_out(id_) or tasks.get(id_, "")
+        return {"own": False, "owner": contact.site if contact else "", "out": out}
 
     async def order_provider_did(self, agent: Agent, call: Call, node: str) -> bool:
         """It has done a job; tell whether that is to be done again elsewhere and compared."""
@@ -35,24 +35,24 @@ class ProviderOrders:
         return agent.providers.why_out(NodeId(node))
 
     async def order_providers(self, agent: Agent, call: Call) -> list[dict[str, Any]]:
-        """All who have worked for this home, then accounts whose machines did tasks of the site, with what checks found."""
-        return [*agent.providers.rows(), *(_row(account) for account in await _of_tasks(agent))]
+        """All that have worked for programs of this home, then those that did tasks of the site, with what checks found."""
+        return [*agent.providers.rows(), *(_row(provider) for provider in await _of_tasks(agent))]
 
 
 async def _of_tasks(agent: Agent) -> tuple[ProviderView, ...]:
-    """Return what the line knows of accounts; nothing where there is no line."""
+    """Return what the line knows of machines of others; nothing where there is no line."""
     if agent.node.realms.off or agent.work.site.works() is False:
         return ()
     return read_providers(await agent.work.ask(WorkAsk(number=0, look="providers")))
 
 
-def _row(account: ProviderView) -> dict[str, Any]:
+def _row(provider: ProviderView) -> dict[str, Any]:
     return {
-        "node": account.owner,
-        "account": True,
-        "jobs": account.jobs,
-        "checks": account.checks,
-        "probation": account.checks < PROBATION_CHECKS,
-        "checked_ppm": account.rate_ppm,
-        "out": account.out,
+        "node": provider.node,
+        "of": "tasks",
+        "jobs": provider.jobs,
+        "checks": provider.checks,
+        "probation": provider.checks < PROBATION_CHECKS,
+        "checked_ppm": provider.rate_ppm,
+        "out": provider.out,
     }

@@ -54,9 +54,10 @@ class Past(msgspec.Struct, array_like=True, gc=False):
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the attempt of this number came to, at a machine of ``owner`` (empty: ours). ``kept``: it has files of its own."""
+    """What the attempt of this number came to, at a ``node`` of ``owner`` (empty: ours). ``kept``: it has files of its own."""
 
     owner: str
+    node: str
     number: int
     code: int
     digest: bytes

@@ -78,7 +78,7 @@ class Line:
 
     def __init__(self) -> None:
         self.book = Book()
-        self.providers = Auditing(most=PROVIDERS_MAX)  # owners of machines that worked for us
+        self.providers = Auditing(most=PROVIDERS_MAX)  # machines of others that worked for us
         self._do: dict[type, Callable[[Any], WorkAnswer]] = {
             Submit: self._submit,
             Cancel: self._cancel,

@@ -5,8 +5,9 @@ or ours. The outcome that makes enough of them agree is the one that is committe
 a vote, which is whose machine it was and what it came to. Ours is believed: where it differs from others only ours is asked
 again, and what ours says twice counts. Where no majority comes about the task fails, and nobody is blamed.
 
-Who is checked: all of whose owner has no record; of others a share, by dice that were drawn after the work was done
-(kernel/auditing). Who disagrees with what counts is out; one whose machine failed at it, by an exit code, begins anew.
+Who is checked: each machine that has no record; of others a share, by dice that were drawn after the work was done
+(kernel/auditing). Who disagrees with what counts is out; one that failed at it, by an exit code, begins anew. The record is that
+of a node, whose name is its key: an account is only said to own it, so a liar could claim a good name, or ruin one.
 Invariant: an outcome of a stranger that is to be checked never counts by the word of one owner. Source: BOINC's quorums.
 """
 
@@ -48,12 +49,14 @@ def ruling(job: Job, attempt: Attempt, outcome: Outcome, providers: Auditing) ->
         return Ruling(outcome)
     if job.spec.copies == 1:
         return Ruling(outcome)
-    mine = Vote(made.owner, attempt.number, outcome.code, made.digest, bool(outcome.result_file or outcome.log_file))
+    mine = Vote(
+        made.owner, made.node, attempt.number, outcome.code, made.digest, bool(outcome.result_file or outcome.log_file)
+    )
     if made.owner:
-        owner = NodeId(made.owner)
-        if providers.is_out(owner) or not _may_vote(made.owner, votes):
+        node = NodeId(made.node)
+        if providers.is_out(node) or not _may_vote(mine, votes):
             return Ruling(None, _unneeded(attempt, [mine]))
-        is_due = providers.wants_check(owner, made.dice)
+        is_due = providers.wants_check(node, made.dice)
         if not votes and job.spec.copies == 0 and not is_due:
             return Ruling(outcome)
     votes = [*votes, mine]
@@ -76,13 +79,14 @@ def needed(spec: JobSpec) -> int:
 
 
 def apart(job: Job, index: int) -> tuple[str, ...]:
-    """Return the owners whose machines have done a task already; empty text: ours."""
-    return tuple([vote.owner for vote in job.votes.get(index, ())])
+    """Return the owners whose machines have done a task already (empty text: ours), and these machines."""
+    votes = job.votes.get(index, ())
+    return tuple(sorted({vote.owner for vote in votes} | {vote.node for vote in votes if vote.owner}))
 
 
-def _may_vote(owner: str, votes: list[Vote]) -> bool:
+def _may_vote(mine: Vote, votes: list[Vote]) -> bool:
     """Tell whether a stranger's word says something new: another machine of the same owner does not, nor any after ours."""
-    return all(vote.owner not in ("", owner) for vote in votes)
+    return all(vote.owner not in ("", mine.owner) and vote.node != mine.node for vote in votes)
 
 
 def _agrees(votes: list[Vote], most: int) -> bool:
@@ -97,9 +101,9 @@ def _judge(votes: list[Vote], providers: Auditing) -> None:
         if not vote.owner:
             continue
         if vote.code and vote.code != truth.code:
-            providers.failed(NodeId(vote.owner))
+            providers.failed(NodeId(vote.node))
         else:
-            providers.checked(NodeId(vote.owner), is_right=vote.says(truth))
+            providers.checked(NodeId(vote.node), is_right=vote.says(truth))
 
 
 def agreed(job: Job, index: int) -> tuple[int, int]:

@@ -18,8 +18,8 @@ OUTCOME_BYTES: Final = 48  # of an outcome beside its texts
 STORY_BYTES_MAX: Final = 12 << 20  # of tasks tried before, or ended apart from others; above it none is begun
 EDGE_BYTES: Final = 5  # of a run of tasks that are alike: where it begins, or ends
 PAST_BYTES: Final = 12  # of a task that was tried before
-VOTE_BYTES: Final = 112  # of what a machine of others came to, until another has come to the same
-PROVIDERS_MAX: Final = 4_096  # owners of such machines that are remembered
+VOTE_BYTES: Final = 168  # of what a machine of others came to, until another has come to the same
+PROVIDERS_MAX: Final = 4_096  # such machines that are remembered
 PROVIDER_BYTES: Final = 192
 RUN_BYTES: Final = 160  # of an attempt that runs
 

@@ -39,9 +39,9 @@ class Keepers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True, array_like=True):
-    """An account whose machines did tasks: how many, how often that was checked, how often it is, and why it gets no more."""
+    """A machine of others that did tasks: how many, how often that was checked, how often it is, and why it gets no more."""
 
-    owner: str
+    node: NodeId
     jobs: int
     checks: int
     rate_ppm: int
@@ -63,13 +63,10 @@ def keepers(replica: Replica) -> bytes:
 
 
 def providers(work: Work) -> tuple[ProviderView, ...]:
-    """Return what is known of the owners whose machines did tasks, by name."""
+    """Return what is known of the machines of others that did tasks, by id."""
     records = work.line.providers.records
     return tuple(
-        [
-            ProviderView(owner, each.jobs, each.checks, each.rate_ppm, each.out)
-            for owner, each in sorted(records.items())
-        ]
+        [ProviderView(node, each.jobs, each.checks, each.rate_ppm, each.out) for node, each in sorted(records.items())]
     )
 
 

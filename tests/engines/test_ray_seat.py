@@ -64,8 +64,23 @@ def test_a_raylet_is_asked_for_until_it_is_known(monkeypatch: pytest.MonkeyPatch
             raise answer
         return answer
 
-    assert ray_seat.patient(ask)("gcs", "node") == {"node": 1}
+    assert ray_seat.patient(ask, [])("gcs", "node") == {"node": 1}
     monkeypatch.setattr(ray_seat, "HEAD_SECONDS", -1.0)
     answers.append(RuntimeError("never"))
     with pytest.raises(RuntimeError, match="never"):
-        ray_seat.patient(ask)("gcs", "node")
+        ray_seat.patient(ask, [])("gcs", "node")
+
+
+def test_a_raylet_that_has_ended_is_waited_for_no_longer() -> None:
+    class Started:
+        process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+
+    Started.process.wait(10)
+    raylets: list[object] = []
+    ray_seat.noted(Started, raylets)()
+
+    def ask() -> object:
+        raise RuntimeError("not yet")
+
+    with pytest.raises(SystemExit, match="the raylet ended with 3"):
+        ray_seat.patient(ask, raylets)()

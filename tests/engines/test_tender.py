@@ -111,6 +111,14 @@ def test_what_is_its_own_nanny_is_begun_again_a_few_times(tends: Tender, monkeyp
     assert tends.look(0.0)[0].code == -signal.SIGKILL
 
 
+def test_what_may_be_tried_is_begun_until_it_is_ready(tends: Tender, tmp_path: Path) -> None:
+    script = "import os, time; os.path.exists('x') or (open('x', 'w'), os._exit(7)); print('up'); time.sleep(60)"
+    tends.begin(python("one", script, ready="up", tries=2))
+    tends._tended["one"].popen.wait(10)
+    until_ready(tends)
+    assert (tmp_path / "x").exists()
+
+
 def test_what_never_was_ready_is_not_begun_again(tends: Tender) -> None:
     tends.begin(python("one", "raise SystemExit(7)", ready="up", again=True))
     tends._tended["one"].popen.wait(10)

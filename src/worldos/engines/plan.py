@@ -40,7 +40,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     ``not_root``: it refuses to run as root, and is shown another user where it would. ``files`` are written into its working
     folder. ``before`` runs first, each to its good end. ``end_signal`` asks it to end; ``leave_signal`` does
     where the rest of the engine goes on. ``again``: one that was ready and ended is
-    begun again, a few times.
+    begun again, a few times. ``tries``: so often it is begun until it is ready.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     end_signal: int = 15
     leave_signal: int = 15
     again: bool = False
+    tries: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
 
 
 Processes = Annotated[tuple[Process, ...], msgspec.Meta(max_length=PROCESSES_MAX)]

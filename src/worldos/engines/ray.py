@@ -162,6 +162,8 @@ def _node(seat: Seat, head: Seat, *, page: bool) -> Process:
         short=True,
         end_signal=9,  # it keeps nothing that must be saved
         ready=ray_seat.READY,
+        again=seat is not head,
+        tries=3,  # a raylet whose agents start too slowly gives up
     )
 
 

@@ -61,7 +61,9 @@ def begun(settings: dict[str, Any]) -> tuple[Any, Any]:
     head = settings["head"]
     if head and not settings["page"]:
         services.start_api_server = lambda *_, **__: ("", None)  # nobody would look at it
-    services.get_node = patient(services.get_node)
+    raylets: list[Any] = []
+    services.start_raylet = noted(services.start_raylet, raylets)
+    services.get_node = patient(services.get_node, raylets)
     parameters = RayParams(**settings["parameters"])
     if not head:
         until_listens(settings["parameters"]["gcs_address"])
@@ -71,7 +73,17 @@ def begun(settings: dict[str, Any]) -> tuple[Any, Any]:
     return node, logs
 
 
-def patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+def noted(start: Callable[..., Any], started: list[Any]) -> Callable[..., Any]:
+    """Return what starts a process, and notes it."""
+
+    def starting(*words: Any, **more: Any) -> Any:
+        started.append(start(*words, **more))
+        return started[-1]
+
+    return starting
+
+
+def patient(ask: Callable[..., Any], raylets: list[Any]) -> Callable[..., Any]:
     """Return what asks until the raylet is known: Ray gives it half a minute, and a busy machine needs more."""
 
     def asked(*words: Any) -> Any:
@@ -82,6 +94,9 @@ def patient(ask: Callable[..., Any]) -> Callable[..., Any]:
             except RuntimeError:
                 if time.monotonic() > until_s:
                     raise
+            for raylet in raylets:
+                if raylet.process.poll() is not None:  # its agents were too slow for it: this seat is begun again
+                    raise SystemExit(f"the raylet ended with {raylet.process.returncode}")
 
     return asked
 
@@ -90,7 +105,7 @@ def load_of(told: Any) -> str:
     """Say how many cores would be busy if there were enough, and which nodes have nothing to do; nothing if Ray cannot say."""
     try:
         from ray.autoscaler.v2.sdk import get_cluster_resource_state
-        from ray.core.generated.autoscaler_pb2 import NodeStatus
+        from ray.core.generated.autoscaler_pb2 import NodeStatus  # type: ignore[attr-defined] # made by protoc
 
         state = get_cluster_resource_state(told)
         busy = sum(node.total_resources["CPU"] - node.available_resources["CPU"] for node in state.node_states)

@@ -66,8 +66,9 @@ class Tended:
 
     @property
     def may_begin_again(self) -> bool:
-        """Whether it was in use, has ended, and is one that is begun again."""
-        return self.process.again and self.is_ready and self.begun < BEGUN_MAX and self.popen.poll() is not None
+        """Whether it has ended, and is to be begun once more."""
+        most = self.process.tries if not self.is_ready else BEGUN_MAX if self.process.again else 0
+        return self.begun < most and self.popen.poll() is not None
 
 
 class Tender:

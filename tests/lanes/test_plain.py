@@ -113,8 +113,16 @@ ARRAY = (np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"))  # type: ig
         Said(*ARRAY, (1, (1,), Said(np.dtype, ("f8", False, True), (3, "<", None, None, None, 1, 8, 0)), False, b"A")),
         Said(
             *ARRAY,
-            (1, (1,), Said(np.dtype, ("f8", False, True), (3, "<", None, None, None, -1, -1, 1)), False, b"A" * 8),
+            (
+                1,
+                (1,),
+                Said(np.dtype, ("m8", False, True), (4, "<", None, None, None, -1, -1, 0, (None, (b"O", 1, 1, 1)))),
+                False,
+                b"A" * 8,
+            ),
         ),
+        Said(*ARRAY, (1, (1,), np.dtype("U1"), False, b"A" * 4)),
+        Said(np._core.numeric._frombuffer, (np.arange(3), np.dtype("f8"), (3,), "C")),  # type: ignore[attr-defined]
         Said(*ARRAY, (1, (9,), np.dtype("f8"), False, b"A" * 8)),
         Said(*ARRAY, (1, (1,), np.dtype("O"), False, [1])),
         Said(np.dtype, ("O", False, True)),
@@ -129,6 +137,14 @@ ARRAY = (np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"))  # type: ig
 def test_bytes_of_a_stranger_never_become_addresses_of_objects(said: Said) -> None:
     with pytest.raises((NotAllowed, TypeError, ValueError)):
         plain.load(pickle.dumps(said, 5), [])
+
+
+def test_what_is_said_of_a_kind_beside_its_name_does_not_count() -> None:
+    for state in ((3, ">", None, None, None, -1, -1, 255), (3, ">", None, None, None, 8, 8, 1)):
+        kind = plain.load(pickle.dumps(Said(np.dtype, ("f8", False, True), state)), [])
+        assert (kind, kind.flags) == (np.dtype(">f8"), np.dtype(">f8").flags)
+    kinds = plain.load(pickle.dumps([np.dtype("m8[25s]"), np.dtype("M8")] * 2, 5), [])
+    assert kinds == [np.dtype("m8[25s]"), np.dtype("M8")] * 2
 
 
 def test_a_few_bytes_take_no_gigabytes() -> None:

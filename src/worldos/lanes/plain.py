@@ -7,8 +7,8 @@ Whatever else a pickle names is refused before it is looked up.
 
 The loader is Python's own one in Python, a tenth as fast as the one in C, for two reasons: a pickle of eight bytes makes the one
 in C fill a table of 2^31 places; and here what is built can be looked at first. NumPy's own loading believes all that it is told,
-also that the bytes of an array are addresses of objects: so kinds of numbers are made by name, arrays from bytes, and both take
-no other state than what they would have had anyway.
+also that the bytes of an array are addresses of objects: so kinds of numbers are made by name alone, and arrays once and from
+bytes, as many as they need.
 
 Invariant: no name that is not in these tables is ever imported or called. Source: Python documentation, "Restricting Globals";
 NumPy, arraydescr_setstate and array_setstate.
@@ -24,6 +24,7 @@ import operator
 import pickle
 import re
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -40,7 +41,15 @@ _ARRAYS: Final = frozenset(
     {"numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
 )
 _KIND: Final = re.compile(r"[<>=|]?(?:[?biufcSUmM]\d{0,6})")  # of numbers, texts and times: nothing that holds objects
-_UNITS: Final = 9  # the length of a kind's state where it has units of time
+_UNITS: Final = re.compile(r"(?:\[\d{1,9}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as|generic)\])?")
+_BUFFERS: Final[Any] = (
+    bytes,
+    bytearray,
+    memoryview,
+    pickle.PickleBuffer,
+)  # no array: it could be given other bytes later
+TIMED: Final = 2  # words at the end of a kind's state where it has units of time
+LATELY: Final = 12  # things that are seen from when a kind is made until its state is there
 _UNPICKLER: Final[Any] = pickle._Unpickler  # private, and the same since 1996
 
 
@@ -70,21 +79,38 @@ def _error_of(kind: Any, message: str, state: dict[str, Any]) -> WorldError:
     return kind(str(message), hint=str(state.get("hint", "")))
 
 
-def _kind_of(name: Any, *_: Any) -> Any:
-    """Make a kind of numbers by its name, one that nobody else has: its byte order may be changed yet."""
-    import numpy as np  # noqa: PLC0415 - only for whom gets arrays
+class _Kind:
+    """A kind of numbers, of which only the name is known; ``real`` makes it when its state is there."""
 
-    if not (isinstance(name, str) and _KIND.fullmatch(name)):
-        raise _refused(f"an array of {str(name)[:80]}")
-    return np.dtype(name, copy=True)
+    def __init__(self, name: Any, *_: Any) -> None:
+        if not (isinstance(name, str) and _KIND.fullmatch(name)):
+            raise _refused(f"an array of {str(name)[:80]}")
+        self.name = name
+
+    def real(self, state: Any) -> Any:
+        """Make it by its name, its byte order and units of time; what else its state says it must be anyway."""
+        import numpy as np  # noqa: PLC0415 - only for whom gets arrays
+
+        _version, order, below, names, fields, size, alignment, *more = state
+        units = ""
+        if len(more) == TIMED:
+            unit, count, *_ = more[1][1]
+            units = f"[{operator.index(count)}{unit.decode()}]"
+        if order not in {"<", ">", "=", "|"} or not _UNITS.fullmatch(units):
+            raise _refused("an array of an odd kind")
+        made = np.dtype(f"{order}{self.name.lstrip('<>=|')}{units}")
+        if (below, names, fields) != (None,) * 3 or not {size, alignment} <= {-1, made.itemsize, made.alignment}:
+            raise _refused("an array of a kind that is not what it says")
+        return made
 
 
 def _array_from(data: Any, kind: Any, shape: Any, order: Any = "C") -> Any:
     """Make an array over bytes, as ``numpy._core.numeric._frombuffer`` does."""
     import numpy as np  # noqa: PLC0415 - as above
 
-    if not isinstance(kind, np.dtype) or order not in {"C", "F"}:
+    if not (isinstance(kind, np.dtype) and isinstance(data, _BUFFERS)) or order not in {"C", "F"}:
         raise _refused("an array of no kind")
+    _check_text(data, kind)
     return np.frombuffer(data, dtype=kind).reshape(_shape(shape), order=order)
 
 
@@ -101,7 +127,16 @@ def _number_of(kind: Any, data: Any = b"") -> Any:
 
     if not isinstance(kind, np.dtype) or not isinstance(data, bytes) or len(data) != kind.itemsize:
         raise _refused("a number of no kind")
+    _check_text(data, kind)
     return np.frombuffer(data, dtype=kind)[0]
+
+
+def _check_text(data: Any, kind: Any) -> None:
+    """See that texts in an array are made of characters."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    if kind.kind == "U" and len(data) and np.frombuffer(data, f"{kind.byteorder}u4").max() > sys.maxunicode:
+        raise _refused("a text of what is no character")
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -110,25 +145,15 @@ def _shape(shape: Any) -> tuple[int, ...]:
     raise _refused("an array of no shape")
 
 
-def _check_kind(kind: Any, state: Any) -> None:
-    """See that a kind of numbers would become what it is, but for its byte order and units of time."""
-    version, order, below, names, fields, size, alignment, *more = state
-    same = size in {-1, kind.itemsize} and alignment in {-1, kind.alignment}
-    known = type(version) is int and order in {"<", ">", "=", "|"} and below is names is fields is None
-    flags = more[0] if more else 0
-    units = len(state) < _UNITS or (kind.kind in "mM" and len(more) == 2 and more[1][0] in (None, {}))
-    if not (same and known and units and flags in {0, kind.flags}):
-        raise _refused("an array of a kind that is not what it says")
-
-
-def _check_array(state: Any) -> None:
-    """See that an array has as many bytes as its shape and kind need."""
+def _check_array(array: Any, state: Any) -> None:
+    """See that an array gets its bytes once, and as many as its shape and kind need."""
     import numpy as np  # noqa: PLC0415 - as above
 
     _version, shape, kind, _fortran, data = state
-    fits = isinstance(kind, np.dtype) and isinstance(data, bytes)
+    fits = isinstance(kind, np.dtype) and isinstance(data, bytes) and array.shape == (0,)
     if not fits or math.prod(_shape(shape)) * kind.itemsize != len(data):
         raise _refused("an array that is not as large as it says")
+    _check_text(data, kind)
 
 
 _NAMES_ARRAY: Final = "ndarray"  # only ever the first argument of _reconstruct
@@ -137,7 +162,7 @@ _MADE_BY: Final[dict[tuple[str, str], Any]] = {
     ("builtins", "bytearray"): _bytearray_of,
     ("fractions", "Fraction"): _fraction_of,
     ("worldos.errors", "_rebuild"): _error_of,
-    ("numpy", "dtype"): _kind_of,
+    ("numpy", "dtype"): _Kind,
     ("numpy", "ndarray"): _NAMES_ARRAY,
     **{(module, "_reconstruct"): _array_of for module in _ARRAYS if module.endswith("multiarray")},
     **{(module, "scalar"): _number_of for module in _ARRAYS if module.endswith("multiarray")},
@@ -159,13 +184,20 @@ class Loader(_UNPICKLER):  # type: ignore[misc]
         raise NotAllowed("a reference out of a result of another account's machine")
 
     def load_build(self) -> None:
-        """Set the state of what was made, if it is one of those that have a state."""
+        """Set the state of what was made. What a kind of numbers becomes takes its place, also among what was just seen."""
         made, state = self.stack[-2:]
+        if isinstance(made, _Kind):
+            del self.stack[-1]
+            self.stack[-1] = real = made.real(state)
+            for place in range(max(0, len(self.memo) - LATELY), len(self.memo)):
+                if self.memo.get(place) is made:
+                    self.memo[place] = real
+            return
         kind = f"{type(made).__module__}.{type(made).__name__}"
-        if kind.startswith("numpy.dtype"):
-            _check_kind(made, state)
-        elif kind == "numpy.ndarray":
-            _check_array(state)
+        if kind == "numpy.ndarray":
+            _check_array(made, state)
+        elif kind.startswith("numpy."):
+            raise _refused("a state of a number")
         _UNPICKLER.load_build(self)
 
     def load_bytearray(self) -> None:

@@ -51,12 +51,13 @@ class Mean(msgspec.Struct, array_like=True):
 
     def learn(self, value: int) -> None:
         """Take in one more: the first ones count fully, later ones by an eighth."""
-        value = max(0, min(US_MAX, value))
-        self.count = min(US_MAX, self.count + 1)
-        weight = min(self.count, 8)
-        self.deviation += (abs(value - self.mean) - self.deviation) // weight if self.count > 1 else 0
-        self.mean += (value - self.mean) // weight
-        self.mean = max(0, self.mean)
+        value = 0 if value < 0 else US_MAX if value > US_MAX else value  # for each call, six times
+        count, mean = self.count + 1, self.mean
+        weight = 8 if count > 8 else count
+        if count > 1:
+            self.deviation += (abs(value - mean) - self.deviation) // weight
+        self.mean = mean + (value - mean) // weight
+        self.count = count if count < US_MAX else US_MAX
 
 
 class Most(msgspec.Struct, array_like=True):
@@ -174,9 +175,11 @@ class Profiles(msgspec.Struct, kw_only=True):
         profile.cpu_us.learn(min(cpu_us, 64 * wall_us))
         profile.in_bytes.learn(ran.in_bytes)
         profile.out_bytes.learn(ran.out_bytes)
-        profile.read_bytes.learn(took.read_bytes)
-        profile.written_bytes.learn(took.written_bytes)
-        profile.memory.learn(took.memory_bytes)
+        for mean, size_bytes in ((profile.read_bytes, took.read_bytes), (profile.written_bytes, took.written_bytes)):
+            if size_bytes or mean.count:  # most calls never touch a disk
+                mean.learn(size_bytes)
+        if took.memory_bytes:
+            profile.memory.learn(took.memory_bytes)
         for table, value in ((profile.on, wall_us), (profile.cpu_on, min(cpu_us, wall_us))):
             if ran.node not in table and len(table) >= NODES_MAX:
                 del table[min(table, key=lambda node: (table[node].count, node))]

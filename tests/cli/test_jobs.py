@@ -9,6 +9,10 @@ import pytest
 from tests.agent.agents import RunningAgent, until
 from tests.cli.conftest import fails
 from tests.cli.inside import inside
+from tests.kernel.line import works
+
+from worldos.cli.jobs import _checked, _task_cells
+from worldos.model.work import Made
 
 
 def ended(agent: RunningAgent, job: str) -> dict[str, object]:
@@ -86,3 +90,19 @@ def test_what_waits_is_cancelled(agent: RunningAgent) -> None:
 )
 def test_what_is_not_there_is_said(agent: RunningAgent, words: tuple[str, ...], said: str) -> None:
     fails(inside(agent.home, *words), 2, said, "try:")
+
+
+def test_how_many_copies_of_a_task_agree_is_told() -> None:
+    site = works.Site()
+    site.do(works.submit("job-1"))
+    told = []
+    for owner in ("ann", "bob"):
+        (attempt,) = site.run("job-1", 0)
+        site.end(attempt, made=Made(owner, b"d" * 32, 0, owner), tail=b"made it\n")
+        job, (task,) = site.work.line.view("job-1"), site.work.line.tasks("job-1")
+        assert job is not None
+        told.append((_checked(job), _task_cells(job, task, {})[-1]))
+    assert told == [
+        ("1 to be done by another owner's, too", "done 1 x by others, unsure yet"),
+        ("1 by machines of several owners", "2 of 2 agree; made it"),
+    ]

@@ -13,6 +13,7 @@ from worldos.engines.cluster import Cluster
 from worldos.engines.plan import Prepared, Process, Seen
 from worldos.engines.software import ProgramSoftware
 from worldos.errors import BadRequest, LeaseEnded, NodeGone, Unreachable, WorldError
+from worldos.sdk.needs import parse_need
 
 SOFTWARE = ProgramSoftware(name="x", version="1", programs=("x",), folders=("/",))
 
@@ -104,6 +105,93 @@ def test_a_lost_node_is_given_back_and_the_rest_goes_on() -> None:
     cluster.begin(PLAN)
     assert cluster.check() == (0,)
     assert [lane.closed for lane in lanes] == [False, True, True]
+
+
+def test_a_seat_without_a_lease_is_lost_though_another_is_sought_for_it() -> None:
+    ready = {"look": [seen(ready=True)]}
+    cluster, asked, lanes = cluster_of(ready, ready)
+    cluster.begin({0: PLAN[0], 1: PLAN[1]})
+    lanes[1].nodes = ()
+    asked.clear()
+    assert cluster.check() == (0,)
+    assert ("b", "look") not in asked
+    assert [seat.index for seat in cluster.live] == [0]
+
+
+class Net:
+    """A network that lets everybody in."""
+
+    def __init__(self) -> None:
+        self.members = ["a"]
+        self.left: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def admit(self, handle: Lane) -> int:
+        self.members.append(handle.nodes[0])
+        return len(self.members) - 1
+
+    def leave(self, index: int) -> None:
+        self.left.append(index)
+
+    def address(self, index: int) -> str:
+        return f"10.0.0.{index + 1}"
+
+    def ports(self, index: int, count: int) -> tuple[int, ...]:
+        return tuple(range(count))
+
+    def prefix(self, index: int) -> tuple[str, ...]:
+        return ("join", str(index))
+
+    def close(self) -> None:
+        pass
+
+
+def late(asked: list[tuple[str, str]], **answers: Sequence[Any]) -> Any:
+    lane = Lane("b", asked, {"prepare": [Prepared(done=True)], "look": [seen(ready=True)], **answers})
+    lane.need = parse_need("CPU", 2)  # type: ignore[attr-defined]
+    return lane
+
+
+def grown() -> tuple[Cluster, list[tuple[str, str]], Net]:
+    cluster, asked, _ = cluster_of({"look": [seen(ready=True)]})
+    cluster.net = net = Net()
+    cluster.begin({0: PLAN[0]})
+    asked.clear()
+    return cluster, asked, net
+
+
+def test_who_comes_later_is_prepared_joined_and_begun_and_may_go_again() -> None:
+    cluster, asked, net = grown()
+    lane = late(asked)
+    seat = cluster.add(lane, SOFTWARE, 2, lambda seat: PLAN[seat.index])
+    assert [what for _, what in asked] == ["prepare", "join", "begin", "look"]
+    assert (seat.index, seat.address, seat.cores, seat.ports) == (1, "10.0.0.2", 2, (0, 1))
+    assert cluster.check() == (0, 1)
+    cluster.retire(1, 3.0)
+    assert asked[-1] == ("b", "retire")
+    assert (net.left, lane.closed, cluster.check()) == ([1], True, (0,))
+
+
+@pytest.mark.parametrize("what", ["prepare", "join", "begin"])
+def test_who_cannot_be_begun_later_is_given_back_and_the_next_is_counted_right(what: str) -> None:
+    cluster, asked, net = grown()
+    lane = late(asked, **{what: [BadRequest("not here")]})
+    with pytest.raises(BadRequest, match="not here"):
+        cluster.add(lane, SOFTWARE, 2, lambda seat: PLAN[seat.index])
+    assert (lane.closed, cluster.check()) == (True, (0,))
+    seat = cluster.add(late(asked), SOFTWARE, 2, lambda _: PLAN[1])
+    assert seat.index == len(net) - 1 == (1 if what == "prepare" else 2)  # as seats are counted, so are members
+
+
+def test_nobody_comes_after_the_end() -> None:
+    cluster, asked, _ = grown()
+    cluster.end()
+    lane = late(asked)
+    with pytest.raises(LeaseEnded):
+        cluster.add(lane, SOFTWARE, 2, lambda seat: PLAN[seat.index])
+    assert lane.closed
 
 
 def test_without_its_first_node_an_engine_is_over() -> None:

@@ -127,7 +127,11 @@ class Cluster:
             self.seats = (*self.seats, seat)
             self.begin({index: plan(seat)}, head_first=False)
         except BaseException:
-            self._leave(index)
+            if index < len(self.net):
+                self._leave(index)
+            else:
+                self.handles.pop()  # it never was a member, and its number is the next one's
+                handle.close()
             raise
         return seat
 
@@ -163,6 +167,8 @@ class Cluster:
         """
         for index in sorted(self._begun):
             try:
+                if not self.handles[index].nodes:
+                    raise LeaseEnded("its lease is lost")
                 seen = self.result(index, self.call(index, tender.look, 0.0))
             except (NodeGone, LeaseEnded, WorkerLost):
                 seen = ()

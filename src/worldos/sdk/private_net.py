@@ -78,9 +78,9 @@ class PrivateNet:
             if me == net_wire.MEMBERS_MAX:
                 hint = "open a new one: a number and its address are never used twice"
                 raise NoCapacity(f"this private network has had {me} members", hint=hint)
+            self._net = replace(self._net, members=(*self._net.members, _member(handle)))
             self._handles.append(handle)
             self._joins.append(("", ""))  # nothing to end yet
-            self._net = replace(self._net, members=(*self._net.members, _member(handle)))
             try:
                 begun = handle.submit(private_net.begin, net_wire.encode(replace(self._net, me=me)))
                 self._tell(but=me)

@@ -87,6 +87,8 @@ def test_who_comes_later_reaches_the_others_and_is_reached_and_may_go_again(
         opened.leave(member)
         assert "gaierror" in _said(cpus[0], opened, 0, refused.format("n2"))
         assert "has ended" in _said(late, opened, member, "")
+        gone = refused.format(opened.address(member))  # who has left is answered for: nobody waits for it
+        assert "Connection refused" in _said(cpus[0], opened, 0, gone)
 
 
 def _said(cpu: object, opened: PrivateNet, member: int, code: str) -> str:

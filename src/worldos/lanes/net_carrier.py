@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from worldos.errors import PeerBroke
 from worldos.lanes import net_wire
+from worldos.lanes.net_reset import reset_for
 from worldos.lanes.net_wire import Admit, Begin, Call, Joined, Met, Reply, Shut, WaitForMates
 
 PACKET_BYTES_MAX: Final = 65_535
@@ -111,6 +112,9 @@ class Carrier:
             member = -1
             if size >= HEADER_BYTES_MIN and batch[end] >> 4 == 4 and batch[end + 16 : end + 19] == net:
                 member = batch[end + 19] - 1
+            if 0 <= member < len(self._begin.members) and self._begin.members[member].left:
+                self._refuse(bytes(batch[end : end + size]))
+                member = -1
             if member == me or not 0 <= member < len(self._begin.members):
                 member = -1  # not ours to carry; its room in the batch is used again
             if member != toward and end > begun:
@@ -123,6 +127,13 @@ class Carrier:
                 self.dropped += 1
         if end > begun:
             self._send(toward, batch[begun:end])
+
+    def _refuse(self, packet: bytes) -> None:
+        """Answer for who has left, as a host where nobody listens."""
+        reset = reset_for(packet)
+        if reset is not None:
+            with suppress(OSError):  # the device's queue is full: it is asked again
+                os.write(self._tun, reset)
 
     def _send(self, member: int, packets: memoryview) -> None:
         stream = self._mates.get(member)

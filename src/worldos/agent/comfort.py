@@ -34,7 +34,7 @@ from worldos.model.limits import MS, SECOND
 from worldos.model.resource import Fact, Scanned
 from worldos.node import Node
 
-PLAIN_GUESTS: Final = "WORLDOS_PLAIN_GUESTS"  # set on a server at which nobody sits: guests run like everybody, whoever types
+PLAIN_GUESTS: Final = "WORLDOS_PLAIN_GUESTS"  # set on a server at which nobody sits: guests run like everybody
 LOOK_S: Final = 0.02
 IDLE_LOOK_S: Final = 5.0  # while no guest is here
 QUIET_NS: Final = 10 * SECOND  # longer than the 8 s in which a terminal tells nothing new

@@ -23,11 +23,11 @@ from worldos.agent.wal import Wal
 from worldos.errors import DiskFull, WorldError
 
 SMALL_BYTES: Final = 4096  # a longer round leaves the loop free meanwhile
-QUICK_NS: Final = 400_000  # a round that takes no longer earns credit ...
-CREDIT_MIN: Final = 16  # ... and with so much of it, the loop writes
+QUICK_NS: Final = 2_000_000  # a round that takes no longer earns credit ...
+CREDIT_MIN: Final = 8  # ... and with so much of it, the loop writes
 CREDIT_MAX: Final = 64
-SLOW_COST: Final = 8
-STALL_NS: Final = 10_000_000  # a round that takes longer costs all of it
+SLOW_COST: Final = 4
+STALL_NS: Final = 20_000_000  # a round that takes longer costs all of it
 
 
 class WalWriter:

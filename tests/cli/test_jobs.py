@@ -71,7 +71,8 @@ def test_what_waits_is_cancelled(agent: RunningAgent) -> None:
     held = json.loads(inside(agent.home, "jobs", second, "--json").stdout)
     assert (held["state"], held["waits_for"]) == ("held", [first])
     fails(inside(agent.home, "jobs", "forget", second), 2, "has not ended", "wos cancel")
-    assert inside(agent.home, "cancel", first).returncode == 0
+    (cancelled,) = json.loads(inside(agent.home, "cancel", "--json", first).stdout)
+    assert (cancelled["job"], cancelled["state"]) == (first, "dropped")
     assert ended(agent, second)["state"] == "dropped"
 
 

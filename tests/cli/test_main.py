@@ -37,8 +37,7 @@ GROUPS = {
     "engine",
     "lend",
 }
-SHORT = {"cancel", "retry", "result"}  # a sentence, and the exit code
-WITHOUT_JSON = (GROUPS | SHORT | {"run", "logs", "top", "cat"}) - {"grants", "lend"}
+WITHOUT_JSON = (GROUPS | {"run", "logs", "top", "cat", "result"}) - {"grants", "lend"}
 
 
 @pytest.fixture(scope="module")

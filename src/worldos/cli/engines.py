@@ -22,7 +22,9 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 LOOK_S = 2.0
 
 engine_app = typer.Typer(
-    help="Start engines (Dask, Ray, PostgreSQL) on leases, and remove what was installed for them."
+    help="Start engines (Dask, Ray, PostgreSQL) on leases, and remove what was installed for them.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

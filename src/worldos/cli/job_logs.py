@@ -34,7 +34,10 @@ def logs(
     name: str = typer.Argument(metavar="JOB[.INDEX]", help="A job, or one task of an array.", autocompletion=any_job),
     follow: bool = typer.Option(False, "-f", "--follow", help="Go on until the job has ended."),
 ) -> None:
-    """Print what a job put out. A long log has its beginning and its end; the middle is cut out, and that is said."""
+    """Print what a job put out. A long log has its beginning and its end; the middle is cut out, and that is said.
+
+    wos logs k3f9            wos logs -f k3f9            wos logs k3f9.17
+    """
     from worldos.jobs.desk import Desk  # noqa: PLC0415 - loads what reads the line
     from worldos.jobs.job import Kept  # noqa: PLC0415
 

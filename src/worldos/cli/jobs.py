@@ -20,7 +20,7 @@ from worldos.model.units import show_duration_ns
 from worldos.sdk.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from worldos.jobs.desk import Desk
     from worldos.kernel.line.view import JobView, TaskView
@@ -81,22 +81,24 @@ def jobs(
             _list(desk, as_json=as_json)
 
 
-def cancel(names: list[str] = OPEN) -> None:
-    """End jobs, and what waits for them."""
+def cancel(names: list[str] = OPEN, as_json: bool = JSON) -> None:
+    """End jobs, and what waits for them. What has ended stays as it is.
+
+    wos cancel k3f9            wos cancel frames stitch
+    """
     with Asking(default_home()) as agent:
         desk = _desk(agent)
-        for job in _whole(desk, names):
-            desk.cancel(job.job)
-            output.err.print(f"{job.job} is cancelled")
+        _changed(desk, names, desk.cancel, "is cancelled", as_json=as_json)
 
 
-def retry(names: list[str] = FAILED) -> None:
-    """Run again the tasks that failed or were dropped."""
+def retry(names: list[str] = FAILED, as_json: bool = JSON) -> None:
+    """Run again the tasks that failed or were dropped; those that ended well stay as they are.
+
+    wos retry k3f9
+    """
     with Asking(default_home()) as agent:
         desk = _desk(agent)
-        for job in _whole(desk, names):
-            desk.retry(job.job)
-            output.err.print(f"{job.job} is in line again")
+        _changed(desk, names, desk.retry, "is in line again", as_json=as_json)
 
 
 def result(
@@ -104,7 +106,10 @@ def result(
     folder: Path = typer.Argument(metavar="DIR", help="Where to: of an array, one folder for each index."),
     force: bool = typer.Option(False, "--force", help="Overwrite what is there."),
 ) -> None:
-    """Bring what a job made to this machine."""
+    """Bring what a job made to this machine.
+
+    wos result k3f9 out            wos result k3f9.17 out
+    """
     from worldos.cli.job_files import bring  # noqa: PLC0415 - loads what reads files
 
     with Asking(default_home()) as agent:
@@ -161,6 +166,18 @@ def _whole(desk: Desk, names: list[str]) -> Iterator[JobView]:
         if index is not None:
             raise BadRequest(f"{name} is one task: whole jobs only", hint=f"say {job.job}")
         yield job
+
+
+def _changed(desk: Desk, names: list[str], change: Callable[[str], None], told: str, *, as_json: bool) -> None:
+    """Change whole jobs, and say what became of each."""
+    changed: list[str] = []
+    for job in _whole(desk, names):
+        change(job.job)
+        changed.append(job.job)
+        if not as_json:
+            output.err.print(f"{job.job} {told}")
+    if as_json:
+        output.say_json([plain_job(desk.job(job)) for job in changed])
 
 
 def _forget(desk: Desk, names: list[str]) -> None:

@@ -22,7 +22,8 @@ UWOS: int = 1_000_000
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     lend = typer.Typer(
-        help="What this machine does for others: to whom, when, how much, at what price.",
+        help="What this machine does for others: to whom, when, how much, at what price.\n\n"
+        'wos lend --cpu 50% --when "22:00-07:00" --to family            wos lend off',
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -88,18 +88,28 @@ def put(
     deliveries: int = typer.Option(
         0, min=0, max=1000, help="So often it is handed out before it goes to the dead letters."
     ),
+    as_json: bool = JSON,
 ) -> None:
-    """Append messages; they are durable when this returns."""
+    """Append messages; they are durable when this returns.
+
+    wos queue put frames one two            ls | wos queue put frames
+    """
     from worldos.sdk.queue import Queue  # noqa: PLC0415
 
+    if not name:
+        raise BadRequest("a queue has a name", hint="wos queue put NAME TEXT")
     if id_ and len(texts or ()) != 1:
         raise BadRequest("an id is for one message", hint="say one TEXT beside --id")
     with Queue(name, deliveries=deliveries or None) as queue:
         if id_:
             queue.put(texts[0], id=id_)
-            return
-        count = queue.put_many(texts or _lines())
-    if count != 1:
+            count = 1
+        else:
+            count = queue.put_many(texts or _lines())
+        waiting = queue.qsize() if as_json else 0
+    if as_json:
+        output.say_json({"put": count, "waiting": waiting})
+    elif count != 1:
         print(f"{count} messages put", file=sys.stderr)
 
 
@@ -112,7 +122,10 @@ def take(
     keep: bool = typer.Option(False, "--keep", help="Give them back after showing them."),
     as_json: bool = JSON,
 ) -> None:
-    """Take messages, print them, and be done with them. The exit code is 1 when there was none."""
+    """Take messages, print them, and be done with them. The exit code is 1 when there was none.
+
+    wos queue take frames            wos queue take frames -n 10 --wait 60 --json
+    """
     from worldos.jobs.rows import message_row  # noqa: PLC0415 - as the next, only this command needs it
     from worldos.sdk.queue import Queue  # noqa: PLC0415
 

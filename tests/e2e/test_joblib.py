@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.realm import realm_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 SEARCH = """
 import json, warnings
@@ -43,10 +43,11 @@ def test_a_grid_search_over_three_machines_finds_what_it_finds_on_one(tmp_path: 
     with realm_of(["desk", "attic", "cellar"]) as realm:
         desk = realm.machines[0]
         search = desk.run([sys.executable, file])
-        assert search.wait(90) == 0, search.said()
+        assert search.wait(180) == 0, search.said()
         found = json.loads(search.text().splitlines()[-1])
         assert found["spread"] == found["alone"]
         learned = desk.tell("profile_show")["functions"]
         ran_on = {name for row in learned for name in row["on"]}
         assert ran_on == {"desk", "attic", "cellar"}
-        assert any(row["memory_bytes"] > 1 << 20 for row in learned), "what a fit takes was measured over there too"
+        fits = [row for row in learned if row["function"].endswith("_fit_and_score")]  # one by one, or so many at once
+        assert max(row["memory_bytes"] for row in fits) > 1 << 20, "what a fit takes was measured"

@@ -1,16 +1,12 @@
-"""joblib, and so scikit-learn, on leased processors."""
+"""joblib on leased processors; scikit-learn by it is in tests/e2e/test_joblib.py."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import warnings
 
 import pytest
 from joblib import Parallel, delayed, parallel_config
-from sklearn.datasets import load_iris
-from sklearn.model_selection import GridSearchCV
-from sklearn.svm import SVC
 from tests.sdk.calls import fail, slow, square
 from tests.sdk.waiting import until
 
@@ -66,14 +62,3 @@ def test_a_loop_stops_at_its_timeout() -> None:
 def test_the_words_of_use_go_along() -> None:
     with parallel_config(NAME, n_jobs=2, where="memory >= 1000TB"), pytest.raises(NoCapacity):
         Parallel()(delayed(square)(n) for n in range(3))
-
-
-def test_a_grid_search_finds_what_it_finds_alone() -> None:
-    samples, labels = load_iris(return_X_y=True)
-    grid = {"C": [0.1, 1, 10], "gamma": [0.01, 0.1]}
-    alone = GridSearchCV(SVC(), grid, cv=3).fit(samples, labels)
-    with parallel_config(NAME, n_jobs=2), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        spread = GridSearchCV(SVC(), grid, cv=3).fit(samples, labels)
-    assert spread.best_params_ == alone.best_params_
-    assert list(spread.cv_results_["mean_test_score"]) == list(alone.cv_results_["mean_test_score"])

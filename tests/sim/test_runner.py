@@ -6,7 +6,9 @@ from tests.sim.work_worlds import after, has_ended, said, site_of, submit, until
 
 from worldos.kernel.events import DrainAsked
 from worldos.model.limits import MS, SECOND
-from worldos.model.work import Applied, Cancel
+from worldos.model.need import Need
+from worldos.model.work import Applied, Assign, Cancel, JobId, JobSpec, Submit
+from worldos.sim.programs import Plan, Program
 
 
 def test_an_array_runs_where_there_is_room_and_all_of_it_ends() -> None:
@@ -85,3 +87,28 @@ def test_a_worker_that_dies_has_its_attempt_begin_again() -> None:
     world.lanes.kill_worker(lane, 0)
     until(world, lambda: has_ended(safety))
     assert safety.history.outcomes["job-1", 0] == (2, 0)
+
+
+def test_what_runs_elsewhere_is_not_begun_again_while_its_lease_there_goes_on() -> None:
+    world, safety = site_of(1, 1, 1)
+    submit(world, world.machines[0], "job-0", ms=1)
+    until(world, lambda: has_ended(safety, "job-0"))
+    after(world, 4 * SECOND)
+    leader = next(machine for machine in world.machines if machine.work and machine.work.table.leads)
+    need = Need(kind="CPU", amount=1000, near=leader.id)
+    plan = Plan(needs=(need,), ttl_ns=5 * SECOND, calls=1, retries=0, service_ns=300 * SECOND, rest_ns=MS)
+    Program(world, leader, 9, plan).begin()
+    after(world, SECOND)
+    spec = JobSpec(argv=("task", "60000", "0"), need=Need(kind="CPU", amount=1000))
+    job = Submit(job=JobId("job-1"), spec=spec, by=leader.id)
+    said(world, leader, job, Assign(job="job-1", indices=(0,), node=leader.id))
+    until(world, lambda: safety.running.get("job-1.0"))
+    (lane,) = safety.running["job-1.0"].values()
+    assert lane.machine is not leader
+    after(world, 3 * SECOND)
+    world.sessions.relays = False
+    world.sessions.cut(leader.number, lane.machine.number)
+    world.sessions.cut(lane.machine.number, leader.number)
+    world.crash(leader)
+    world.start(leader)
+    until(world, lambda: "job-1.0.2" in safety.running["job-1.0"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from worldos.kernel.line.scene import LOST_MS
+from worldos.kernel.work.limits import NOT_HELD_AFAR_NS
+from worldos.model.limits import LEASE_GRACE_PART, SECOND
 
 LOG_HEAD_BYTES: Final = 1024 * 1024  # of each attempt's output: the beginning ...
 LOG_END_BYTES: Final = 7 * 1024 * 1024  # ... and the end are kept, whatever lies between
@@ -49,4 +51,5 @@ SWEEP_EVERY_S: Final = 6 * 3600.0  # files of jobs that are forgotten ...
 SWEEP_AGE_NS: Final = 24 * 3600 * 1_000_000_000  # ... and were not submitted a moment ago
 
 assert (SILENT_S + PULSE_EVERY_S + PULSE_WAIT_S + GRACE_SILENT_S) * 1000 < LOST_MS
+assert LEASE_TTL_NS + LEASE_TTL_NS // LEASE_GRACE_PART + HOLDS_EVERY_S * SECOND < NOT_HELD_AFAR_NS
 assert LOG_MEMORY_BYTES < LOG_HEAD_BYTES

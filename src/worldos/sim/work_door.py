@@ -63,7 +63,7 @@ class WorkDoor:
         self.over = False
         self.realm = RealmId(machine.node.realms.site + WORK)
         self.site = NodeSite(machine.node)
-        self.table = WorkTable(me=machine.id, seed=world.dice.getrandbits(62))
+        self.table = WorkTable(me=machine.id, seed=world.dice.getrandbits(62), fresh=True)
         self.host = RunnerHost(self)
         self._client = ClientId(f"work-{machine.number}-{machine.boot}")
         self._heard: dict[int, Heard] = {}
@@ -103,6 +103,7 @@ class WorkDoor:
         """A member said something."""
         match message:
             case TasksGiven():
+                self.table.fresh = False
                 self.host.give(message)
             case TasksStop():
                 self.host.stop(message)

@@ -22,21 +22,23 @@ if TYPE_CHECKING:
 
 BETWEEN_NS: Final = 1500 * MS
 COUNCIL_MIN: Final = 3
+CHURN: Final = 10  # times as often
 LONG_MIN_NS: Final = 15 * SECOND
 LONG_MAX_NS: Final = 40 * SECOND
 SKEW_NS: Final = 2 * SECOND  # of people's clocks, where nothing jumped
 
 
 class WorkFaults(Faults):
-    """What is broken now. ``calm``: nobody sleeps."""
+    """What is broken now. ``calm``: nobody sleeps. ``churn``: machines and disks go and come more often than all else."""
 
-    def __init__(self, world: World, *, calm: bool) -> None:
+    def __init__(self, world: World, *, calm: bool, churn: bool = False) -> None:
         super().__init__(world, harsh=False)
         self.between_ns = BETWEEN_NS
         self.may_lose = self._nobody_needs
         sleeps = {self._pause, self._pause_leader, self._sleep}
+        moves = {self._leave, self._lose_disk, self._revoke, self._forget}
         self.kinds = tuple(
-            (kind, weight)
+            (kind, weight * (CHURN if churn and kind in moves else 1))
             for kind, weight in (
                 *self.kinds,
                 (self._pause_leader, 3),

@@ -6,7 +6,7 @@ import pytest
 from tests.kernel.offers import offer
 from tests.kernel.work.sites import Pump, SeenSite
 
-from worldos.kernel.work.limits import GIVE_AGAIN_NS, NOT_BEGUN_NS, NOT_HELD_NS
+from worldos.kernel.work.limits import GIVE_AGAIN_NS, NOT_BEGUN_NS, NOT_HELD_AFAR_NS, NOT_HELD_NS
 from worldos.kernel.work.look import JobSeen, read_job
 from worldos.model.ids import NodeId
 from worldos.model.limits import MS, SECOND
@@ -33,10 +33,10 @@ JOB, A = JobId("job-1"), NodeId("a")
 class Site(Pump):
     """A site whose node ``d`` can run something, if its runner says so."""
 
-    def __init__(self, tasks: int = 1) -> None:
+    def __init__(self, tasks: int = 1, *, twice: bool = False) -> None:
         super().__init__("abc", "d")
         self.offers = {NodeId("d"): offer("d", cores=8, owner="me")}
-        spec = JobSpec(argv=("true",), need=Need(kind="CPU", amount=1000), array=(Span(1, tasks),))
+        spec = JobSpec(argv=("true",), need=Need(kind="CPU", amount=1000), array=(Span(1, tasks),), twice=twice)
         assert self.said("d", Submit(job=JOB, spec=spec, by=NodeId("d"))) == (Applied(),)
         self.run(SECOND)
 
@@ -111,6 +111,19 @@ def test_what_began_and_is_held_no_more_is_lost_soon() -> None:
     assert (1, 2) in site.given()
     seen = site.seen()
     assert seen.tasks[0].losses == 1
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_what_began_elsewhere_is_not_given_again_before_its_lease_there_has_ended(twice: bool) -> None:
+    site = Site(twice=twice)
+    site.holds((1, 1))
+    site.says(Began(attempt=Attempt(JOB, 1, 1), at=NodeId("elsewhere")))
+    site.keep(4 * SECOND, (1, 1))
+    site.given()
+    site.keep(NOT_HELD_NS + 2 * SECOND)
+    assert ((1, 2) in site.given()) == twice, "it does no harm if it goes on there"
+    site.keep(NOT_HELD_AFAR_NS, *([(1, 2)] if twice else []))
+    assert ((1, 2) in site.given()) != twice
 
 
 @pytest.mark.parametrize("fresh", [True, False])

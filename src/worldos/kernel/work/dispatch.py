@@ -21,6 +21,7 @@ from worldos.kernel.work.limits import (
     COMPARE_NS,
     GIVE_AGAIN_NS,
     NOT_BEGUN_NS,
+    NOT_HELD_AFAR_NS,
     NOT_HELD_NS,
     PLAN_IDLE_NS,
     PLAN_JOB_NS,
@@ -176,11 +177,13 @@ class Dispatch(msgspec.Struct, kw_only=True):
     def _lost(self, now_ns: int, work: Work) -> list[Lost]:
         """Return the attempts that their nodes, which are heard, do not have."""
         lost = []
-        for _, attempt, run in _running(work):
+        for job, attempt, run in _running(work):
             heard_ns = self.heard_ns.get(run.node, -NEVER_NS)
-            patience_ns = NOT_HELD_NS if run.begun_ms else NOT_BEGUN_NS
+            afar = run.at != run.node and not job.spec.twice  # its lease there may outlive its runner for a while
+            begun_ns = NOT_HELD_AFAR_NS if afar else NOT_HELD_NS
+            patience_ns = begun_ns if run.begun_ms else NOT_BEGUN_NS
             since_ns = self.seen_ns.get(attempt, now_ns)
-            if run.node == self.fresh and run.begun_ms and heard_ns > since_ns:
+            if run.node == self.fresh and run.begun_ms and not afar and heard_ns > since_ns:
                 lost.append(Lost(attempt=attempt, why=GONE))
             elif now_ns - since_ns >= patience_ns and heard_ns > since_ns and now_ns - heard_ns < patience_ns:
                 lost.append(Lost(attempt=attempt, why=GONE if run.begun_ms else NEVER_BEGUN))

@@ -66,7 +66,7 @@ def up(
         metavar="ENGINE", help="Dask, Ray, PostgreSQL or another of wos engines.", autocompletion=engines_known
     ),
     words: list[str] = typer.Argument(None, metavar="[WORD=VALUE]...", help="Words of its own: version=15 name=shop."),
-    cpus: str = typer.Option("1", "--cpus", help="Cores in all: 4, 16."),
+    cpus: str = typer.Option("1", "--cpus", help="Cores in all: 4, or 2-16: as its tasks need."),
     gpus: str = typer.Option("", "--gpus", help="Whole or parts of GPUs."),
     memory: str = typer.Option("", "--memory", help="Memory in all: 8GB."),
     nodes: int = typer.Option(0, "--nodes", help="On so many machines; without it on as few as have the cores."),
@@ -77,7 +77,7 @@ def up(
 ) -> None:
     """Start an engine and keep it until Ctrl-C. Example: wos engine up Dask --cpus 4."""
     engine = _named(name)
-    said: dict[str, Any] = {**_words(words or []), "cpus": cpus}
+    said: dict[str, Any] = {**_words(words or []), "cpus": _range(cpus)}
     places = {"gpus": gpus, "memory": memory, "nodes": nodes, "where": where, "near": near, "realm": realm}
     said.update({word: value for word, value in places.items() if value})
     over = threading.Event()
@@ -97,7 +97,9 @@ def up(
         while not over.wait(LOOK_S):
             before, left = left, engaged.check()
             for node in sorted(set(before) - set(left)):
-                output.err.print(f"{engine.name}: node {node[:8]} is lost; it goes on with {len(left)}", markup=False)
+                output.err.print(f"{engine.name}: node {node[:8]} has left; it goes on with {len(left)}", markup=False)
+            for node in sorted(set(left) - set(before)):
+                output.err.print(f"{engine.name}: node {node[:8]} has joined; it runs on {len(left)}", markup=False)
 
 
 def remove(
@@ -141,6 +143,11 @@ def _about(engine: Engine) -> dict[str, str]:
     else:
         here = "in an environment of its own" if found.own else f"as it is, in {found.bin}"
     return {**about, "version": software.version, "here": here}
+
+
+def _range(cpus: str) -> str | tuple[str, str]:
+    least, dash, most = cpus.partition("-")
+    return (least, most) if dash else cpus
 
 
 def _words(said: list[str]) -> dict[str, Any]:

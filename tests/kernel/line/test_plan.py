@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.kernel.line.works import Site, submit
 from tests.kernel.offers import GB, HOME, cpu, offer, resource, view
 
-from worldos.kernel.line.plan import ELSEWHERE_MAX, Step, plan
+from worldos.kernel.line.plan import ELSEWHERE_MAX, NODE_TASKS_MAX, Step, plan
 from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, QUIET_MS, Scene
 from worldos.model.ids import NodeId
 from worldos.model.need import Compare
@@ -217,6 +217,17 @@ def test_short_tasks_are_given_several_to_a_berth(site: Site) -> None:
     for step in steps:
         site.do(step)
     assert planned(site, offer("a", cores=2)) == []
+
+
+def test_a_runner_is_never_given_more_than_it_can_say_that_it_has(site: Site) -> None:
+    site.do(submit("job-1", 20_000), submit("job-2", 20_000))
+    for job in ("job-1", "job-2"):
+        site.end(site.run(job, 0)[0], wall_us=100)
+    one, other = offer("a", cores=64), offer("b", cores=4)
+    for _ in range(3):
+        carry_out(site, one, other)
+    runs = [run.node for job in site.work.line.book.busy.values() for run in job.running.values()]
+    assert runs.count(A) == NODE_TASKS_MAX
 
 
 def test_what_was_learned_of_a_command_serves_the_next_job_at_once(site: Site) -> None:

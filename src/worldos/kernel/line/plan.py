@@ -34,10 +34,12 @@ from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, Scene
 from worldos.kernel.question import Question, draw, node_key
 from worldos.model.ids import NodeId
 from worldos.model.work import BATCH_MAX, Assign, Attempt, JobId, Lost, Preempt
+from worldos.model.work_wire import HELD_MAX
 
 JOBS_LOOKED_AT: Final = 4_096  # in one plan
 TASKS_MAX: Final = 4_096  # given out by one plan
 BLOCKED_MAX: Final = 4  # different needs for which room is made or kept
+NODE_TASKS_MAX: Final = HELD_MAX // 2  # at one runner: it must be able to say what it has
 VICTIMS_MAX: Final = 64  # asked to stop in one plan
 ELSEWHERE_MAX: Final = 64  # tasks at the primary's runner that wait for a lease beyond our nodes
 UNKNOWN_MS: Final = 600_000  # how long a task is taken to run at a node that will go, if nobody knows
@@ -80,6 +82,7 @@ class _Planning:
         self.victims = 0
         self.given = 0
         self.taken: dict[JobId, int] = {}
+        self.standing: dict[NodeId, int] = {}  # attempts at a node, with those of this plan
         self.runs: dict[NodeId, list[tuple[Job, int, Running]]] | None = None
         self.elsewhere: int | None = None
         self.unkept: list[Job] = []  # fit nowhere now; a node is kept for each before another job is looked at
@@ -200,7 +203,21 @@ class _Planning:
             heapify(best)
         return best
 
+    def _bounded(self, given: dict[NodeId, int]) -> dict[NodeId, int]:
+        """Return no more for each node than its runner may have at once."""
+        kept: dict[NodeId, int] = {}
+        for node, wanted in given.items():
+            has = self.standing.get(node)
+            if has is None:
+                has = sum(self.rooms[node].attempts.values()) if node in self.rooms else 0
+            count = max(0, min(wanted, NODE_TASKS_MAX - has))
+            self.standing[node] = has + count
+            if count:
+                kept[node] = count
+        return kept
+
     def _assign(self, job: Job, given: dict[NodeId, int]) -> None:
+        given = self._bounded(given)
         at = before = self.taken.get(job.id, 0)
         indices = spans.first_of(job.waiting, at + sum(given.values()))
         for node, count in sorted(given.items()):

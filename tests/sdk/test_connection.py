@@ -16,7 +16,7 @@ from worldos import BadRequest, LeaseEnded, NoAgent, PeerBroke, Unreachable, use
 from worldos.errors import WorldError
 from worldos.model.local import Failure
 from worldos.sdk import connection
-from worldos.sdk.connection import LENGTH, Connection, cut, error_of
+from worldos.sdk.connection import LENGTH, Connection, cut, error_of, program_name
 
 
 class Liar:
@@ -155,3 +155,21 @@ def test_waiting_is_over_when_the_conversation_is() -> None:
     connection.close()
     thread.join(10)
     assert answers
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["/home/me/train.py", "--secret"], "/home/me/train.py"),
+        (["/opt/wos/bin/wos", "engine", "up", "Dask", "--cpus", "4"], "wos engine up Dask"),
+        (["wos", "run", "--cpu", "2", "--", "secret"], "wos run"),
+        ([], "python"),
+        ([""], "python"),
+    ],
+    ids=range(5),
+)
+def test_a_program_is_known_by_its_file_and_a_command_by_its_first_words(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], name: str
+) -> None:
+    monkeypatch.setattr("sys.argv", argv)
+    assert program_name() == name

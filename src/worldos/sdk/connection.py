@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ from worldos.sdk.shown import shown_grant
 LENGTH = struct.Struct("<I")
 ASK_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
+COMMAND_WORDS = 3  # of a command of wos, in what its leases are listed under
 
 UseMessage = UseGranted | UseRefused | LeaseAdded | LeaseLost | LeaseWanted | LeaseDoubted | Doors
 
@@ -290,8 +292,12 @@ def _agent_gone() -> NoAgent:
 
 
 def program_name() -> str:
-    """Return what this program is called, at most 200 characters: what its leases are listed under."""
-    return (sys.argv[0] if sys.argv and sys.argv[0] else "python")[-200:]
+    """Return what this program is called, at most 200 characters: what its leases are listed under (``wos engine up Dask``)."""
+    name = sys.argv[0] if sys.argv and sys.argv[0] else "python"
+    if name.rsplit("/", 1)[-1] != "wos":
+        return name[-200:]
+    words = takewhile(lambda word: not word.startswith("-"), sys.argv[1 : 1 + COMMAND_WORDS])
+    return " ".join(("wos", *words))[:200]
 
 
 # -- the one conversation of this program -----------------------------------------------------------------------------

@@ -57,10 +57,18 @@ def test_with_a_grant_it_runs_what_the_grant_lets_it(agent: Any, tmp_path: Path)
     (given,) = agent.ask("role_grant", who=agent.ask("status")["node"], role="operator")["given"]
     file = tmp_path / "operator.grant"
     file.write_text(given["grant"])
-    calls = (("run", {"command": ["echo", "hello"]}), ("drain", {"drained": True}))
-    _, tools, (ran, drained) = conversation(agent.home, "--grant", str(file), calls=calls)
+    calls = (
+        ("run", {"command": ["echo", "hello"]}),
+        ("drain", {"drained": True}),
+        ("submit", {"command": ["true"], "name": "from an assistant"}),
+        ("jobs", {"count": 10}),
+    )
+    _, tools, (ran, drained, submitted, jobs) = conversation(agent.home, "--grant", str(file), calls=calls)
     assert "run" in tools
     assert json.loads(ran.content[0].text)["output"] == "hello\n"
     assert drained.is_error
     assert "not for admin" in drained.content[0].text
+    job = json.loads(submitted.content[0].text)
+    assert (job["name"], job["by"]) == ("from an assistant", "desk")
+    assert job["job"] in [row["job"] for row in json.loads(jobs.content[0].text)]
     assert not agent.ask("status")["drained"]

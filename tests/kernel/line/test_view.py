@@ -7,7 +7,8 @@ import pytest
 from tests.kernel.line.works import NODE, Site, submit
 
 from worldos.kernel.line.view import VIEW_BYTES_MAX, Counts, JobView, State, TaskView
-from worldos.model.work import Cancel, Preempt
+from worldos.kernel.work.state import Work
+from worldos.model.work import Assign, Began, Cancel, Lost, Preempt
 
 
 @pytest.fixture
@@ -69,3 +70,20 @@ def test_a_page_ends_where_its_bytes_do(site: Site) -> None:
     first = site.work.line.tasks("job-1")
     assert 0 < len(first) <= VIEW_BYTES_MAX // size
     assert site.work.line.tasks("job-1", first[-1].index + 1)[0].index == first[-1].index + 1
+
+
+def test_why_the_last_attempt_was_lost_is_told_until_another_begins() -> None:
+    site = Site()
+    site.do(submit("job-1"))
+    for how in ("begins", "ends"):
+        (lost,) = site.run("job-1", 0)
+        site.do(Lost(attempt=lost, why="no lease can be had: " + "x" * 900))
+        (attempt,) = site.do(Assign(job="job-1", indices=(0,), node=NODE)).attempts
+        told = site.work.line.views()[0].why
+        assert told.startswith("an attempt was lost, and is made again: no lease can be had")
+        assert len(told) < 300
+        site.do(Began(attempt=attempt, at=NODE)) if how == "begins" else site.end(attempt)
+        assert site.work.line.views()[0].why == ""
+        assert Work.restore(site.work.snapshot()).snapshot() == site.work.snapshot(), "what it takes up is counted"
+        if how == "begins":
+            site.lose(attempt)

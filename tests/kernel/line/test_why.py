@@ -40,7 +40,7 @@ def test_a_rest_a_missing_node_and_a_next_place_are_said(site: Site) -> None:
     assert said(site, scene(site)) == "no node that can run tasks is heard of"
     assert "in a moment" in said(site, scene(site, offer("a")))
     site.lose(site.run("job-1", 0, node=A)[0])
-    assert said(site, scene(site, offer("a"))) == "an attempt was lost; it is tried again in 1 s"
+    assert said(site, scene(site, offer("a"))) == "an attempt was lost (its node is gone); it is tried again in 1 s"
 
 
 def test_who_does_not_wait_says_nothing(site: Site) -> None:

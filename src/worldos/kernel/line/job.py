@@ -105,6 +105,7 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     story_bytes: int = 0  # what its sets and pasts take up in a snapshot
     votes: dict[int, list[Vote]] = {}  # of tasks that are to be done again by others, and compared (line/votes.py)
     agreed: dict[int, Edges] = {}  # tasks that were, by how many of how many agreed
+    lost_why: str = ""  # of the latest attempt that was lost, until another begins or ends
 
     @property
     def mean_us(self) -> int:
@@ -132,7 +133,7 @@ class Job(msgspec.Struct, array_like=True, gc=False):
         for each in (*self.failed.values(), *self.agreed.values()):
             edges += len(each)
         votes = len(self.votes) * 2 * (max(2, self.spec.copies) - 1)
-        return edges * EDGE_BYTES + len(self.past) * PAST_BYTES + votes * VOTE_BYTES
+        return edges * EDGE_BYTES + len(self.past) * PAST_BYTES + votes * VOTE_BYTES + len(self.lost_why)
 
     def number(self, index: int) -> int:
         """Return the number of a task's newest attempt; 0: it was never given to anybody."""

@@ -24,6 +24,7 @@ from worldos.kernel.work.limits import (
     JOB_BYTES,
     JOBS_MAX,
     LOSSES_MAX,
+    LOST_WHY_CHARS_MAX,
     OUTCOME_BYTES_MAX,
     PROVIDERS_MAX,
     REST_MS_MAX,
@@ -289,6 +290,10 @@ class Line:
             return _stale(said.attempt)
         if not run.begun_ms:
             run.begun_ms, run.at = max(1, self.book.wall_ms), said.at
+            job = self.book.jobs[JobId(said.attempt.job)]
+            if job.lost_why:
+                job.lost_why = ""
+                self.book.weigh(job)
         return DONE
 
     def _finished(self, said: Finished) -> WorkAnswer:
@@ -304,6 +309,7 @@ class Line:
         ruling = votes.ruling(job, attempt, outcome, self.providers)
         past = self._stop(job, attempt, Word.SAID)
         self._charge(job, outcome)
+        job.lost_why = ""
         if ruling.outcome is None:
             past.checkpoint = ""  # a copy begins from the beginning
             spans.add(job.waiting, attempt.index)
@@ -347,6 +353,7 @@ class Line:
         if self.book.wall_ms >= job.rest_ms:
             job.rest_ms = self.book.wall_ms + min(REST_MS_MAX, REST_MS_MIN << min(job.strikes, 16))
             job.strikes += 1
+        job.lost_why = said.why[:LOST_WHY_CHARS_MAX]
         spans.add(job.waiting, said.attempt.index)
         self.book.weigh(job)
         return DONE

@@ -140,6 +140,8 @@ def own_why(job: Job) -> str:
         return f"waits for {', '.join(job.blocked)}"
     if job.waiting and job.room <= 0:
         return f"{len(job.running)} tasks run at once, as it asks for"
+    if job.lost_why and not job.waiting:
+        return f"an attempt was lost, and is made again: {job.lost_why}"
     return ""
 
 

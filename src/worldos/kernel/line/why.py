@@ -44,12 +44,8 @@ def why(line: Line, job: Job, scene: Scene, rooms: Mapping[NodeId, Room] | None 
     if said or job.ended or not job.waiting:
         return said
     if job.rest_ms > scene.wall_ms:
-        again = f"an attempt was lost; it is tried again in {(job.rest_ms - scene.wall_ms + 999) // 1000} s"
-        return (
-            f"{again}; {len(job.votes)} tasks wait for a machine of another owner to do them, too"
-            if job.votes
-            else again
-        )
+        left_s = (job.rest_ms - scene.wall_ms + 999) // 1000
+        return f"an attempt was lost ({job.lost_why}); it is tried again in {left_s} s"
     rooms = rooms_of(line, scene) if rooms is None else rooms
     if not rooms:
         return "no node that can run tasks is heard of"

@@ -32,6 +32,7 @@ WORKED_MAX: Final = 4_096  # commands of which is known how long their tasks tak
 WORKED_TASKS: Final = 64  # of the last of them, about
 WORKED_US_MAX: Final = 1 << 50  # longer than any task
 
+LOST_WHY_CHARS_MAX: Final = 200  # of why an attempt was lost, while its job waits for another to begin
 LOSSES_MAX: Final = 20  # a task that was lost so often is what loses its nodes: it has failed
 REST_MS_MIN: Final = 125  # a job whose attempt was lost waits so long, twice as long at each further loss,
 REST_MS_MAX: Final = 30_000  # ... and at most so long

@@ -30,14 +30,24 @@ def dask(words: dict) -> None:
     import dask.dataframe as dd
 
     hold = words.pop("hold", False)
+
+    def nodes() -> dict[str, str]:
+        return client.run(lambda: __import__("os").environ["WORLDOS_NODE"], on_error="ignore")
+
+    def grouped():
+        return dd.from_pandas(frame(), npartitions=9).groupby("shop")["sum"].agg(["sum", "count"]).compute()
+
     with worldos.use("Dask", **words) as client:
         say("up", dashboard=client.dashboard_link)
-        where = client.run(lambda: __import__("os").environ["WORLDOS_NODE"])
-        got = dd.from_pandas(frame(), npartitions=9).groupby("shop")["sum"].agg(["sum", "count"]).compute()
-        say("nodes", nodes=sorted(set(where.values())))
-        say("result", there=table(got), here=table(frame().groupby("shop")["sum"].agg(["sum", "count"])))
+        first = nodes()
+        say("nodes", nodes=sorted(set(first.values())))
+        say("result", there=table(grouped()), here=table(frame().groupby("shop")["sum"].agg(["sum", "count"])))
         while hold:
-            time.sleep(1)
+            now = nodes()
+            if len(now) == len(first) and now.keys() != first.keys():
+                say("replaced", nodes=sorted(now.values()), there=table(grouped()))
+                first = now
+            time.sleep(0.5)
     say("done")
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.lab import Run, until
 from tests.e2e.realm import Realm, no_leases, realm_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 PROGRAM = Path(__file__).with_name("engines_program.py")
 LONG = bool(os.environ.get("WORK_LONG"))
@@ -64,13 +64,20 @@ def told(run: Run, what: str, within_s: float = UP_S) -> dict[str, Any]:
     return found
 
 
-def test_a_dask_dataframe_over_three_nodes_is_what_one_machine_makes_of_it(realm: Realm) -> None:
+def test_a_dask_dataframe_over_three_nodes_is_what_one_machine_makes_of_it_also_when_one_is_lost(realm: Realm) -> None:
     run = begin(realm, "dask", cpus=3, nodes=3, hold=True)
     assert told(run, "up")["dashboard"].startswith("http://127.0.0.1:")
     assert told(run, "nodes")["nodes"] == sorted(machine.node for machine in realm.machines)
     result = told(run, "result")
     assert result["there"] == result["here"]
     assert len(engines_in(realm)) > 6
+    lost = realm.machines[2]
+    lost.kill()
+    replaced = told(run, "replaced")  # another lease has joined the engine and its network
+    assert lost.node not in replaced["nodes"]
+    assert len(replaced["nodes"]) == 3
+    assert replaced["there"] == result["here"]
+    lost.wos("up")
     run.signal(signal.SIGKILL)  # and nothing is left
     run.wait(5)
 

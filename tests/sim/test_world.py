@@ -124,3 +124,12 @@ def test_messages_as_bytes_change_nothing() -> None:
         world.run_until(5 * SECOND)
         stories.append((world.steps, world.now_ns, [len(m.node.leases.leases) for m in world.machines]))
     assert stories[0] == stories[1]
+
+
+def test_one_that_nobody_knows_yet_is_put_out_by_nobody() -> None:
+    world = World(1, 3, drift=False)
+    after(world, 2 * SECOND)
+    newcomer = world.lose_disk(world.machines[1])
+    world.crash(world.machines[0])  # who let it in
+    assert world.revoke(newcomer) is world.machines[2]
+    assert newcomer.lost

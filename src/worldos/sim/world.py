@@ -442,7 +442,10 @@ class World:
         """Put a device out of the account, by the recovery words on another machine; return that one."""
         self.note(f"{machine.name} is revoked")
         machine.lost = True
-        known = next(each for each in machine.site.machines if each.running and not each.lost)
+        mates = [each for each in machine.site.machines if each.running and not each.lost]
+        known = next((each for each in mates if each.node and each.node.is_member(machine.id)), None)
+        if known is None:  # who let it in is gone, and told nobody yet: there is nothing to take back
+            return mates[0]
         assert known.node is not None
         entry = machines.removal(known.node.keylog, machine.key.node_id, site=machine.site.number)
         self._offer(known, entry)

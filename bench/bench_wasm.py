@@ -127,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
+    wasm.load()
     wasm.warm()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -15,7 +15,7 @@ import pytest
 from harness import Here, eventually
 
 from worldos.errors import WorldError
-from worldos.lanes import sandbox
+from worldos.lanes import sandbox, wasm
 from worldos.lanes.sandbox import Extra, Room, Rooms
 from worldos.model.isolation import Isolation
 
@@ -93,6 +93,19 @@ def test_a_spare_is_taken_once_and_left_by_nobody(tmp_path: Path) -> None:
         for room in (first, second):
             room.end()
             room.process.wait()
+
+    in_loop(test)
+
+
+@pytest.mark.skipif(not wasm.is_here(), reason="wasmtime is not installed")
+def test_a_spare_for_webassembly_has_loaded_what_runs_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        rooms = Rooms(lambda: tmp_path / os.urandom(4).hex())
+        rooms.prepare(is_for_wasm=True)
+        room = await rooms.take(Extra())
+        maps = Path(f"/proc/{room.pid}/maps")
+        assert await asyncio.to_thread(eventually, lambda: "wasmtime" in maps.read_text(), 20)
+        await asyncio.to_thread(room.demolish)
 
     in_loop(test)
 
@@ -206,7 +219,7 @@ def test_a_copy_of_us_below_tmp_is_the_one_that_runs_in_the_room(tmp_path: Path)
     program = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from harness import Here
-from worldos.lanes import sandbox
+from worldos.lanes import sandbox, wasm
 here = Here()
 def which():
     import worldos.which

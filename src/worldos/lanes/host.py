@@ -359,7 +359,7 @@ class LaneHost:
             if lease.room is None or lease.room.is_over:
                 lost, lease.room = lease.room, await self._rooms.take(lease.spec.extra)
                 lease.room.worker_ended = self._worker_ended
-                self._rooms.prepare()
+                self._rooms.prepare(is_for_wasm=lease.spec.isolation == Isolation.WASM)
                 if lost is not None:
                     self._spawn(self._demolish(lost))
                 if lease.closing:  # it ended while the room was made

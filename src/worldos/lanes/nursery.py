@@ -25,8 +25,9 @@ from typing import Final
 import msgspec
 
 from worldos.errors import PeerBroke
-from worldos.lanes import sweep, worker
+from worldos.lanes import sweep, wasm, worker
 from worldos.lanes.gentle import be_gentle
+from worldos.model.isolation import Isolation
 
 PACKET_BYTES_MAX: Final = 128 * 1024
 PR_SET_PDEATHSIG: Final = 1
@@ -54,6 +55,10 @@ class Bury(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pid: int
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Load what runs WebAssembly: the workers to come are for that."""
+
+
 class Forked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A worker runs."""
 
@@ -75,7 +80,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     own_users: bool
 
 
-Order = Fork | Bury
+Order = Fork | Bury | Load
 Report = Forked | Ended | Settled
 _orders: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -154,6 +159,8 @@ class Nursery:
                 listener.close()
             case Bury():
                 self._bury(order.pid)
+            case Load():
+                wasm.load()
         return True
 
     def report(self, report: Report) -> None:
@@ -163,6 +170,8 @@ class Nursery:
 
     def _fork(self, order: Fork, listener: socket.socket) -> int:
         nursery = os.getpid()
+        if order.env.get(worker.ISOLATION_NAME) == Isolation.WASM:
+            wasm.load()  # once, and not in each worker
         pid = os.fork()
         if pid:
             self.workers.add(pid)

@@ -193,8 +193,9 @@ class Room:
     ``ended`` is called once, when the room is no more; ``worker_ended`` with the host's pid and the status.
     """
 
-    def __init__(self, folder: Path, extra: Extra) -> None:
+    def __init__(self, folder: Path, extra: Extra, *, is_for_wasm: bool = False) -> None:
         self.folder = folder
+        self._is_for_wasm = is_for_wasm
         self.uid = UID_FIRST + secrets.randbelow(UID_COUNT) if os.geteuid() == 0 else 0
         self.pid = 0
         self.walls: nursery.Settled | None = None
@@ -314,6 +315,9 @@ class Room:
                     self.walls = report
                     self._settled.set_result(None)
                     self._drop_complaints()
+                    if self._is_for_wasm:
+                        with contextlib.suppress(OSError):  # it has ended: that is heard by itself
+                            self._sock.send(nursery.encode(nursery.Load()))
             case nursery.Forked(job=job, pid=inner):
                 waiting = self._forks.get(job)
                 if waiting is not None and not waiting.done():
@@ -416,13 +420,13 @@ class Rooms:
             raise
         return room
 
-    def prepare(self) -> None:
-        """Begin a spare, unless there is one."""
+    def prepare(self, *, is_for_wasm: bool = False) -> None:
+        """Begin a spare, unless there is one; for a program of WebAssembly if the last one was."""
         if self._spare is not None and self._spare.is_over:
             self._spare.demolish()
             self._spare = None
         if not self._closed and self._spare is None:
-            self._spare = Room(self._folder(), Extra())
+            self._spare = Room(self._folder(), Extra(), is_for_wasm=is_for_wasm)
 
     async def rest(self) -> None:
         """Give the spare up if nobody took one for long; the next lease makes its own."""

@@ -49,7 +49,7 @@ def test_a_call_that_takes_more_memory_than_leased_is_stopped_with_the_reason(ca
     def hog() -> int:
         kept = []
         for _ in range(100):
-            kept.append(os.urandom(10_000_000))
+            kept.append(b"x" * (10_000_000 + len(kept)))
             time.sleep(0.005)
         return len(kept)
 

@@ -98,6 +98,7 @@ def test_jobs_queues_and_loans_are_there_while_there_are_any(agent: RunningAgent
             spec = spec_of(argv=["sleep", "100"], name=name, spans=(Span(1, 500),))
             job = await asyncio.to_thread(hand_in, desk, spec, (), Path())
             await until(pilot, lambda: "desk" in (cells(top, "#jobs") or [[""] * 9])[0][5])
+            await until(pilot, lambda: "jobs of the line" in [row[3] for row in cells(top, "#leases")])
             (row,) = cells(top, "#jobs")
             assert (row[0], row[1], row[4]) == (job, name, "0 of 500")
             desk.cancel(job)

@@ -18,6 +18,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 STATUS_STYLE = {"alive": "green", "suspect": "yellow", "offline": "red", "dead": "red", "left": "dim"}
 NS = 1_000_000_000
 MINUTE_S = 60
+PROGRAM_CHARS = 40
 
 
 def register(app: typer.Typer) -> None:
@@ -120,15 +121,23 @@ def leases(as_json: bool = JSON) -> None:
             names.get(x["holder"], x["holder"][:8]),
             _what(x),
             output.size(x.get("memory_bytes", 0)),
+            "",
         )
         for x in found["granted"]
     ]
     rows += [
-        ("held", x["lease"], names.get(x["node"], x["node"][:8]), _what(x), "silent" if x["doubted"] else "")
+        (
+            "held",
+            x["lease"],
+            names.get(x["node"], x["node"][:8]),
+            _what(x),
+            "silent" if x["doubted"] else "",
+            output.text(x["program"][-PROGRAM_CHARS:]),
+        )
         for x in found["held"]
     ]
     if rows:
-        output.table(("", "LEASE", "NODE", "WHAT", "USES NOW"), rows)
+        output.table(("", "LEASE", "NODE", "WHAT", "USES NOW", "BY"), rows)
     else:
         output.out.print("no leases")
 

@@ -61,6 +61,7 @@ from worldos.model.work_wire import TasksGiven, TasksStop
 from worldos.sdk.asking import Asking
 from worldos.sdk.connection import Connection
 
+PROGRAM: Final = "jobs of the line"  # what its leases are listed under
 FOLDER: Final = "jobs"
 SWEPT: Final = "jobs.swept"  # its time is that of the last sweep
 _given = msgspec.msgpack.Decoder(TasksGiven)
@@ -343,6 +344,7 @@ def main() -> int:
     parser.add_argument("node")
     parser.add_argument("account")
     options = parser.parse_args()
+    sys.argv[0] = PROGRAM
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, whose end is ours
     threading.stack_size(512 * 1024)
     threading.Thread(target=_end_with_agent, name="agent's end", daemon=True).start()
@@ -361,7 +363,7 @@ def run(home: Home, node: NodeId) -> None:
     folder.mkdir(mode=0o700, parents=True)
     agent = Connection(home.socket_file)
     runner = Runner(agent, node, Shelf(home, folder), folder)
-    with Asking(home, "worldos/jobs/runner.py") as asking:
+    with Asking(home, PROGRAM) as asking:
         threading.Thread(target=runner.hold, name="holds", daemon=True).start()
         threading.Thread(target=runner.listen, name="listens", daemon=True).start()
         threading.Thread(target=runner.sweep, name="sweeps", daemon=True).start()

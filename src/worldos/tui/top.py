@@ -150,7 +150,7 @@ class Top(App[None]):
         for lease in leases["held"]:
             node = names.get(lease["node"], lease["node"][:8])
             mark = Text("held, silent", "yellow") if lease["doubted"] else "held"
-            program = Text(program_called(lease["program"]))
+            program = Text(lease["program"][-40:])
             table.add_row(mark, show(lease["kind"], lease["amount"]), Text(node), program, "", "")
 
     def _paint_work(self, seen: work.Seen) -> None:
@@ -186,11 +186,6 @@ class Top(App[None]):
         moment = datetime.datetime.fromtimestamp(at_ns / NS, tz=datetime.UTC).astimezone().strftime("%H:%M:%S")
         text = "  ".join(f"{key}={str(value)[:12]}" for key, value in fields.items())
         self.query_one("#log", RichLog).write(Text.assemble((moment, "dim"), "  ", (f"{name:<16}", "bold"), " ", text))
-
-
-def program_called(program: str) -> str:
-    """Return what people call a program that holds a lease."""
-    return "jobs of the line" if program.endswith("/worldos/jobs/runner.py") else program[-40:]
 
 
 def run_top(home: Home) -> None:

@@ -93,7 +93,7 @@ function lending(told, again) {
 function programs(held, names) {
   const found = new Map();
   for (const lease of held) {
-    const one = found.get(lease.program) || { name: lease.program.endsWith("/worldos/jobs/runner.py") ? "Jobs of the line" : lease.program.split("/").pop() || "a program", cores: 0, others: 0, nodes: new Set(), doubted: 0 };
+    const one = found.get(lease.program) || { name: lease.program.split("/").pop() || "a program", cores: 0, others: 0, nodes: new Set(), doubted: 0 };
     if (lease.kind === "CPU") one.cores += lease.amount / 1000; else one.others += 1;
     one.nodes.add(names[lease.node] || lease.node.slice(0, 8));
     one.doubted += lease.doubted;
@@ -152,7 +152,7 @@ function about(job, task, again) {
     ["Submitted", `${when(job.since_ms / 1000)} by ${job.by}`], job.ended_ms > 0 && ["Ended", `${when(job.ended_ms / 1000)}, after ${lasts(job.ended_ms - job.since_ms)}`],
     job.deadline_ms > 0 && ["Deadline", `${when(job.deadline_ms / 1000)}${job.late ? ", missed" : ""}`], job.priority !== 0 && ["Priority", String(job.priority)],
     (job.spent_uwos > 0 || job.budget_uwos > 0) && ["Cost", job.budget_uwos ? `${coins(job.spent_uwos)} of ${coins(job.budget_uwos)}` : coins(job.spent_uwos)],
-    job.checked > 0 && ["Checked", `${job.checked} tasks by machines of several owners`], job.cpu_us > 0 && ["Took", `${lasts(job.cpu_us / 1000)} of processors`]].filter(Boolean);
+    job.checked > 0 && ["Checked", `${job.checked} tasks by machines of several owners`], job.cpu_us >= 1e6 && ["Took", `${lasts(job.cpu_us / 1000)} of processors`]].filter(Boolean);
   return [h("div.tags", {}, ...(task ? [tag(task.state, SHADE[task.state]), task.code > 0 && tag(`exit code ${task.code}`, "bad")].filter(Boolean) : marks(job))), !task && tasks(job) > 1 && bar(job), h("p", {}),
     h("dl.pairs", {}, ...pairs.flatMap(([word, value]) => [h("dt", {}, word), h("dd", {}, value)])), h("p", {}),
     h("div.buttons", {}, !task && !over(job) && button("Cancel", cancel, "bad"), !task && job.failed + job.dropped > 0 && over(job) && button("Run again", retry, "main"))].filter(Boolean);

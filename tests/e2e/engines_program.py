@@ -63,6 +63,7 @@ def ray(words: dict) -> None:
         def part(low: int, high: int):
             import os
 
+            time.sleep(1)  # or one machine does it all before the others have begun
             return os.environ["WORLDOS_NODE"], primes(low, high)
 
         @ray.remote(num_cpus=0)
@@ -74,7 +75,7 @@ def ray(words: dict) -> None:
                 self.total += sum(parts)
                 return self.total
 
-        parts = ray.get([part.remote(low, low + 500) for low in range(0, 3000, 500)])
+        parts = ray.get([part.remote(low, low + 250) for low in range(0, 3000, 250)])
         total = Sum.remote()
         sums = ray.get([total.add.remote(found) for _, found in parts])
         say("nodes", nodes=sorted({node for node, _ in parts}))

@@ -113,6 +113,19 @@ def test_what_began_and_is_held_no_more_is_lost_soon() -> None:
     assert seen.tasks[0].losses == 1
 
 
+def test_what_began_is_not_lost_by_what_its_node_said_before_and_comes_late() -> None:
+    site = Site()
+    site.run(NOT_HELD_NS + SECOND)
+    site.given()
+    site.holds()  # it was on its way for long
+    site.run(5 * MS)
+    site.says(Began(attempt=Attempt(JOB, 1, 1), at=NodeId("d")))
+    site.run(SECOND)
+    site.keep(4 * SECOND, (1, 1))
+    assert (1, 2) not in site.given()
+    assert site.seen().tasks[0].losses == 0
+
+
 @pytest.mark.parametrize("twice", [True, False])
 def test_what_began_elsewhere_is_not_given_again_before_its_lease_there_has_ended(twice: bool) -> None:
     site = Site(twice=twice)

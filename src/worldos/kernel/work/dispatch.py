@@ -10,6 +10,7 @@ Times in ns of the leader's own clock.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -54,9 +55,9 @@ class Dispatch(msgspec.Struct, kw_only=True):
     """What this leader knows of runners. Nothing is due before ``due_ns``.
 
     ``holds``, ``leased``: what each said last, at ``heard_ns``. ``told_ns``: when an attempt was given last, ``seen_ns``: when it
-    was first looked for, or last held. ``fresh``: this node itself, while its runner was given nothing in this life: what it
-    began in an earlier one is gone. ``scene``: what the last plan was made of; ``pace_ns``: how long until
-    the next: a long line that found nothing to do is not gone through at each change.
+    was first looked for, was seen to have ``begun``, or last held. ``fresh``: this node itself, while its runner was given
+    nothing in this life: what it began in an earlier one is gone. ``scene``: what the last plan was made of; ``pace_ns``: how
+    long until the next: a long line that found nothing to do is not gone through at each change.
     """
 
     holds: dict[NodeId, frozenset[Attempt]] = {}
@@ -64,6 +65,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
     heard_ns: dict[NodeId, int] = {}
     told_ns: dict[Attempt, int] = {}
     seen_ns: dict[Attempt, int] = {}
+    begun: dict[Attempt, None] = {}
     fresh: NodeId = NOBODY
     stopped_ns: dict[Attempt, int] = {}
     asked_ns: dict[NodeId, int] = {}
@@ -138,6 +140,9 @@ class Dispatch(msgspec.Struct, kw_only=True):
         for job, attempt, run in _running(work):
             running.add(attempt)
             nodes.add(run.node)
+            if run.begun_ms and attempt not in self.begun:  # what its node said before it began may come only now
+                self.begun[attempt] = None
+                self.seen_ns[attempt] = now_ns
             self.seen_ns.setdefault(attempt, now_ns)
             if attempt in self.holds.get(run.node, ()):
                 self.seen_ns[attempt] = max(self.seen_ns[attempt], self.heard_ns[run.node])
@@ -211,7 +216,8 @@ class Dispatch(msgspec.Struct, kw_only=True):
 
     def _clean(self, running: set[Attempt]) -> None:
         """Forget attempts that are over."""
-        for table in (self.told_ns, self.seen_ns):
+        tables: tuple[dict[Attempt, Any], ...] = (self.told_ns, self.seen_ns, self.begun)
+        for table in tables:
             for attempt in [attempt for attempt in table if attempt not in running]:
                 del table[attempt]
         held = set().union(*self.holds.values())

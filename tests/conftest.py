@@ -21,7 +21,7 @@ import pytest
 
 HERE = Path(__file__).parent
 LEFT_RUNNING_WAIT_S = 5.0
-NOT_OURS = ("resource_tracker", "forkserver", "loky")  # Python's own children: they end with the interpreter
+NOT_OURS = ("resource_tracker", "forkserver", "loky", "cli/warm.py")  # these end with the interpreter
 
 # What `make check` leaves to `make test`: files whose tests start agents or whole programs, and those that search thousands of
 # cases. One file of the first kind, sdk/test_use.py, stays, so that a broken whole is seen at once.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.agent.agents import RunningAgent, new_home, running, until
 
+from worldos.agent.comfort import PLAIN_GUESTS
 from worldos.errors import WorldError
 from worldos.sdk.asking import Asking
 
@@ -74,6 +77,9 @@ def join(agent: RunningAgent, ticket: str, *, yes: bool = True, realm: str = "")
 def two_accounts(*, lends: bool = False) -> Iterator[Two]:
     """Two agents of two accounts below the firm ``acme``: ``office``, which began it, and lends where told to; and ``den``."""
     with (
+        patch.dict(
+            os.environ, {PLAIN_GUESTS: "1"}
+        ),  # other tests type into terminals: guests here do not rest for that
         tempfile.TemporaryDirectory(prefix="wos-2-") as folder,
         running(new_home(Path(folder) / "o", "office")) as office,
         running(new_home(Path(folder) / "d", "den")) as den,

@@ -116,6 +116,16 @@ def test_random_bytes_at_the_claim_door_get_no_byte_and_leave_the_ticket_good(pa
     assert not [line for line in pair[0].ask("log", lines=1000) if line["name"] == "internal error"]
 
 
+class NoWork:
+    """A site without work: what concerns it is passed over."""
+
+    def linked(self, node: str) -> None:
+        pass
+
+    def unlinked(self, node: str) -> None:
+        pass
+
+
 class Site:
     """The network of one node that is an account of its own, and what it hears and notes."""
 
@@ -124,7 +134,7 @@ class Site:
         self.notes: list[str] = []
         started = open_home(new_home(folder / name, name))
         self.network = Network(started, ("127.0.0.1", 0), self.no_path, self)
-        self.work = self  # it keeps none: what concerns it is passed over
+        self.work = NoWork()
 
     async def no_path(self, lease: str, worker: int) -> str:
         raise AssertionError("nobody has a lease")
@@ -134,9 +144,6 @@ class Site:
             self.linked.add(event.node)
         elif isinstance(event, PeerUnlinked):
             self.linked.discard(event.node)
-
-    def unlinked(self, node: str) -> None:
-        pass
 
     def note(self, notice: Notice) -> None:
         self.notes.append(f"{notice.name}: {notice.fields['why']}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.agent.agents import RunningAgent, new_home, running
+from tests.cli.warming import Warm
 
 from worldos.home import Home
 
@@ -58,18 +59,8 @@ def command(*words: str | bytes) -> list[str | bytes]:
 
 
 def wos(home: Home, *words: str | bytes, stdin: str = "", cwd: Path | None = None, **more: str) -> Run:
-    """Run a command to its end. A traceback or a bug report is never right."""
-    run = subprocess.run(
-        command(*words),
-        env=environ(home, **more),
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        timeout=COMMAND_S,
-        cwd=cwd,
-        check=False,
-    )
+    """Run a command to its end, in a process of its own. A traceback or a bug report is never right."""
+    run = Warm.of_this_process().run([*map(os.fsdecode, words)], environ(home, **more), cwd, stdin, COMMAND_S)
     assert "Traceback" not in run.stderr, run.stderr
     assert "mistake of World OS itself" not in run.stderr, run.stderr
     return run

@@ -12,13 +12,16 @@ import psutil
 import pytest
 from tests.agent.agents import RunningAgent, new_home, running, until
 
+from worldos.errors import NodeGone, WorkerLost, WorldError
+from worldos.jobs.attempt import Run
 from worldos.jobs.desk import ENDED, Desk
-from worldos.jobs.limits import SILENT_S
+from worldos.jobs.limits import CUT_OFF_S, SILENT_S
 from worldos.jobs.runner import Runner
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.words import new_job_id
 from worldos.kernel.line.view import State
-from worldos.model.need import Need
+from worldos.model.ids import LeaseId, NodeId
+from worldos.model.need import LeaseTerms, Need
 from worldos.model.runner import LogAsk
 from worldos.model.work import Attempt, JobId, JobSpec, Span
 from worldos.model.work_wire import Task, TasksGiven, TasksStop
@@ -115,6 +118,40 @@ def test_who_hears_of_no_line_stops_what_may_not_run_beside_its_successor(
             assert not runner.piece(ask).ended
             runner.stop(TasksStop(attempts=(attempt,)))
         until(lambda: runner.piece(ask).ended, "it is stopped", 20)
+    finally:
+        runner.close()
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "twice", "waits"), [(NodeGone, False, True), (NodeGone, True, False), (WorkerLost, False, False)]
+)
+def test_what_runs_at_a_node_that_is_cut_off_is_lost_when_its_lease_there_is_over(
+    agent: RunningAgent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[WorldError],
+    *,
+    twice: bool,
+    waits: bool,
+) -> None:
+    connection = Connection(agent.home.socket_file)
+    runner = Runner(connection, connection.node(), Shelf(agent.home, tmp_path), tmp_path)
+    try:
+        run = Run(Attempt("nosuchjob1", 0, 1), JobSpec(argv=("true",), need=NEED, twice=twice), "", tmp_path)
+        runner._runs[run.attempt] = run
+        there = LeaseTerms(lease=LeaseId("l"), node=NodeId("there"), boot=1, need=NEED, resources=(), ttl_ns=1)
+        runner._at_end(there, run, error("it is gone"))
+        if waits:
+            runner.give_up()
+            assert runner._cut_off, "it is held, so the line gives it to nobody"
+            assert run.attempt in runner._runs
+            now_s = time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now_s + CUT_OFF_S)
+            runner.give_up()
+            monkeypatch.undo()
+        until(lambda: run.attempt not in runner._runs, "the line has heard of it", 20)
+        assert not runner._cut_off
     finally:
         runner.close()
         connection.close()

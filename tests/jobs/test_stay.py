@@ -15,7 +15,7 @@ import pytest
 from tests.agent.agents import RunningAgent
 
 import worldos
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, WorldError
 from worldos.jobs.attempt import Run
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Ran
 from worldos.jobs.providers import OURS
@@ -62,9 +62,9 @@ class Desk:
     def began(self, run: Run) -> None:
         self.begun.append(run.attempt.index)
 
-    def over(self, run: Run, ran: Ran | Word | None) -> None:
+    def over(self, run: Run, ran: Ran | Word | WorldError | None) -> None:
         assert run.attempt.index not in self.ends, "an attempt ends once"
-        self.ends[run.attempt.index] = ran
+        self.ends[run.attempt.index] = run.broken(ran) if isinstance(ran, WorldError) else ran
 
 
 def parcel_of(path: Path) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ PARCEL_IN_LINE_BYTES: Final = 8 * 1024  # larger parcels too
 BERTH_IDLE_S: Final = 1.0  # a lease that no attempt wants is given back after so long
 BERTHS_MAX: Final = 512  # leases of one runner at once
 LEASE_TTL_NS: Final = 10_000_000_000
+CUT_OFF_S: Final = LEASE_TTL_NS * 9 / 8 / 1_000_000_000 + 1.0  # by then a lease of ours is over wherever it is
 LEASE_WAIT_S: Final = 30.0  # for the answer to one asking
 REFUSED_WAIT_S: Final = 15.0  # an attempt that cannot get a lease for so long is handed back to the line
 ASK_AGAIN_S: Final = 0.5  # after a refusal

@@ -26,13 +26,14 @@ from typing import Final
 
 import msgspec
 
-from worldos.errors import Unreachable, WorldError
+from worldos.errors import NodeGone, Unreachable, WorldError
 from worldos.home import Home
 from worldos.jobs.attempt import Run
 from worldos.jobs.berth import Berth, Ran
 from worldos.jobs.crew import Crew
 from worldos.jobs.limits import (
     CLOSERS,
+    CUT_OFF_S,
     GRACE_SILENT_S,
     HOLDS_APART_S,
     HOLDS_EVERY_S,
@@ -85,6 +86,7 @@ class Runner:
         self._teller = Teller(lambda data: bytes(agent.ask("work", {"command": data})))
         self._closers = ThreadPoolExecutor(CLOSERS, "closer")
         self._answerers = ThreadPoolExecutor(1, "answers")
+        self._cut_off: list[tuple[float, Run, Word]] = []  # what is to be said of whom, and when
         self._changed = threading.Event()  # what is held here
         self._stopped = threading.Event()
         self._names: dict[NodeId, str] = {}
@@ -168,18 +170,27 @@ class Runner:
             begun(run)
             self._at_end(terms, run, run.carry_out(berth, self._shelf, node, maker))
         except (WorldError, OSError) as error:
-            known = error if isinstance(error, WorldError) else WorldError(str(error))
-            self._say(run, run.broken(known))
+            self._at_end(terms, run, error if isinstance(error, WorldError) else WorldError(str(error)))
             return False
         return True
 
     def _begun(self, terms: LeaseTerms, run: Run) -> None:
         self._teller.say(Began(attempt=run.attempt, at=terms.node))
 
-    def _at_end(self, terms: LeaseTerms, run: Run, ran: Ran | Word | None) -> None:
-        """See to it that the line hears how an attempt ended."""
+    def _at_end(self, terms: LeaseTerms, run: Run, ran: Ran | Word | WorldError | None) -> None:
+        """See to it that the line hears how an attempt ended, or what befell the berth that it was at.
+
+        A node that is gone may only be cut off: what runs there ends with its lease at the latest; it is lost then.
+        """
         run.price_uwos_hour = terms.price_uwos_hour
-        if not isinstance(ran, Ran):
+        if isinstance(ran, WorldError):
+            word = run.broken(ran)
+            if isinstance(ran, NodeGone) and terms.node != self._node and word is not None and not run.spec.twice:
+                with self._lock:
+                    self._cut_off.append((time.monotonic() + CUT_OFF_S, run, word))
+            else:
+                self._say(run, word)
+        elif not isinstance(ran, Ran):
             self._say(run, ran)
         elif run.needs_files(ran):
             self._closers.submit(self._guarded, run, lambda: run.ended(ran, self._shelf))
@@ -288,6 +299,7 @@ class Runner:
     def listen(self) -> None:
         """See that the line is heard of while something runs here; stop what it may have given to others meanwhile."""
         while not self._stopped.wait(PULSE_EVERY_S):
+            self.give_up()
             with self._lock:
                 job = next((attempt.job for attempt in self._runs), "")
             if not job:
@@ -300,6 +312,14 @@ class Runner:
                 self._heard_s = time.monotonic()
             except WorldError:
                 self._mind_silence()
+
+    def give_up(self) -> None:
+        """Say of attempts at nodes that are cut off that they are lost, once they cannot run there any more."""
+        with self._lock:
+            over = [each for each in self._cut_off if each[0] <= time.monotonic()]
+            self._cut_off = [each for each in self._cut_off if each not in over]
+        for _, run, word in over:
+            self._say(run, None if run.dropped else word)
 
     def sweep(self) -> None:
         """Now and then drop the files of jobs that the line has forgotten; over the lives of all runners of this home."""

@@ -14,10 +14,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
-from worldos.errors import NodeGone, PeerBroke, WorldError
+from worldos.errors import BadRequest, NodeGone, OverQuota, PeerBroke, WorkerLost, WorldError
 from worldos.jobs.attempt import Run
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Ran
 from worldos.jobs.limits import KILL_AFTER_S, STAY_AHEAD_S, STAY_BEGAN_S, STAY_TASKS_MAX
@@ -28,7 +29,8 @@ from worldos.lanes.wire import Ended, Frame, FrameKind, How
 from worldos.model.work import Lost
 
 More = Callable[[int], list[Run]]
-Over = Callable[[Run, Ran | Word | None], None]  # hears how an attempt ended, or what is to be said of it
+Over = Callable[[Run, Ran | Word | WorldError | None], None]  # hears how an attempt ended, or what befell it
+NOT_LOST: Final = (OverQuota, BadRequest, PeerBroke)  # of these only the first of the open ones can be at fault
 
 
 class _Stop(msgspec.Struct):
@@ -89,7 +91,7 @@ class Stay:
             known = error if isinstance(error, WorldError) else WorldError(str(error))
             for number, run in enumerate(self._open.values()):
                 run.leave()
-                over(run, run.broken(known if not number else NodeGone(str(known))))
+                over(run, WorkerLost(str(known)) if number and isinstance(known, NOT_LOST) else known)
             return False
         return True
 
@@ -157,7 +159,7 @@ class Stay:
             case How.UNBEGUN:
                 over(run, run.unbegun())
             case How.LOST:
-                over(run, run.broken(NodeGone("it was stopped in the place of another")))
+                over(run, WorkerLost("it was stopped in the place of another"))
             case How.DONE:
                 run.made = ended.made
                 self._mean_s = (3 * self._mean_s + ended.wall_us / 1e6) / 4

@@ -209,8 +209,6 @@ class Agent:
         await self.work.close()
         self.feed(LeaveAsked(now_ns=clock.now_ns()))
         await asyncio.sleep(GOOD_BYE_S if self.node.paths else 0)  # let good-byes go out
-        if self._timer is not None:
-            self._timer.cancel()
         await self.api.close()
         if self.network is not None:
             await self.network.close()
@@ -222,6 +220,9 @@ class Agent:
         if self.guarded is not None and self.statements is not None:
             await self.guarded.close()
             self.statements.close()
+        self._loop = None  # what happened since then set the timer again: now nothing does
+        if self._timer is not None:
+            self._timer.cancel()
         if self._journal is not None:
             self._journal.close()
         self.decisions.close()

@@ -211,16 +211,13 @@ class Crew:
         runner = self.runner
         use = UseId(runner.next_use())
         self._asking = Berth(self, use)
-        event = UseAsked(
-            now_ns=runner.now_ns,
-            client=runner.client,
-            use=use,
-            needs=(self._need,),
-            ttl_ns=LEASE_TTL_NS,
-            nonce=runner.world.dice.getrandbits(63),
-        )
+        nonce = runner.world.dice.getrandbits(63)
         runner.after(LEASE_WAIT_NS, self._unanswered, self._asking)
-        runner.world.feed(runner.machine, event)
+        runner.feed(
+            lambda now_ns: UseAsked(
+                now_ns=now_ns, client=runner.client, use=use, needs=(self._need,), ttl_ns=LEASE_TTL_NS, nonce=nonce
+            )
+        )
 
     def _answered(self, message: UseWord) -> None:
         berth = self._asking
@@ -281,5 +278,4 @@ class Crew:
     def _give_back(self, berth: Berth) -> None:
         berth.over = True
         runner = self.runner
-        event = UseEnded(now_ns=runner.now_ns, client=runner.client, use=berth.use)
-        runner.world.feed(runner.machine, event)
+        runner.feed(lambda now_ns: UseEnded(now_ns=now_ns, client=runner.client, use=berth.use))

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from worldos.kernel.events import ClientGone
+from worldos.kernel.events import ClientGone, Event
 from worldos.kernel.work.asks import Reply
 from worldos.kernel.work.words import decode_answers, encode_command
 from worldos.model.ids import ClientId, NodeId
@@ -46,6 +46,7 @@ SAY_APART_NS: Final = 30 * MS
 SAY_MANY: Final = 256
 SAY_AGAIN_MIN_NS: Final = 100 * MS
 SAY_AGAIN_MAX_NS: Final = 2 * SECOND
+SOCKET_NS: Final = 50_000  # from a program to its agent
 
 Word = Began | Finished | Yielded | Lost
 
@@ -87,6 +88,13 @@ class Runner:
     def _still(self, call: Callable[..., None], *arguments: object) -> None:
         if not self.over:
             call(*arguments)
+
+    def feed(self, make: Callable[[int], Event]) -> None:
+        """Say something to the agent, over a socket: it comes when the node has carried out what it is at."""
+        self.world.later(SOCKET_NS, self.door.soon, self._feed, make)
+
+    def _feed(self, make: Callable[[int], Event]) -> None:
+        self.world.feed(self.machine, make(self.now_ns))
 
     def next_use(self) -> str:
         """Return the name of the next use."""
@@ -283,4 +291,4 @@ class Runner:
         self.over = True
         self.world.clients.pop(self.client, None)
         if alive:
-            self.world.feed(self.machine, ClientGone(now_ns=self.now_ns, client=self.client))
+            self.feed(lambda now_ns: ClientGone(now_ns=now_ns, client=self.client))

@@ -154,7 +154,7 @@ class WorkDoor:
                     )
                     self.machine.seats.persist(effect)
                 case Reply():
-                    self.world.later(0, self._soon, self._reply, each)
+                    self.world.later(0, self.soon, self._reply, each)
                 case Begin():
                     self._begin(WorkStands() if each.stands else WorkBegan())
                 case Mended():
@@ -165,10 +165,10 @@ class WorkDoor:
                     assert_never(each)
         if self.table.gathered and self.table.leads and not self._flushing:
             self._flushing = True
-            self.world.later(0, self._soon, self._flush)
+            self.world.later(0, self.soon, self._flush)
         self._set_timer()
 
-    def _soon(self, call: Callable[..., None], *arguments: object) -> None:
+    def soon(self, call: Callable[..., None], *arguments: object) -> None:
         """Do it, or when the machine goes on; never in another life."""
         if not self.over:
             self.world.on(self.machine, self._still, call, *arguments)
@@ -179,7 +179,7 @@ class WorkDoor:
 
     def _say(self, said: Say) -> None:
         if said.node == self.machine.id:
-            self.world.later(SELF_NS, self._soon, self.heard, said.node, said.message)
+            self.world.later(SELF_NS, self.soon, self.heard, said.node, said.message)
         else:
             self.world.sessions.send(self.machine, said.node, said.message)
 
@@ -208,7 +208,7 @@ class WorkDoor:
             realm=RealmId(self.machine.site.account),
             command=encode_command(command),
         )
-        self.world.later(0, self._soon, self.world.feed, self.machine, event)
+        self.world.later(0, self.soon, self.world.feed, self.machine, event)
 
     def told(self, message: ToClient) -> None:
         """Take in what became of it."""
@@ -231,7 +231,7 @@ class WorkDoor:
             self._due_ns = due_ns
             if due_ns != NEVER_NS:
                 at_ns = max(self.world.now_ns, self.machine.clock.moment_of(due_ns))
-                self.world.call_at(at_ns, self._soon, self._tick, due_ns)
+                self.world.call_at(at_ns, self.soon, self._tick, due_ns)
 
     def _tick(self, due_ns: int) -> None:
         if self._due_ns == due_ns:

@@ -11,6 +11,7 @@ SEED_START ?= 0
 SEEDS_CI ?= 50
 HARSH_SEEDS_CI ?= 20
 REALM_SEEDS_CI ?= 6
+WORK_SEEDS_CI ?= 8
 FUZZ_INPUTS ?= 10000000
 export UV_SYSTEM_CERTS ?= true
 # Without compiled bytecode every process of every test compiles its imports again: twice the time.
@@ -36,12 +37,14 @@ test: .venv/ready packages
 	$(RUN) python -m worldos.sim --seeds $(SEEDS_CI)
 	$(RUN) python -m worldos.sim --seeds $(HARSH_SEEDS_CI) --harsh
 	$(RUN) python -m worldos.sim --realms --seeds $(REALM_SEEDS_CI) --seconds 8
+	$(RUN) python -m worldos.sim --work --seeds $(WORK_SEEDS_CI) --seconds 12
 	$(RUN) pytest -n 2 -m "$(if $(CI),slow and not e2e,not e2e)"
 	$(RUN) pytest -n 2 --dist loadfile -m e2e $(if $(CI),--must-run e2e)
 
 sim: .venv/ready
 	$(RUN) python -m worldos.sim --seeds $(SEEDS) --start $(SEED_START)
 	$(RUN) python -m worldos.sim --realms --seeds $(SEEDS) --start $(SEED_START)
+	$(RUN) python -m worldos.sim --work --seeds $(SEEDS) --start $(SEED_START)
 
 e2e: .venv/ready packages
 	$(RUN) pytest -m e2e --must-run e2e

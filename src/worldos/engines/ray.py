@@ -132,6 +132,7 @@ def _node(seat: Seat, head: Seat, *, page: bool) -> Process:
         "object_store_memory": store,
         "temp_dir": "{short}/r",
         "no_monitor": True,
+        "include_log_monitor": False,  # ray_seat.py has it
     }
     words = ["--node-ip-address", seat.address, "--num-cpus", str(seat.cores), "--num-gpus", str(seat.gpus)]
     words += ["--object-store-memory", str(store), "--temp-dir", "{short}/r", "--disable-usage-stats", "--no-monitor"]

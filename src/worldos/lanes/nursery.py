@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import select
@@ -243,11 +244,11 @@ def _settle(order: Fork) -> None:
     sys.modules["__main__"] = types.ModuleType("__main__")
     for path in order.cage:
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            enter(path)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENODEV}:
+                raise
             os._exit(72)  # the lease was closed while its worker was on the way, and its cage with it
-        os.write(fd, b"0")
-        os.close(fd)
     for number, bound in order.limits.items():
         _soft, hard = resource.getrlimit(number)
         bounded = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
@@ -265,6 +266,15 @@ def _settle(order: Fork) -> None:
     os.environ["TMPDIR"] = str(folder / "tmp")
     os.environ["WORLDOS_WORKER"] = "1"
     os.chdir(folder / "work")
+
+
+def enter(path: str) -> None:
+    """Move this process into a cage: ENOENT or ENODEV where that has been removed, before this found it or after."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
 
 
 def _remove_cage(root: Path) -> None:

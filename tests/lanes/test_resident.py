@@ -148,7 +148,9 @@ def test_a_stop_is_for_one_task_alone(home: Home) -> None:
     assert sorted(ends) == [*range(AHEAD + 2), AHEAD + 3]
     assert {index for index, each in ends.items() if each.code} == {0, 3}
     assert ends[0].code == ends[3].code == 128 + signal.SIGTERM
-    assert {index for index, each in ends.items() if each.how == How.UNBEGUN} == {3}, "it waited again, and was not begun"
+    assert {index for index, each in ends.items() if each.how == How.UNBEGUN} == {3}, (
+        "it waited again, and was not begun"
+    )
 
 
 def test_another_room_ends_a_stay(home: Home) -> None:

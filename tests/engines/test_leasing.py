@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from worldos.engines import leasing as module
 from worldos.engines.leasing import Leasing
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, NoCapacity
 
 
 class Connection:
@@ -37,6 +38,18 @@ def test_what_is_no_range_is_refused(cpus: object) -> None:
 def test_nodes_are_a_number(nodes: object) -> None:
     with pytest.raises(BadRequest, match="no number of nodes"):
         leasing(nodes=nodes).all(nodes_max=0, loopback=True)
+
+
+def test_what_was_just_given_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    answers = [[1000], [1000], [1000, 2000]]
+    one = leasing(cpus=2)
+    one._free = lambda: answers.pop(0)  # type: ignore[method-assign]
+    assert one._sizes(2) == (1000, 1000)
+    monkeypatch.setattr(module, "HEARD_S", -1.0)
+    answers.append([1000])
+    with pytest.raises(NoCapacity):
+        one._sizes(2)
 
 
 def test_an_engine_of_one_node_is_not_spread() -> None:

@@ -6,13 +6,14 @@ needs it more (kernel/yielding.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from worldos.engines.seats import CORE_MILLI, divided, one_more
-from worldos.errors import BadRequest
+from worldos.errors import BadRequest, NoCapacity
 from worldos.model.need import All, Compare, Condition
 from worldos.model.units import parse_amount
 from worldos.sdk import gang, needs
@@ -21,6 +22,8 @@ from worldos.sdk.connection import Connection
 
 LEASE_WORDS: Final = frozenset({"where", "near", "realm", "objective", "budget", "isolation"})
 TIMEOUT_S: Final = 30.0
+HEARD_S: Final = 3.0  # within which one node hears what another has free
+LOOK_S: Final = 0.2
 ONE_TIMEOUT_S: Final = 5.0  # for one more: what cannot be had now is asked for again
 
 
@@ -44,7 +47,7 @@ class Leasing:
             raise BadRequest(f"nodes={nodes!r} is no number of nodes")
         if nodes_max and nodes > nodes_max:
             raise BadRequest(f"this engine runs on {nodes_max} node at most", hint="leave nodes= out")
-        sizes = (self.milli,) if nodes_max == 1 else divided(self.milli, self._free(), nodes)
+        sizes = (self.milli,) if nodes_max == 1 else self._sizes(nodes)
         share = -(-self._memory_bytes // len(sizes)) if self._memory_bytes else None
         apart = len(sizes) > 1
         wanted = [gang.wanted("CPU", f"{size}m", {**self._said, "memory": share, "apart": apart}) for size in sizes]
@@ -74,6 +77,17 @@ class Leasing:
         """The least and the most whole cores; the same where it does not grow."""
         least = max(1, self.milli // CORE_MILLI)
         return least, max(least, self.most_milli // CORE_MILLI)
+
+    def _sizes(self, nodes: int) -> tuple[int, ...]:
+        """Divide what is wanted by what is free; what others have just given back is heard of a moment later."""
+        until_s = time.monotonic() + HEARD_S
+        while True:
+            try:
+                return divided(self.milli, self._free(), nodes)
+            except NoCapacity:
+                if time.monotonic() > until_s:
+                    raise
+            time.sleep(LOOK_S)
 
     def _free(self) -> list[int]:
         return [each["free"] for each in self._connection.ask("resources") if each["kind"] == "CPU"]

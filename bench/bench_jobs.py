@@ -5,7 +5,7 @@ process of each lease (``submit(..., inside=True)``), as durable. Beside it, fro
 there are cores that start ``true`` and wait for it; and Parsl (one machine, two workers) with the same, a process a task
 (``bash_app``), and functions in its workers (``python_app``). Parsl keeps nothing on the disk. HTCondor cannot be had here; what
 is published: "one to two orders of magnitude" below 487 tasks/s, so 5 to 49/s, was what the batch systems of production grids did
-in 2007, Condor among them (I. Raicu et al., "Falkon", SC 2007, abstract).
+in 2007 (I. Raicu et al., "Falkon", SC 2007, abstract; which ones it does not say).
 
 Guess on the back of an envelope: a process is 1.2 ms of a core (start, exec, end), and in a lane another 0.6 ms of Python around
 it; the runner takes 0.5 ms for a task, the agent 0.2 ms with some hundred ends in each write: 2.5 ms for each task on two cores,

@@ -203,7 +203,7 @@ class Chaos(Council):
 
     def cut_power(self, node: NodeId) -> None:
         """Several crash at once; what was not synced is gone on all of them."""
-        for other in {node, *self.dice.sample(self.names, self.dice.randint(1, 4))}:
+        for other in sorted({node, *self.dice.sample(self.names, self.dice.randint(1, 4))}):
             if self.machines[other].up:
                 self.crash(other)
                 self.later(self.dice.choice((5, 30, 200)) * MS, self.come_back, other)

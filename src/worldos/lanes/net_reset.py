@@ -39,7 +39,7 @@ def reset_for(packet: bytes) -> bytes | None:
 
 def checksum(data: bytes) -> int:
     """Return the ones' complement of the ones' complement sum of an even number of bytes."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

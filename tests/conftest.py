@@ -61,6 +61,8 @@ NIGHTLY = (
     "sim/test_run.py::test_seeds",  # `make test` runs seeds by themselves
     "sim/test_realm_run.py::test_seeds",
     "sim/test_planet_run.py::test_a_small_planet",
+    "sim/test_work_run.py::test_seeds",
+    "sim/test_work_run.py::test_what_runs_at_a_machine_that_is_cut_off",
 )
 QUICK_ALL_THE_SAME = "sdk/test_use.py"
 

@@ -11,6 +11,7 @@ from tests.sim.work_worlds import after, has_ended, site_of, submit, until
 
 from worldos.kernel.work.replica import Replica
 from worldos.model.limits import SECOND
+from worldos.sim import crew
 from worldos.sim.__main__ import main
 from worldos.sim.work_run import WorkSettings, run_work_seed
 
@@ -55,6 +56,16 @@ def test_seeds(seed: int) -> None:
     assert outcome.jobs
     assert outcome.attempts
     assert outcome.messages
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_what_runs_at_a_machine_that_is_cut_off_is_lost_when_its_lease_is_over(
+    monkeypatch: pytest.MonkeyPatch, mended: bool
+) -> None:
+    """Seed 148: said at once, its successor began beside it."""
+    if not mended:
+        monkeypatch.setattr(crew, "CUT_OFF_NS", 0)
+    assert bool(run_work_seed(148, WorkSettings()).failure) is not mended
 
 
 @pytest.mark.parametrize("mended", [True, False])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BERTH_IDLE_NS: Final = 1 * SECOND
 BERTHS_MAX: Final = 512
 LEASE_TTL_NS: Final = 10 * SECOND
+CUT_OFF_NS: Final = LEASE_TTL_NS * 9 // 8 + 1 * SECOND
 LEASE_WAIT_NS: Final = 30 * SECOND
 REFUSED_WAIT_NS: Final = 15 * SECOND
 ASK_AGAIN_NS: Final = 500 * MS
@@ -129,8 +130,9 @@ class Berth:
         self._broken("its lane was closed")
 
     def lost(self) -> None:
-        """The lease is no more."""
-        self._broken("its lease was lost")
+        """The lease is no more; where its node is only cut off, it goes on there for as long as it was granted."""
+        afar = self.terms is not None and self.terms.node != self.runner.machine.id
+        self._broken("its lease was lost", CUT_OFF_NS if afar else 0)
 
     def _done(self, job: Job) -> Run | None:
         if self._ended() or self.run is None or job.call != self.calls:
@@ -139,14 +141,20 @@ class Berth:
         run.berth = None
         return run
 
-    def _broken(self, why: str) -> None:
+    def _broken(self, why: str, wait_ns: int = 0) -> None:
         if self._ended():
             return
         run, self.run = self.run, None
         if run is not None:
             run.berth = None
-            self.runner.say(run, None if run.dropped else Lost(attempt=run.attempt, why=why))
+            if wait_ns and not run.spec.twice and not run.dropped:
+                self.runner.after(wait_ns, self._lost_now, run, why)
+            else:
+                self._lost_now(run, why)
         self.crew.leave(self, wait_ns=0 if self.manned else ASK_AGAIN_NS)
+
+    def _lost_now(self, run: Run, why: str) -> None:
+        self.runner.say(run, None if run.dropped else Lost(attempt=run.attempt, why=why))
 
     def _ended(self) -> bool:
         return self.over or self.runner.over

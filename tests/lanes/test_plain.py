@@ -211,6 +211,25 @@ def test_hand_made_pickles_fail_too(code: bytes) -> None:
         plain.load(code, [])
 
 
+@pytest.mark.parametrize(
+    ("named", "attribute", "value"),
+    [
+        ("collections\nCounter", "most_common", pickle.NONE),
+        ("fractions\nFraction", "__defaults__", pickle.BININT1 + b"\7" + pickle.TUPLE1),
+        ("numpy\ndtype", "real", pickle.NONE),
+        ("worldos.errors\nBadRequest", "exit_code", pickle.NONE),
+    ],
+)
+def test_what_is_only_named_is_not_changed(named: str, attribute: str, value: bytes) -> None:
+    key = pickle.SHORT_BINUNICODE + bytes([len(attribute)]) + attribute.encode()
+    state = pickle.NONE + pickle.EMPTY_DICT + key + value + pickle.SETITEM + pickle.TUPLE2
+    with pytest.raises(NotAllowed, match="another state"):
+        plain.load(
+            pickle.PROTO + b"\4" + pickle.GLOBAL + named.encode() + b"\n" + state + pickle.BUILD + pickle.STOP, []
+        )
+    assert callable(collections.Counter.most_common)
+
+
 def test_a_number_does_not_become_as_many_bytes() -> None:
     with pytest.raises(TypeError):
         plain.load(pickle.dumps(Evil(bytearray, 1 << 40)), [])

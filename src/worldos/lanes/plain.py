@@ -25,6 +25,7 @@ import pickle
 import re
 import struct
 import sys
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -184,7 +185,10 @@ class Loader(_UNPICKLER):  # type: ignore[misc]
         raise NotAllowed("a reference out of a result of another account's machine")
 
     def load_build(self) -> None:
-        """Set the state of what was made. What a kind of numbers becomes takes its place, also among what was just seen."""
+        """Set the state of what was made, never of what was only named: that is this program's own.
+
+        What a kind of numbers becomes takes its place, also among what was just seen.
+        """
         made, state = self.stack[-2:]
         if isinstance(made, _Kind):
             del self.stack[-1]
@@ -194,6 +198,8 @@ class Loader(_UNPICKLER):  # type: ignore[misc]
                     self.memo[place] = real
             return
         kind = f"{type(made).__module__}.{type(made).__name__}"
+        if isinstance(made, type | types.FunctionType):
+            raise _refused(f"another state of {made.__name__}")
         if kind == "numpy.ndarray":
             _check_array(made, state)
         elif kind.startswith("numpy."):

@@ -25,6 +25,7 @@ def bare(path: Path) -> Home:
 
 
 def test_an_invitation_is_a_command_to_type_and_a_picture(agent: RunningAgent) -> None:
+    before = agent.ask("status")["programs"]
     process = subprocess.Popen(
         command("invite"), env=environ(agent.home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -38,7 +39,7 @@ def test_an_invitation_is_a_command_to_type_and_a_picture(agent: RunningAgent) -
     _, said = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in said
-    until(lambda: agent.ask("status")["programs"] == 1, "its conversation is over")
+    until(lambda: agent.ask("status")["programs"] == before, "its conversation is over")
 
 
 def test_a_plain_invitation_is_the_ticket_alone(agent: RunningAgent) -> None:

@@ -121,10 +121,15 @@ class WalWriter:
             why = error
         self._value(clock.now_ns() - begun_ns)
         number = max(job.number for job in jobs)
+        if why is not None or (sure and number):
+            self._report(wal, number, why)
+
+    def _report(self, wal: Wal, number: int, error: WorldError | None) -> None:
+        """Note that all appends up to this number are on the disk, or why none will be any more."""
         with self._lock:
-            if why is not None:
-                self._failed.append((wal, why))
-            elif sure and number:
+            if error is not None:
+                self._failed.append((wal, error))
+            else:
                 self._done[wal] = number
 
     def _value(self, took_ns: int) -> None:

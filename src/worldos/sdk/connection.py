@@ -57,6 +57,7 @@ ASK_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_WORDS = 3  # of a command of wos, in what its leases are listed under
 
+TOLD_TIMEOUT_S = 1.0
 UseMessage = UseGranted | UseRefused | LeaseAdded | LeaseLost | LeaseWanted | LeaseDoubted | Doors
 
 _decoder: msgspec.msgpack.Decoder[ToClient] = msgspec.msgpack.Decoder(ToClient)
@@ -87,6 +88,7 @@ class Connection:
         self._use_of: dict[LeaseId, UseId] = {}
         self._questions: dict[int, SimpleQueue[Answer | Failure | WorldError]] = {}
         self._number = 0
+        self._told = 0  # the order given last whose answer nobody waits for
         self._node: NodeId | None = None
         self.send(Hello(version=LOCAL_VERSION, program=program_name(), grant=grant))
         self._listener = threading.Thread(target=self._listen, name="worldos-agent", daemon=True)
@@ -138,10 +140,13 @@ class Connection:
         return self._question(lambda number: Ask(request=number, name=name, arguments=arguments or {}), timeout)
 
     def tell(self, name: str, arguments: dict[str, Any]) -> None:
-        """Give an order whose answer nobody waits for."""
+        """Give an order whose answer nobody waits for, but for the last one's at the end of the conversation."""
         with self._tables:
             self._number += 1
             number = self._number
+            self._questions.pop(self._told, None)
+            self._questions[number] = SimpleQueue()
+            self._told = number
         self.send(Ask(request=number, name=name, arguments=arguments))
 
     def node(self) -> NodeId:
@@ -155,7 +160,14 @@ class Connection:
         self._question(lambda number: Pause(request=number, lease=lease, paused=paused), timeout)
 
     def close(self) -> None:
-        """End the conversation, and the agent under it if it lives for this program."""
+        """End the conversation, and the agent under it if it lives for this program.
+
+        What was told is heard first: an agent that cannot answer a program any more reads no more of it.
+        """
+        last = self._questions.get(self._told)
+        if last is not None and self.ended is None:
+            with suppress(Empty):
+                last.get(timeout=TOLD_TIMEOUT_S)
         self._end(NoAgent("the program has let go of its agent"))
         if self.embedded is not None:
             self.embedded.end()

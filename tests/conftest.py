@@ -122,7 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("e2e")
         if is_day and f"{where}::{item.name}".startswith(NIGHTLY):
             item.add_marker(pytest.mark.skip(reason="left to the night: NIGHT=1"))
-        if where.startswith((*SLOW, "contract/", "files/", "lanes/")):
+        if not os.environ.get("NO_RERUN") and where.startswith((*SLOW, "contract/", "files/", "lanes/")):
             item.add_marker(pytest.mark.flaky(reruns=1))
     real = [item for item in items if item.get_closest_marker("e2e")]
     why_not = why_no_namespaces() if real else ""

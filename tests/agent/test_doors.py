@@ -29,7 +29,7 @@ def test_a_call_reaches_a_worker_on_the_other_node_and_leaves_nothing(
     far = second.home.run_folder / "far"
     before = set(far.glob("*.sock"))  # the ways to depots stay
     try:
-        with use("CPU", 1, near=first.ask("status")["node"]) as cpu:
+        with use("CPU", 1, where=f"node == '{first.ask('status')['node']}'") as cpu:
             assert cpu.submit(pow, 2, 10).result(20) == 1024
             (path,) = set(far.glob("*.sock")) - before
             assert path.stat().st_mode & 0o777 == 0o600

@@ -232,9 +232,9 @@ def test_one_lease_has_so_many_places_and_no_more(folder: Path, monkeypatch: pyt
 def test_two_nodes_are_joined_by_a_channel_and_nothing_is_left(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     _first, second = pair
     monkeypatch.setenv("WORLDOS_HOME", str(second.home.path))
-    near = [agent.ask("status")["node"] for agent in pair]
+    there = [f"node == '{agent.ask('status')['node']}'" for agent in pair]
     try:
-        with use(need("CPU", 1, near=near[0]), need("CPU", 1, near=near[1])) as cpus, PrivateNet.open(cpus) as net:
+        with use(*(need("CPU", 1, where=where) for where in there)) as cpus, PrivateNet.open(cpus) as net:
             cpus[0].submit(_serve_once, net.prefix(0), net.address(0)).result(20)
             assert cpus[1].submit(_fetch, net.prefix(1), "n0").result(20) == "from n0"
             cpus[0].submit(_serve_once, net.prefix(0), "127.0.0.1").result(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.agent.agents import new_home
 
@@ -49,10 +50,19 @@ def test_each_life_is_counted_before_it_begins(tmp_path: Path) -> None:
     assert homes.read_remembered(home).boot == 2
 
 
-def test_speed_is_measured_once_on_one_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("believed", "is_kept"), [(2**40, True), (1, False)])
+def test_of_the_speeds_that_each_life_measured_the_best_counts(tmp_path: Path, *, believed: int, is_kept: bool) -> None:
     home = new_home(tmp_path / "a")
-    first = open_home(home).facts["speed_mips"]
-    assert open_home(home).facts["speed_mips"] == first > 0
+    assert open_home(home).facts["speed_mips"] > 1
+    homes.write_remembered(home, msgspec.structs.replace(homes.read_remembered(home), speed_mips=believed))
+    assert (open_home(home).facts["speed_mips"] == believed) is is_kept
+
+
+def test_the_speed_of_another_processor_says_nothing(tmp_path: Path) -> None:
+    home = new_home(tmp_path / "a")
+    remembered = msgspec.structs.replace(homes.read_remembered(home), speed_mips=2**40, speed_of="a disk of elsewhere")
+    homes.write_remembered(home, remembered)
+    assert 0 < open_home(home).facts["speed_mips"] < 2**40
 
 
 def test_a_machine_without_an_account_is_told_how_to_get_one(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def finish() -> tuple[int, str]:
 
 
 def main() -> None:
-    with use(*(need("CPU", 0.5, near=node) for node in sys.argv[1:])) as cpus:
+    with use(*(need("CPU", 0.5, where=f"node == '{node}'") for node in sys.argv[1:])) as cpus:
         try:
             net = PrivateNet.open(cpus)
         except WorldError as error:

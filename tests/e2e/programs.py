@@ -16,7 +16,7 @@ import time
 from worldos import need, use
 from worldos.errors import WorldError
 
-DEFAULTS = {"amount": 6.0, "calls": 60, "seconds": 0.1, "retries": 3, "gang": 0, "hold": 0.0, "marker": "", "near": ""}
+DEFAULTS = {"amount": 6.0, "calls": 60, "seconds": 0.1, "retries": 3, "gang": 0, "hold": 0.0, "marker": "", "on": ""}
 
 
 def work(index: int, log: str, seconds: float, marker: str) -> int:
@@ -40,15 +40,15 @@ def say(*words: object) -> None:
 
 def main() -> int:
     options = {**DEFAULTS, **json.loads(sys.argv[1])}
-    near = options["near"] or None
+    where = f"node == '{options['on']}'" if options["on"] else None
     try:
         if options["gang"]:
-            with use(*(need("CPU", options["amount"], near=near) for _ in range(options["gang"]))) as handles:
+            with use(*(need("CPU", options["amount"], where=where) for _ in range(options["gang"]))) as handles:
                 say("granted", *sorted({node for handle in handles for node in handle.nodes}))
                 time.sleep(options["hold"])
                 say("done", json.dumps({"parts": len(handles)}))
                 return 0
-        with use("CPU", options["amount"], retries=options["retries"], near=near) as cpu:
+        with use("CPU", options["amount"], retries=options["retries"], where=where) as cpu:
             cpu.activate()
             say("granted", *cpu.nodes)
             if options["hold"]:

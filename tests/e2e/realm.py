@@ -312,9 +312,12 @@ def all_linked(machines: Sequence[Machine], within_s: float = READY_S) -> None:
     until(seen, within_s, f"{', '.join(m.name for m in machines)} see each other")
 
 
-def no_leases(machines: Sequence[Machine], within_s: float = 5.0) -> None:
+def no_leases(machines: Sequence[Machine], within_s: float = 15.0) -> None:
     """Wait until no node has granted anything."""
-    until(lambda: not any(machine.granted() for machine in machines), within_s, "every lease is back")
+    try:
+        until(lambda: not any(machine.granted() for machine in machines), within_s, "every lease is back")
+    except LabError as error:
+        raise LabError(f"{error}: {[machine.granted() for machine in machines]}") from None
 
 
 def end(lab: Lab, machines: Sequence[Machine]) -> None:

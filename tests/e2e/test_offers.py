@@ -1,4 +1,4 @@
-"""What a machine has free is known to the others in under a second."""
+"""What a machine has free is known to the others as soon as it changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.e2e.lab import until
 from tests.e2e.realm import Machine, Realm, no_leases, program_on, realm_of
+
+from worldos.model.limits import MS, OFFER_REFRESH_NS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -44,13 +46,15 @@ def test_a_lease_is_seen_by_the_others_when_it_begins_and_when_it_ends(realm: Re
     assert whole >= 1000
     late_ms: list[float] = []
     for turn in range(3):
-        program = program_on(a, f"hold-{turn}", amount=1.0, calls=0, hold=30.0, near=a.node)
-        program.run.expect("^granted", 15)
-        late_ms += seen_ms([a, b, c], lambda viewer: free(viewer, a, "cpu") <= whole - 1000)
-        program.run.process.kill()
+        program = program_on(a, f"hold-{turn}", amount=1.0, calls=0, hold=30.0, on=a.node)
+        try:
+            program.run.expect("^granted", 30)
+            late_ms += seen_ms([a, b, c], lambda viewer: free(viewer, a, "cpu") <= whole - 1000)
+        finally:
+            program.run.process.kill()
         late_ms += seen_ms([a, b, c], lambda viewer: free(viewer, a, "cpu") == whole)
     print(f"a change was seen by others after {sorted(round(ms) for ms in late_ms)} ms")
-    assert max(late_ms) < 1000
+    assert max(late_ms) < OFFER_REFRESH_NS / MS / 4, "it was told at once, and did not wait for the next refresh"
     no_leases(realm.machines)
 
 
@@ -61,6 +65,6 @@ def test_maintenance_is_seen_by_the_others(realm: Realm) -> None:
         return {row["state"] for row in viewer.tell("resources", kind="CPU") if row["node"] == a.node}
 
     a.wos("drain")
-    until(lambda: states(b) == states(c) == {"maintenance"}, 1, "b and c see that a is in maintenance")
+    until(lambda: states(b) == states(c) == {"maintenance"}, 5, "b and c see that a is in maintenance")
     a.wos("drain", "--off")
-    until(lambda: states(b) == states(c) == {"available"}, 1, "b and c see that a is back")
+    until(lambda: states(b) == states(c) == {"available"}, 5, "b and c see that a is back")

@@ -49,7 +49,7 @@ def realm(built: Realm) -> Iterator[Realm]:
 def on_b(realm: Realm, calls: int = CALLS, seconds: float = 0.02) -> Program:
     """Start a program on a whose workers are all on b."""
     a, b, _ = realm.machines
-    program = realm.program(a, amount=2.0, calls=calls, seconds=seconds, near=b.node, marker=MARKER)
+    program = realm.program(a, amount=2.0, calls=calls, seconds=seconds, on=b.node, marker=MARKER)
     assert program.run.expect(r"^granted (.*)$", 20)[1].split() == [b.node]
     program.wait_for(30)
     return program
@@ -146,7 +146,7 @@ def test_who_does_not_want_to_relay_does_not(realm: Realm) -> None:
     assert said["reruns"] >= 1
     assert c.nodes()["b"]["status"] == c.nodes()["a"]["status"] == "alive"
 
-    program = realm.program(a, amount=1.0, calls=10, near=b.node)  # and nothing else will do
+    program = realm.program(a, amount=1.0, calls=10, on=b.node)  # and nothing else will do
     assert program.run.wait(20) == 3
     program.run.expect("^failed NoCapacity", 1)
     realm.lab.heal()

@@ -37,7 +37,7 @@ def test_a_revoked_device_is_gone_in_a_second_and_refused_when_it_returns(lab: L
     all_linked([a, b, c])
     before = c.home.keylog_file.read_bytes()
 
-    from_c = program_on(c, "from-c", amount=2.0, calls=200, seconds=0.2, near=b.node)
+    from_c = program_on(c, "from-c", amount=2.0, calls=200, seconds=0.2, on=b.node)
     from_c.busy_on(b.node)
     from_a = program_on(a, "from-a", amount=4.0, calls=60, seconds=0.2)  # b is full: so on a and c
     from_a.busy_on(c.node)

@@ -34,6 +34,7 @@ from worldos.trust.sayings import approve
 from worldos.trust.words import seed_from_words, words_from_entropy
 
 SPEED_SECONDS = 0.05
+SPEED_AGAIN_SECONDS = 0.01  # at each later start: the first may have been a busy moment, and the best one counts
 EMBEDDED_PREFIX = "wos-embedded-"
 
 
@@ -155,9 +156,10 @@ def open_home(home: Home) -> Started:
         raise NotAllowed("this device was revoked by its account", hint=hint)
     remembered = homes.read_remembered(home)
     remembered.boot = 1 + (remembered.boot or _last_life_told(home, NodeId(key.node_id)))
-    if remembered.speed_of != platform.processor() + platform.release() or not remembered.speed_mips:
-        remembered.speed_mips = measure_speed(SPEED_SECONDS)
-        remembered.speed_of = platform.processor() + platform.release()
+    processor = platform.processor() + platform.release()
+    before = remembered.speed_mips if remembered.speed_of == processor else 0
+    again = measure_speed(SPEED_AGAIN_SECONDS if before else SPEED_SECONDS)
+    remembered.speed_mips, remembered.speed_of = max(before, again), processor
     homes.write_remembered(home, remembered)
     return _started(home, settings, key, keylog, remembered, {"speed_mips": remembered.speed_mips})
 

@@ -66,6 +66,8 @@ NIGHTLY = (
     "sim/test_work_run.py::test_what_runs_at_a_machine_that_is_cut_off",
 )
 QUICK_ALL_THE_SAME = "sdk/test_use.py"
+# Beside the slow ones, those with real processes, links and disks: what fails there once gets a second try, and is named at the end.
+REAL = ("contract/", "depot/", "drivers/", "engines/", "fabric/", "files/", "jobs/", "lanes/", "web/")
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
@@ -122,7 +124,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("e2e")
         if is_day and f"{where}::{item.name}".startswith(NIGHTLY):
             item.add_marker(pytest.mark.skip(reason="left to the night: NIGHT=1"))
-        if not os.environ.get("NO_RERUN") and where.startswith((*SLOW, "contract/", "files/", "lanes/")):
+        if not os.environ.get("NO_RERUN") and where.startswith((*SLOW, *REAL)):
             item.add_marker(pytest.mark.flaky(reruns=1))
     real = [item for item in items if item.get_closest_marker("e2e")]
     why_not = why_no_namespaces() if real else ""

@@ -66,7 +66,7 @@ NIGHTLY = (
     "sim/test_work_run.py::test_what_runs_at_a_machine_that_is_cut_off",
 )
 QUICK_ALL_THE_SAME = "sdk/test_use.py"
-# Beside the slow ones, those with real processes, links and disks: what fails there once gets a second try, and is named at the end.
+# Rooms with real processes, links and disks: what fails there once gets a second try, and is named at the end.
 REAL = ("contract/", "depot/", "drivers/", "engines/", "fabric/", "files/", "jobs/", "lanes/", "web/")
 
 hypothesis.settings.register_profile("here", deadline=None)

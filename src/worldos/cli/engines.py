@@ -71,7 +71,7 @@ def up(
     memory: str = typer.Option("", "--memory", help="Memory in all: 8GB."),
     nodes: int = typer.Option(0, "--nodes", help="On so many machines; without it on as few as have the cores."),
     where: str = typer.Option("", help="A comparison each node must fulfil: \"arch == 'arm64'\"."),
-    near: str = typer.Option("", help="'me', a node, or a place."),
+    near: str = typer.Option("", help="Closer to this is better: 'me', a node, or a place."),
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     as_json: bool = JSON,
 ) -> None:

@@ -54,7 +54,7 @@ def resources(
     name: str = typer.Option("", help="The resource's or the node's name."),
     owner: str = typer.Option("", help="The owning account's id."),
     place: str = typer.Option("", help="Stands at this place or below it."),
-    near: str = typer.Option("", help="'me', a node, or a place."),
+    near: str = typer.Option("", help="Closer to this is better: 'me', a node, or a place."),
     where: str = typer.Option("", help='A comparison: "memory >= 8GB and not battery".'),
     text: str = typer.Argument("", metavar="[TEXT]", help="Any text in its name, kind, tags or place."),
     as_json: bool = JSON,

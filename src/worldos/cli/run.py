@@ -69,7 +69,7 @@ def run(
     memory: str = typer.Option("", help="Memory that it may take: 1GB. More ends it."),
     gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),
     where: str = typer.Option("", help="A comparison the node must fulfil: \"arch == 'arm64'\"."),
-    near: str = typer.Option("", help="'me', a node, or a place."),
+    near: str = typer.Option("", help="Closer to this is better: 'me', a node, or a place."),
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
     data: list[str] = typer.Option([], "--data", help="A file of wos ls that it reads: best run where that lies."),

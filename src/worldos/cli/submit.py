@@ -57,7 +57,7 @@ def submit(
     keep: bool = typer.Option(True, help="Keep files that it makes in its folder, for wos result."),
     name: str = typer.Option("", help="What to call it (default: the command)."),
     where: str = typer.Option("", help="A comparison the node must fulfil: \"arch == 'arm64'\"."),
-    near: str = typer.Option("", help="'me', a node, or a place."),
+    near: str = typer.Option("", help="Closer to this is better: 'me', a node, or a place."),
     realm: str = typer.Option("", help="Only in this realm: acme/berlin."),
     objective: str = typer.Option("fastest", help="fastest, cheapest, greenest or nearest."),
     isolation: str = typer.Option("", help="At least so far apart from the machine: process, sandbox or wasm."),

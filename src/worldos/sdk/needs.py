@@ -57,7 +57,8 @@ def parse_need(  # noqa: PLR0913 - one call, by name, as a person writes it
     """Return the need that these words say.
 
     ``memory`` comes with a CPU or a GPU. ``where`` compares facts of the node and the resource, as in
-    ``"arch == 'arm64' and not battery"``. ``near`` is ``"me"``, a node or a place; ``to`` the far end of a Network.
+    ``"arch == 'arm64' and not battery"``. ``near`` is ``"me"``, a node or a place (a wish; a condition is
+    ``where``); ``to`` the far end of a Network.
     ``realm`` is a way in the tree of realms: only nodes below it.
     ``budget`` is in WOSCoin an hour. ``apart`` puts this part of a gang on a node of its own. ``data`` says how many
     bytes of what the work reads lie on which node (``Files.data_at``): work goes to the data. What ``yields`` may be taken

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -51,6 +55,21 @@ def test_a_command_that_fails_is_named_with_what_it_said(folder: Path) -> None:
     actor = Actor("desk", Home(folder / "desk"), [], "nonsense")
     with pytest.raises(StageFailed, match=r"wos up on desk failed.*not an address"):
         actor.up()
+
+
+def test_what_a_killed_node_left_running_is_ended_before_its_home_is_removed() -> None:
+    with Stage(("desk",)) as stage:
+        home = stage.actors[0].home.path
+        words = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True)\n"
+        words += "while True: os.makedirs(os.environ['WORLDOS_HOME'] + f'/{time.monotonic_ns()}')"
+        environ = {**os.environ, "WORLDOS_HOME": str(home)}
+        writer = subprocess.Popen([sys.executable, "-c", words], env=environ, stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"on\n"
+        stage.end_s = 0.1
+    writer.wait(5)
+    writer.stdout.close()
+    assert not stage.folder.exists()
 
 
 def namespaces_of(stage: Stage) -> list[str]:

@@ -22,11 +22,13 @@ import psutil
 from worldos.agent import home as homes
 from worldos.config import Home
 from worldos.errors import WorldError
+from worldos.lanes import leftovers
 
 NAMES = ("desk", "attic", "laptop")
 NETWORK = "10.77.{octet}"
 COMMAND_TIMEOUT_S = 60
 JOIN_TIMEOUT_S = 60
+END_S = 20.0
 
 
 class StageFailed(WorldError):
@@ -105,13 +107,16 @@ class Actor:
 
     def end(self) -> None:
         """Take the node away."""
+        self.ask_to_end()
+        end_all([self.home.path], END_S)
+
+    def ask_to_end(self) -> None:
+        """Let its agent stop in good order."""
         self.wake()
         pid = homes.running_pid(self.home)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            with contextlib.suppress(psutil.Error):
-                psutil.Process(pid).wait(10)
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [*self._prefix, sys.executable, "-m", "worldos.cli.main", *arguments]
@@ -130,6 +135,7 @@ class Stage:
         self._tag = f"wos{os.getpid() % 100000}"
         self._made: list[list[str]] = []
         self.actors: list[Actor] = []
+        self.end_s = END_S
 
     def __enter__(self) -> Self:
         """Set everything up."""
@@ -166,7 +172,9 @@ class Stage:
         """Take everything away."""
         for actor in self.actors:
             with contextlib.suppress(OSError, psutil.Error):
-                actor.end()
+                actor.ask_to_end()
+        end_all([actor.home.path for actor in self.actors], self.end_s)
+        leftovers.clear()  # a node that was killed could not remove its run folders
         for command in reversed(self._made):
             subprocess.run(command, capture_output=True, check=False)
         self._made = []
@@ -197,6 +205,27 @@ class Stage:
             raise StageFailed(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
         if undo is not None:
             self._made.append(["ip", *undo])
+
+
+def end_all(homes_of: list[Path], within_s: float) -> None:
+    """Wait until no process of these homes is left, then kill what is: none may write while its home is removed."""
+    psutil.wait_procs(_processes_of(homes_of), within_s)
+    while left := _processes_of(homes_of):  # again, for what was started meanwhile
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, within_s)
+
+
+def _processes_of(homes_of: list[Path]) -> list[psutil.Process]:
+    """Return the processes that were started with one of these homes; a killed agent's are nobody's children any more."""
+    wanted = {str(path) for path in homes_of}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("WORLDOS_HOME") in wanted and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _may_make_namespaces() -> bool:

@@ -159,7 +159,7 @@ def test_a_task_that_makes_too_much_has_failed(berth: Berth, shelf: Shelf, tmp_p
     run.result.bytes_max = 1 << 20
     berth.clear()
     with pytest.raises(OverQuota, match="more than 1 MiB"):
-        berth.run(run._errand(""), (), run.log, run.result, run._left)
+        berth.run(run._errand(""), (), run.log, run.result, run.left)
 
 
 def test_a_machine_of_others_is_paid_for_no_more_than_passed_here(berth: Berth, shelf: Shelf, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Home:
         self.talk.say(FrameKind.ROOM, None)
         parcel.pack([(".wos-call", asked)], lambda data: self.talk.say(FrameKind.INPUT, None, data))
         self.talk.say(FrameKind.INPUT, None)
-        self.talk.say(FrameKind.EXEC, wire.Exec(argv=[RESIDENT, "worldos.jobs.call"], results=False))
+        self.talk.say(FrameKind.EXEC, wire.Exec(argv=[RESIDENT, "worldos.jobs.call"]))
 
     def tasks(self, *indices: int) -> None:
         self.talk.say(FrameKind.TASKS, [(index, 1) for index in indices])
@@ -113,6 +113,48 @@ def test_a_large_result_comes_as_a_file(home: Home, tmp_path: Path) -> None:
     assert pickle.loads((tmp_path / MADE).read_bytes()) == ("returned", b"x" * 5000)
 
 
+def test_files_come_with_the_value_of_who_made_them(home: Home, tmp_path: Path) -> None:
+    def makes(index: int) -> list[str]:
+        if index % 2:
+            Path("out").mkdir()
+            Path("out", f"{index}.txt").write_text(f"by {index}")
+        return sorted(os.listdir())
+
+    home.begin(makes)
+    home.tasks(*range(4))
+    ends = home.ends(4)
+    assert [value(ended) for ended in ends if ended.made] == [[".wos-call"]] * 2
+    pieces = iter((home.files, b""))  # one tar after the other
+    assert sorted(parcel.unpack(tmp_path / ".", lambda: next(pieces))) == [MADE, "out/1.txt"]
+    assert home.files.count(b"by 3") == 1
+
+
+def test_a_stopped_task_leaves_a_checkpoint_and_goes_on_from_it(home: Home, tmp_path: Path) -> None:
+    def counts(index: int) -> str:
+        at = Path(os.environ["WOS_CHECKPOINT"], "n")
+        came = at.read_text() if at.exists() else "nothing"
+        at.write_text(f"{index} was here")
+        if index == 1 and came == "nothing":
+            print("ready", flush=True)
+            time.sleep(60)
+        return came
+
+    home.begin(counts)
+    home.tasks(0, 1, 2)
+    (ended,) = home.ends(1)
+    while b"ready" not in home.out:
+        home.out += home.talk.hear().data
+    home.talk.say(FrameKind.STOP, (1, int(signal.SIGTERM)))
+    stopped, other = home.ends(2)
+    assert (value(ended), stopped.code, value(other)) == ("nothing", 128 + signal.SIGTERM, "nothing")
+    assert b"1 was here" in home.files
+    home.tasks(3)
+    home.talk.say(FrameKind.INPUT, None, home.files)
+    home.talk.say(FrameKind.INPUT, None)
+    home.talk.say(FrameKind.TASKS, [(1, 2), (4, 1)])
+    assert [value(each) for each in home.ends(3)] == ["nothing", "1 was here", "nothing"]
+
+
 def test_a_task_that_ends_its_process_ends_alone(home: Home) -> None:
     def ends(index: int) -> int:
         if index == 1:
@@ -173,6 +215,7 @@ def test_another_room_ends_a_stay(home: Home) -> None:
         wire.frame(FrameKind.TASKS, [(index, 1) for index in range(5000)]),
         wire.frame(FrameKind.ROOM, None),
         wire.frame(FrameKind.FORGET, [1]),
+        wire.frame(FrameKind.INPUT, None) + wire.frame(FrameKind.STDIN, None),
     ],
 )
 def test_nonsense_ends_it(home: Home, nonsense: bytes) -> None:

@@ -70,7 +70,7 @@ class Run:
         self.log = Log(folder / f"{stem}.log")
         self.result = Spool(folder / f"{stem}.result")
         self.made = b""  # a small result that is no files (lanes/resident.py)
-        self._left = Spool(folder / f"{stem}.left")
+        self.left = Spool(folder / f"{stem}.left")
         self._lock = threading.Lock()
         self._place: Stoppable | None = None
         self._asked = ""
@@ -125,7 +125,7 @@ class Run:
         if not self.enter(berth, own=berth.is_own, maker=maker):
             return self.unbegun()
         try:
-            return berth.run(self._errand(node), self.parcels(shelf), self.log, self.result, self._left)
+            return berth.run(self._errand(node), self.parcels(shelf), self.log, self.result, self.left)
         finally:
             self.leave()
 
@@ -140,7 +140,7 @@ class Run:
         self._compared = bool(self.apart or maker.owner) and self.spec.copies != 1
         if self._compared:
             self.log.digest_output()
-        self.result.bytes_max = self._left.bytes_max = RESULT_BYTES_MAX if own else RESULT_FAR_BYTES_MAX
+        self.result.bytes_max = self.left.bytes_max = RESULT_BYTES_MAX if own else RESULT_FAR_BYTES_MAX
         return True
 
     def leave(self) -> None:
@@ -182,11 +182,19 @@ class Run:
 
     def parcels(self, shelf: Shelf) -> tuple[Iterator[bytes], ...]:
         """Return what it brings along, as tar streams: its job's files, and where it left off."""
-        parcel = shelf.parcel(self.attempt.job, self.spec)
-        files = unzipped(parcel) if parcel is not None else iter(())
+        files = self.files(shelf)
         if self._checkpoint:
-            return (files, unzipped(shelf.pieces(self._checkpoint)))
-        return (files,) if parcel is not None else ()
+            return (files or iter(()), self.checkpoint(shelf))
+        return (files,) if files is not None else ()
+
+    def files(self, shelf: Shelf) -> Iterator[bytes] | None:
+        """Return its job's files, as a tar stream; None if there are none."""
+        parcel = shelf.parcel(self.attempt.job, self.spec)
+        return unzipped(parcel) if parcel is not None else None
+
+    def checkpoint(self, shelf: Shelf) -> Iterator[bytes]:
+        """Return the files from which it ``continues``, as a tar stream."""
+        return unzipped(shelf.pieces(self._checkpoint))
 
     # -- its end -------------------------------------------------------------------------------------------------------------
 
@@ -198,7 +206,7 @@ class Run:
     def needs_files(self, ran: Ran) -> bool:
         """Tell whether something of it is to go into the realm's files, which takes a while."""
         if ran.stopped == _MAKE_WAY:
-            return self._left.size > 0
+            return self.left.size > 0
         return max(self.result.size, len(self.made)) > self._in_line_bytes or self.log.written > TAIL_BYTES_MAX
 
     def ended(self, ran: Ran, shelf: Shelf) -> Word | None:
@@ -250,14 +258,14 @@ class Run:
         """Drop what is kept of it here, but for its log."""
         self.log.ended = True
         self.result.close()
-        self._left.close()
+        self.left.close()
 
     def _yielded(self, ran: Ran, shelf: Shelf) -> Word:
         name = ""
         believed = not (self._compared and self._maker.owner)  # nobody could tell what others' machines left there
-        if self._left.size and believed:
+        if self.left.size and believed:
             name = f"{result_path(self.attempt)}.ckpt"
-            self._keep(self._left, name, shelf)
+            self._keep(self.left, name, shelf)
         paid = self._paid_uwos(ran.took.wall_us)
         return Yielded(attempt=self.attempt, checkpoint=name, why=self._why[:WHY_CHARS_MAX], paid_uwos=paid)
 

@@ -48,7 +48,7 @@ from worldos.jobs.limits import (
     SWEEP_LOOK_S,
 )
 from worldos.jobs.logs import Log
-from worldos.jobs.providers import OURS, Providers
+from worldos.jobs.providers import OURS, Maker, Providers
 from worldos.jobs.shelf import Shelf
 from worldos.jobs.stay import More, Stay
 from worldos.jobs.teller import Teller, Word
@@ -158,14 +158,14 @@ class Runner:
 
     def at_berth(self, run: Run, berth: Berth, terms: LeaseTerms, more: More) -> bool:
         """Carry an attempt out, and more of its job if they share an interpreter; return whether the berth is still good."""
-        begun = functools.partial(self._begun, terms)
         try:
             maker = OURS if berth.is_own else self._providers.maker(terms.node)
+            begun = functools.partial(self._begun, terms, maker)
             node = self._name_of(terms.node)
             if is_resident(run.spec.argv):
                 stay = berth.stay
                 if stay is None or stay.job != run.attempt.job:
-                    stay = berth.stay = Stay(berth, run, node, maker, run.parcels(self._shelf))
+                    stay = berth.stay = Stay(berth, run, node, maker, self._shelf)
                 return stay.serve(run, more, begun, functools.partial(self._at_end, terms))
             begun(run)
             self._at_end(terms, run, run.carry_out(berth, self._shelf, node, maker))
@@ -174,8 +174,8 @@ class Runner:
             return False
         return True
 
-    def _begun(self, terms: LeaseTerms, run: Run) -> None:
-        self._teller.say(Began(attempt=run.attempt, at=terms.node))
+    def _begun(self, terms: LeaseTerms, maker: Maker, run: Run) -> None:
+        self._teller.say(Began(attempt=run.attempt, at=terms.node, owner=maker.owner))
 
     def _at_end(self, terms: LeaseTerms, run: Run, ran: Ran | Word | WorldError | None) -> None:
         """See to it that the line hears how an attempt ended, or what befell the berth that it was at.

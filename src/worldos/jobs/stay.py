@@ -1,11 +1,12 @@
 """A stay: many attempts of one job at one berth, in a resident interpreter of its worker (lanes/resident.py).
 
-    stay = Stay(berth, run, node, maker, parcels)
+    stay = Stay(berth, run, node, maker, shelf)
     stay.serve(run, more, began, over)        # blocks; another thread may stop a run
 
 The worker is given as many tasks ahead as take ``STAY_AHEAD_S``, so that it never waits for this runner and others find some
-left. They are done in order: what is put out, and what is made, belongs to the first that has not ended. If the worker is lost,
-nobody knows how far it came: all that it was given is lost. Units: seconds.
+left. They are done in order: what is put out, and what is made, belongs to the first that has not ended; of that first come the
+files that it made, then those of its checkpoint. If the worker is lost, nobody knows how far it came: all that it was given is
+lost. Units: seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -23,6 +25,7 @@ from worldos.jobs.attempt import Run
 from worldos.jobs.berth import RUNTIME_OVER, Berth, Ran
 from worldos.jobs.limits import KILL_AFTER_S, STAY_AHEAD_S, STAY_BEGAN_S, STAY_TASKS_MAX
 from worldos.jobs.providers import Maker
+from worldos.jobs.shelf import Shelf
 from worldos.jobs.teller import Word
 from worldos.lanes import wire
 from worldos.lanes.wire import Ended, Frame, FrameKind, How
@@ -30,6 +33,7 @@ from worldos.model.work import Lost
 
 More = Callable[[int], list[Run]]
 Over = Callable[[Run, Ran | Word | WorldError | None], None]  # hears how an attempt ended, or what befell it
+PARCELS: Final = 2
 NOT_LOST: Final = (OverQuota, BadRequest, PeerBroke)  # of these only the first of the open ones can be at fault
 
 
@@ -55,11 +59,12 @@ class Place:
 class Stay:
     """The tasks of one job at one berth. ``serve`` in one thread, ``stop`` from any."""
 
-    def __init__(self, berth: Berth, run: Run, node: str, maker: Maker, parcels: tuple[Iterator[bytes], ...]) -> None:
-        """Begin a stay for the job of a run, on the ``node`` of this name, maybe another account's, with these files."""
+    def __init__(self, berth: Berth, run: Run, node: str, maker: Maker, shelf: Shelf) -> None:
+        """Begin a stay for the job of a run, on the ``node`` of this name, maybe another account's, with the job's files."""
         self.job = run.attempt.job
         self._maker = maker
         self._berth = berth
+        self._shelf = shelf
         self._talk = talk = berth.talk
         self._open: dict[int, Run] = {}
         self._asked: list[tuple[int, str, float]] = []  # index, why, grace
@@ -68,12 +73,12 @@ class Stay:
         self._mean_s = STAY_AHEAD_S
         self._since_s = 0.0  # the first is at it
         self._said = False  # that the first has begun
+        self._parcels = 0  # that the first has sent whole: what it made, and its checkpoint
         talk.link.put(FrameKind.ROOM, None)
-        for pieces in parcels:
-            for piece in pieces:
-                talk.send(FrameKind.INPUT, piece)
-            talk.send(FrameKind.INPUT, b"")
-        talk.link.put(FrameKind.EXEC, wire.Exec(argv=list(run.spec.argv), env=run.told(node), results=False))
+        files = run.files(shelf)
+        if files is not None:
+            self._send(files)
+        talk.link.put(FrameKind.EXEC, wire.Exec(argv=list(run.spec.argv), env=run.told(node), results=run.spec.keep))
 
     def stop(self, run: Run, why: str, grace_s: float) -> None:
         """Ask a run to stop: SIGTERM when it is its turn, SIGKILL after the grace."""
@@ -118,17 +123,44 @@ class Stay:
     def _begin(self, runs: list[Run], over: Over) -> None:
         if not self._open:
             self._since_s, self._said = time.monotonic(), False
-        tasks = []
+        tasks: list[tuple[int, int]] = []
         for run in runs:
             if run.attempt.index in self._open:
                 over(run, Lost(attempt=run.attempt, why="an attempt before it is not over at its runner"))
-            elif run.enter(Place(self, run), own=self._berth.is_own, maker=self._maker):
+            elif not run.enter(Place(self, run), own=self._berth.is_own, maker=self._maker):
+                over(run, run.unbegun())
+            elif not run.continues or self._brought(run, tasks, over):
                 self._open[run.attempt.index] = run
                 tasks.append((run.attempt.index, run.attempt.number))
-            else:
-                over(run, run.unbegun())
+        self._name(tasks)
+
+    def _name(self, tasks: list[tuple[int, int]]) -> None:
         if tasks:
-            self._talk.link.put(FrameKind.TASKS, tasks)
+            self._talk.link.put(FrameKind.TASKS, list(tasks))
+            tasks.clear()
+
+    def _brought(self, run: Run, before: list[tuple[int, int]], over: Over) -> bool:
+        """Send the checkpoint of a run, which is named next; False if it cannot be had, which is that run's alone."""
+        self._name(before)
+        begun = False
+        try:
+            pieces = run.checkpoint(self._shelf)
+            first = next(pieces, b"")
+            begun = bool(first)
+            if begun:
+                self._send(chain((first,), pieces))
+        except WorldError as error:
+            run.leave()
+            over(run, error)
+            if begun:  # the worker has half of it
+                raise WorkerLost(f"a checkpoint broke off: {error}") from error
+            return False
+        return True
+
+    def _send(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self._talk.send(FrameKind.INPUT, piece)
+        self._talk.send(FrameKind.INPUT, b"")
 
     def _take(self, frame: Frame, over: Over) -> None:
         if not self._open:
@@ -138,11 +170,15 @@ class Stay:
                 self._first.log.put_out(frame.data)
             case FrameKind.STDERR:
                 self._first.log.write(frame.data)
-            case FrameKind.OUTPUT if frame.data:
-                self._first.result.add(frame.data)
-            case FrameKind.OUTPUT:
-                self._first.result.finish()
+            case FrameKind.OUTPUT if self._parcels < PARCELS:
+                spool = self._first.left if self._parcels else self._first.result
+                if frame.data:
+                    spool.add(frame.data)
+                else:
+                    spool.finish()
+                    self._parcels += 1
             case FrameKind.ENDED:
+                self._parcels = 0
                 for ended in frame.meta:
                     self._end(ended, over)
                 self._since_s, self._said = time.monotonic(), False

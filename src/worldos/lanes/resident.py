@@ -2,10 +2,12 @@
 
 ``{resident} MODULE`` as a command (lanes/running.py) forks it off the worker (lanes/warm.py) and loads the module once; then
 ``MODULE.task()`` is called for each task that the holder names, with ``WOS_TASK`` and ``WOS_ATTEMPT`` in the environment, and
-returns an exit code and what the task made as bytes. All tasks of a stay share one folder and what they leave in memory. The
-resident has up to ``AHEAD`` tasks at hand, so that it never waits for the worker, and does them in order: if it ends, the first
-without an answer is the one that ended it, and those behind it have not begun and go to another. Before it answers, all that the
-task put out has been read, so output belongs to the task that is without an answer.
+returns an exit code and its value as bytes. All tasks of a stay share what they leave in memory, and no folder
+(lanes/workplace.py): the files that one makes go back with its value, those of its checkpoint if it was asked to stop; one may go
+on from a checkpoint, which comes right before its name. The resident has up to ``AHEAD`` tasks at hand, so that it never waits
+for the worker, and does them in order: if it ends, the first without an answer is the one that ended it, and those behind it have
+not begun and go to another. Before it answers, all that the task put out has been read, so output belongs to the task that is
+without an answer.
 
 Invariant: each task that the holder named is answered once, or the worker is gone. Units: us, bytes.
 """
@@ -18,9 +20,11 @@ import gc
 import importlib
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
+import tempfile
 import termios
 import time
 from collections import deque
@@ -29,12 +33,14 @@ from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
 from worldos.errors import PeerBroke
-from worldos.lanes import parcel, warm
+from worldos.lanes import parcel, warm, workplace
 from worldos.lanes.overuse import stopped_for_memory
-from worldos.lanes.wire import Ended, Frame, FrameKind, How
+from worldos.lanes.room import CHECKPOINT_NAME
+from worldos.lanes.wire import Ended, Exec, Frame, FrameKind, How
+from worldos.lanes.workplace import Task, Workplace
 
 RESIDENT: Final = "{resident}"
-MADE: Final = ".wos-result"  # what a task made, in its folder or in the parcel of its result
+MADE: Final = ".wos-result"  # the value of a task, in its folder or in the parcel of its result
 INLINE_BYTES: Final = 1024  # larger results travel as files
 AHEAD: Final = 32  # tasks that the resident has at hand
 WAITING_MAX: Final = 4096  # tasks that the holder may name ahead
@@ -44,15 +50,19 @@ READ_BYTES: Final = 64 * 1024
 PIPE_READS: Final = 16  # by then a pipe is empty, unless somebody goes on filling it
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT})
 WORDS: Final = 2
+WHY_CHARS_MAX: Final = 1024
 OVERUSED: Final = "the task took more memory than was leased, and was stopped for it; ask for more memory"
 ENDED: Final = "the task ended the process that it ran in"
-_ASK: Final = struct.Struct("<II")  # index, attempt
+UNREADABLE: Final = "what the task made cannot be read"
+UNFIT: Final = 126
+_ASK: Final = struct.Struct("<II?")  # index, attempt, does it go on from a checkpoint?
 _ANSWER: Final = struct.Struct(
     "<IBBQQQI"
-)  # index, exit code, in a file?, cpu us, wall us, memory bytes, bytes that follow
+)  # index, exit code, which files, cpu us, wall us, memory bytes, bytes that follow
+_VALUE, _FILES, _CHECKPOINT = 1, 2, 4  # which: its value is in one, it has made some, it has left some
+_ALL: Final = _VALUE | _FILES | _CHECKPOINT
 _KILOBYTE: Final = 1024
 
-Task = tuple[int, int]
 Call = Callable[[], tuple[int, bytes]]
 
 
@@ -76,6 +86,12 @@ class Holder(Protocol):
     def send(self, kind: FrameKind, data: bytes) -> None:
         """Send data, no faster than the holder takes them."""
 
+    def next(self) -> Frame:
+        """Wait for the next frame."""
+
+    def next_input(self) -> bytearray:
+        """Wait for a piece of files; the last is empty."""
+
 
 def is_resident(words: Sequence[str]) -> bool:
     """Tell whether a command is to stay."""
@@ -85,14 +101,16 @@ def is_resident(words: Sequence[str]) -> bool:
 class Stay:
     """One stay: from its EXEC until the holder wants another room, or hangs up."""
 
-    def __init__(self, holder: Holder, words: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, holder: Holder, order: Exec, folder: Path, env: Mapping[str, str]) -> None:
         self._holder = holder
-        self._module = words[1]
+        self._module = order.argv[1]
+        self._keeps = order.results
         self._folder = folder
         self._env = env
         self._child: _Child | None = None
         self._waiting: deque[Task] = deque()
         self._stops: dict[int, int] = {}  # by index: the signal, once it is that task's turn
+        self._from: set[Task] = set()  # they go on from a checkpoint
         self._signalled = -1  # the task for which the resident was signalled last
         self._ended: list[Ended] = []
         self._overuse = stopped_for_memory()
@@ -117,6 +135,9 @@ class Stay:
                 if self._waiting or (self._child is not None and self._child.at_hand):
                     raise PeerBroke("another room is wanted while tasks are under way")
                 return False
+            if frame.kind == FrameKind.INPUT:
+                self._take_checkpoint()
+                continue
             del frames[0]
             if frame.kind == FrameKind.TASKS:
                 self._waiting.extend(frame.meta)
@@ -127,6 +148,18 @@ class Stay:
             elif frame.kind != FrameKind.STDIN:
                 raise PeerBroke(f"a frame of kind {frame.kind} while tasks are done")
         return True
+
+    def _take_checkpoint(self) -> None:
+        """Take in the files from which the task goes on that is named next."""
+        came = Path(tempfile.mkdtemp(prefix=workplace.FROM, dir=self._folder))
+        parcel.unpack(came, self._holder.next_input)
+        frame = self._holder.next()
+        if frame.kind != FrameKind.TASKS or not frame.meta:
+            raise PeerBroke(f"a task was expected that goes on, not a frame of kind {frame.kind}")
+        task = frame.meta[0]
+        os.rename(came, workplace.from_of(self._folder, task))
+        self._from.add(task)
+        self._waiting.extend(frame.meta)
 
     def _stop(self, index: int, number: int) -> None:
         if number not in SIGNALS:
@@ -161,7 +194,7 @@ class Stay:
         most = AHEAD - len(child.at_hand)
         tasks = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         if tasks:
-            child.ask(tasks)
+            child.ask([(*task, task in self._from) for task in tasks])
             self._signal()
 
     def _tell(self) -> None:
@@ -200,20 +233,39 @@ class Stay:
     def _answered(self, child: _Child) -> bool:
         """Take in what was answered; return whether anything was."""
         answered = child.answered()
-        for ended, in_file in answered:
+        for task, ended, which in answered:
             self._stops.pop(ended.index, None)
-            if in_file:
-                self._tell()
-                self._send_file(self._folder / f"{MADE}.{ended.index}")
-            self._ended.append(ended)
+            self._over(task, ended, which)
         self._signal()
         return bool(answered)
 
-    def _send_file(self, path: Path) -> None:
-        parcel.pack([(MADE, path)], lambda data: self._holder.send(FrameKind.OUTPUT, data))
+    def _over(self, task: Task, ended: Ended, which: int) -> None:
+        """Send the files of a task that has ended, and say that it has."""
+        self._from.discard(task)
+        if which:
+            value, made, left = (
+                where(self._folder, task) for where in (workplace.value_of, workplace.made_of, workplace.left_of)
+            )
+            try:
+                members = [(MADE, value)] if which & _VALUE else []
+                if which & _FILES and self._keeps:
+                    members += workplace.files(made, self._folder)
+                kept = workplace.files(left, self._folder) if self._keeps and self._signalled == ended.index else []
+                if members or kept:
+                    self._tell()  # what is sent now is of the first that has not ended
+                    self._send_files(members)
+                if kept:
+                    self._send_files(kept)
+            except OSError as error:
+                ended = Ended(How.DONE, ended.index, ended.code or UNFIT, f"{UNREADABLE}: {error}"[:WHY_CHARS_MAX])
+            for path in (value, made, left):
+                _remove(path)
+        self._ended.append(ended)
+
+    def _send_files(self, members: list[tuple[str, Path]]) -> None:
+        if members:
+            parcel.pack(members, lambda data: self._holder.send(FrameKind.OUTPUT, data))
         self._holder.send(FrameKind.OUTPUT, b"")
-        with contextlib.suppress(OSError):
-            path.unlink()
 
     def _gone(self, child: _Child) -> None:
         """The resident has ended: so has the task that it was at; those behind it wait again."""
@@ -225,8 +277,10 @@ class Stay:
         self._answered(child)
         code, took = child.reap()
         if child.at_hand:
-            index, _ = child.at_hand.popleft()
-            self._ended.append(self._end_of(index, code, took))
+            task = child.at_hand.popleft()
+            ended = self._end_of(task[0], code, took)
+            workplace.abandon(self._folder, task)
+            self._over(task, ended, _FILES | _CHECKPOINT if ended.how == How.DONE else 0)
             self._waiting.extendleft(reversed(child.at_hand))
             for each, number in list(self._stops.items()):
                 self._stop(each, number)  # it waits again, and shall not
@@ -281,9 +335,9 @@ class _Child:
         """What to wait for."""
         return *self.outputs, self.answers, self.end
 
-    def ask(self, tasks: list[Task]) -> None:
+    def ask(self, tasks: list[tuple[int, int, bool]]) -> None:
         """Hand tasks over; they fit into the pipe."""
-        self.at_hand.extend(tasks)
+        self.at_hand.extend((index, attempt) for index, attempt, _ in tasks)
         with contextlib.suppress(BrokenPipeError):  # it has ended: that is seen in a moment
             os.write(self._asks, b"".join([_ASK.pack(*task) for task in tasks]))
 
@@ -294,23 +348,23 @@ class _Child:
         except BlockingIOError:
             return None
 
-    def answered(self) -> list[tuple[Ended, bool]]:
-        """Return the tasks that were done, and whether what they made is in a file."""
-        found: list[tuple[Ended, bool]] = []
+    def answered(self) -> list[tuple[Task, Ended, int]]:
+        """Return the tasks that were done, and which files there are of each."""
+        found: list[tuple[Task, Ended, int]] = []
         while data := self.read(self.answers):
             self._buffer += data
         at = 0
         while len(self._buffer) - at >= _ANSWER.size:
-            index, code, in_file, cpu_us, wall_us, memory_bytes, size = _ANSWER.unpack_from(self._buffer, at)
-            if size > INLINE_BYTES or not self.at_hand or index != self.at_hand[0][0]:
+            index, code, which, cpu_us, wall_us, memory_bytes, size = _ANSWER.unpack_from(self._buffer, at)
+            if size > INLINE_BYTES or which > _ALL or not self.at_hand or index != self.at_hand[0][0]:
                 raise PeerBroke("a task has written where only its interpreter may")
             if len(self._buffer) - at - _ANSWER.size < size:
                 break
             at += _ANSWER.size
             made = bytes(self._buffer[at : at + size])
             at += size
-            self.at_hand.popleft()
-            found.append((Ended(How.DONE, index, code, "", cpu_us, wall_us, memory_bytes, made), bool(in_file)))
+            ended = Ended(How.DONE, index, code, "", cpu_us, wall_us, memory_bytes, made)
+            found.append((self.at_hand.popleft(), ended, which))
         del self._buffer[:at]
         return found
 
@@ -350,20 +404,24 @@ def _be(
 
 def _serve(task: Call, folder: Path, asks: int, answers: int) -> None:
     gc.enable()
+    place = Workplace(folder)
+    os.environ[CHECKPOINT_NAME] = str(folder / workplace.CHECKPOINT)
     while data := os.read(asks, READ_BYTES):
-        for index, attempt in _ASK.iter_unpack(data):
+        for index, attempt, goes_on in _ASK.iter_unpack(data):
             os.environ["WOS_TASK"], os.environ["WOS_ATTEMPT"] = str(index), str(attempt)
+            place.begin((index, attempt), goes_on=goes_on)
             wall_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
-            code, made = task()
+            code, value = task()
             cpu_us, wall_us = (time.process_time_ns() - cpu_ns) // 1000, (time.monotonic_ns() - wall_ns) // 1000
             memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
-            in_file = len(made) > INLINE_BYTES
-            if in_file:
-                (folder / f"{MADE}.{index}").write_bytes(made)
-                made = b""
+            made, left = place.end((index, attempt))
+            which = made * _FILES | left * _CHECKPOINT
+            if made or len(value) > INLINE_BYTES:  # with its files, if it has made any
+                workplace.value_of(folder, (index, attempt)).write_bytes(value)
+                which, value = which | _VALUE, b""
             _drain()
-            head = _ANSWER.pack(index, code, in_file, cpu_us, wall_us, memory_bytes, len(made))
-            os.write(answers, head + made)
+            head = _ANSWER.pack(index, code, which, cpu_us, wall_us, memory_bytes, len(value))
+            os.write(answers, head + value)
 
 
 def _drain() -> None:
@@ -384,6 +442,15 @@ def unread(fd: int) -> int:
     with contextlib.suppress(OSError):  # it is no pipe any more
         fcntl.ioctl(fd, termios.FIONREAD, count)
     return int.from_bytes(count, sys.byteorder)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, as far as that can be done: the rest goes with the room."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _kill_group(group: int, number: int) -> None:

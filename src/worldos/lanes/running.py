@@ -86,12 +86,12 @@ class Running:
         base = Path.cwd()  # commands change where this process is
         room: Room | None = None
         while self._peek().kind == FrameKind.ROOM:
-            self._next()
+            self.next()
             room = room or Room(base)
             self._whole(room.work, room)
             room.clear()
             while self._peek().kind in {FrameKind.SIGNAL, FrameKind.STDIN, FrameKind.STOP}:
-                self._next()  # meant for the command that has ended meanwhile
+                self.next()  # meant for the command that has ended meanwhile
         self._whole(base)
 
     def _whole(self, folder: Path, room: Room | None = None) -> None:
@@ -99,15 +99,15 @@ class Running:
             if self._peek().kind != FrameKind.INPUT:
                 break
             if self._peek().data:
-                parcel.unpack(target, self._next_input)
+                parcel.unpack(target, self.next_input)
             else:
-                self._next()  # no files, where others follow
-        first = self._next()
+                self.next()  # no files, where others follow
+        first = self.next()
         if first.kind != FrameKind.EXEC:
             raise PeerBroke(f"a command was expected, not a frame of kind {first.kind}")
         order: wire.Exec = first.meta
         if resident.is_resident(order.argv) and room is not None and self._wasm_bytes is None:
-            resident.Stay(self, order.argv, folder, {**self._env, **room.env, **order.env}).serve()
+            resident.Stay(self, order, folder, {**self._env, **room.env, **order.env}).serve()
             return
         before = parcel.seen(folder) if os.listdir(folder) else {}
         self._signalled = False
@@ -323,13 +323,15 @@ class Running:
             self.wait(None)
         return self.frames[0]
 
-    def _next(self) -> Frame:
+    def next(self) -> Frame:
+        """Wait for the next frame."""
         frame = self._peek()
         del self.frames[0]
         return frame
 
-    def _next_input(self) -> bytearray:
-        frame = self._next()
+    def next_input(self) -> bytearray:
+        """Wait for a piece of files; the last is empty."""
+        frame = self.next()
         if frame.kind != FrameKind.INPUT:
             raise PeerBroke(f"files were expected, not a frame of kind {frame.kind}")
         return frame.data

@@ -71,6 +71,10 @@ class Auditing(msgspec.Struct, kw_only=True):
         record = self._record(provider)
         record.rate_ppm = RATE_MAX_PPM
 
+    def is_new(self, provider: NodeId) -> bool:
+        """Tell whether all that a provider does is checked, whatever the dice say."""
+        return provider not in self.records or self.records[provider].checks < PROBATION_CHECKS
+
     def is_out(self, provider: NodeId) -> bool:
         """Tell whether a provider gets no more jobs."""
         return provider in self.records and bool(self.records[provider].out)

@@ -166,22 +166,27 @@ class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
 
 
 class Assign(msgspec.Struct, frozen=True, kw_only=True, tag="assign"):
-    """Give the next attempt of these tasks to the runner of a node. Said by the primary."""
+    """Give the next attempt of these tasks to the runner of a node. Said by the primary.
+
+    ``beside``: they run already, at machines of others, and will surely have to be done again: the next goes on beside the first.
+    """
 
     job: _Id
     indices: Annotated[tuple[_Index, ...], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
     node: NodeId
+    beside: bool = False
 
 
 class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
-    """The attempt has its lease (at ``at``) and runs."""
+    """The attempt has its lease (at ``at``) and runs. ``owner``: the account that is said to own that machine; empty: ours."""
 
     attempt: Attempt
     at: NodeId
+    owner: _Owner = ""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
-    """The attempt ended by itself; its outcome counts if it is still the task's newest: results are committed once.
+    """The attempt ended by itself; its outcome counts if it may still end its task: results are committed once.
 
     One that a machine of others made may have to wait until another machine has come to the same; the task waits again for that.
     """

@@ -356,3 +356,31 @@ def test_no_plan_takes_more_than_is_free_and_every_step_is_done(
     left = max(free - used[one.node] for one, free in zip(offers, frees, strict=True))
     if len({milli for _, milli, _, _ in jobs}) == 1 and waiting:
         assert left < min(waiting), "something could have been begun"
+
+
+def begun_afar(site: Site, job: str, *indices: int, owner: str = "ann") -> None:
+    """Let tasks begin at a machine of another account, through the runner at home."""
+    for attempt in site.do(Assign(job=job, indices=indices, node=HOME)).attempts:
+        site.do(Began(attempt=attempt, at=NodeId(owner), owner=owner))
+
+
+def test_what_a_stranger_does_is_begun_beside_it_where_nothing_waits(site: Site) -> None:
+    site.do(submit("job-1", 3, need=cpu(64_000)))
+    home = offer(HOME, cores=4)
+    begun_afar(site, "job-1", 0, 1)
+    first, *copies = planned(site, home, elsewhere=True)
+    assert first == Assign(job="job-1", indices=(2,), node=HOME), "first come those that wait"
+    assert copies == [Assign(job="job-1", indices=(0, 1), node=HOME, beside=True)]
+    site.do(submit("job-2", 9, need=cpu(1000)))
+    assert not [step for step in planned(site, home, elsewhere=True) if isinstance(step, Assign) and step.beside]
+    site.do(Cancel(job="job-2"))
+    site.do(first, *copies)
+    assert planned(site, home, elsewhere=True) == [], "two at once, and the copies wait for their leases like others"
+
+
+def test_a_copy_takes_a_free_place_of_ours_and_no_more_than_a_job_may_have_at_once(site: Site) -> None:
+    site.do(submit("job-1", 3, need=cpu(4000), together=4))
+    begun_afar(site, "job-1", 0, 1, 2)
+    steps = planned(site, offer("a", cores=8))
+    assert steps == [Assign(job="job-1", indices=(0,), node=A, beside=True)], "four at once, as it asks for"
+    assert planned(site, taken(6000, cores=8)) == [], "there is no room now, and there will be"

@@ -107,14 +107,22 @@ class Book:
         return max(1, worked.wall_us // worked.tasks) if worked else 0
 
     def begin(self, job: Job, index: int, run: Running) -> None:
-        """Let a task run."""
+        """Let a task run; where it does already, beside that."""
+        before = job.running.get(index)
+        if before is not None:
+            job.beside[index] = before
         job.running[index] = run
         self.running += 1
         self.busy[job.id] = job
 
-    def cease(self, job: Job, index: int) -> bool:
-        """Let a task run no more; False if it did not."""
-        if job.running.pop(index, None) is None:
+    def cease(self, job: Job, index: int, number: int) -> bool:
+        """Let an attempt run no more; False if it did not. Of two side by side the other goes on, from now on alone."""
+        other = job.beside.pop(index, None)
+        if other is not None:
+            if other.number != number:
+                other.alone = True
+                job.running[index] = other
+        elif job.running.pop(index, None) is None:
             return False
         self.running -= 1
         if not job.running:
@@ -138,7 +146,7 @@ class Book:
 
     def _open(self, job: Job) -> None:
         self.tasks += _tasks(job)
-        self.running += len(job.running)
+        self.running += job.at_once
         if job.running:
             self.busy[job.id] = job
         if job.deadline_ms and not job.late:
@@ -186,9 +194,10 @@ class Book:
         for index, run in sorted(job.running.items()):
             spans.add(job.dropped, index)
             past = job.past.setdefault(index, Past(run.number))
-            past.number, past.word = run.number, Word.UNWANTED
-        self.running -= len(job.running)
+            past.number, past.word = max(past.number, run.number), Word.UNWANTED
+        self.running -= job.at_once
         job.running.clear()
+        job.beside.clear()
         job.votes = {}
         self.busy.pop(job.id, None)
         self.weigh(job)
@@ -241,7 +250,7 @@ class Book:
                 self.ended_bytes -= _bytes_of(job)
             else:
                 self.tasks -= _tasks(job)
-                self.running -= len(job.running)
+                self.running -= job.at_once
             job.ended = job.ended_ms = 0
             self._wipe(job)
             self.weigh(job)
@@ -262,7 +271,7 @@ class Book:
                 self.outcome_bytes -= size
             for index in [index for index in job.past if spans.has(edges, index)]:
                 past = job.past[index]
-                past.failures = past.losses = 0
+                past.failures = past.losses = past.ended_by = 0
                 past.word = Word.UNWANTED if past.word is Word.AWAITED else past.word
             spans.subtract(job.filed, edges)
             spans.subtract(job.logged, edges)

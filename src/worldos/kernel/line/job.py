@@ -2,14 +2,16 @@
 
 A task is waiting, running, done, failed or dropped, in exactly one of these at any time. Sets are spans, so an array of 10^6
 that waits is two numbers. A task that was begun before and is not plainly done has a ``Past``; one that ended with more to say
-than its code has an ``Outcome``. The number of a task's newest attempt is that in ``running``, else that in ``past``, else 1 if
-it is done, else 0. Times in ms of the work's own clock. Structs are arrays in snapshots: their fields are only added at the end.
+than its code has an ``Outcome``. The number of a task's newest attempt is the larger of those in ``running`` and ``past``, else 1
+if it is done, else 0. A task that runs may have an older attempt ``beside`` its newest, at a machine of another owner: either may
+end it, once. Times in ms of the work's own clock. Structs are arrays in snapshots: their fields are only added at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from itertools import chain
 from typing import Final
 from zlib import crc32
 
@@ -25,7 +27,10 @@ FOREVER_MS: Final = 2**60
 
 
 class Running(msgspec.Struct, array_like=True, gc=False):
-    """The attempt that a runner was given. ``begun_ms``: 0 until it has its lease, at ``at``. ``asked``: why it shall stop."""
+    """The attempt that a runner was given. ``begun_ms``: 0 until it has its lease, at ``at``. ``asked``: why it shall stop.
+
+    ``owner``: of the machine that it runs on, which is another account's. ``alone``: no other shall be begun beside it (again).
+    """
 
     number: int
     node: NodeId
@@ -33,6 +38,8 @@ class Running(msgspec.Struct, array_like=True, gc=False):
     begun_ms: int = 0
     at: NodeId = NodeId("")
     asked: str = ""
+    owner: str = ""
+    alone: bool = False
 
 
 class Word(IntEnum):
@@ -44,13 +51,17 @@ class Word(IntEnum):
 
 
 class Past(msgspec.Struct, array_like=True, gc=False):
-    """What was before: the newest attempt's ``number``, and what there is to its last ``word``."""
+    """What was before: the newest attempt's ``number``, and what there is to its last ``word``.
+
+    ``ended_by``: the attempt that ended the task, where that was not the newest.
+    """
 
     number: int
     failures: int = 0
     losses: int = 0
     word: Word = Word.AWAITED
     checkpoint: str = ""
+    ended_by: int = 0
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -106,6 +117,7 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     votes: dict[int, list[Vote]] = {}  # of tasks that are to be done again by others, and compared (line/votes.py)
     agreed: dict[int, Edges] = {}  # tasks that were, by how many of how many agreed
     lost_why: str = ""  # of the latest attempt that was lost, until another begins or ends
+    beside: dict[int, Running] = {}  # the older of two attempts that run side by side; the newest is in ``running``
 
     @property
     def mean_us(self) -> int:
@@ -125,7 +137,23 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     @property
     def room(self) -> int:
         """Return how many more tasks may run at once."""
-        return self.spec.together - len(self.running) if self.spec.together else FOREVER_MS
+        return self.spec.together - self.at_once if self.spec.together else FOREVER_MS
+
+    @property
+    def at_once(self) -> int:
+        """Return how many attempts run."""
+        return len(self.running) + len(self.beside)
+
+    def runs(self) -> Iterable[tuple[int, Running]]:
+        """Give all attempts that run, by the index of their task; of a task that has two both."""
+        return chain(self.running.items(), self.beside.items()) if self.beside else self.running.items()
+
+    def run_of(self, index: int, number: int) -> Running | None:
+        """Return an attempt that runs."""
+        run = self.running.get(index)
+        if run is not None and run.number != number:
+            run = self.beside.get(index)
+        return run if run is not None and run.number == number else None
 
     def weigh(self) -> int:
         """Return what its sets and pasts take up; they grow with what befalls its tasks."""
@@ -137,11 +165,15 @@ class Job(msgspec.Struct, array_like=True, gc=False):
 
     def number(self, index: int) -> int:
         """Return the number of a task's newest attempt; 0: it was never given to anybody."""
-        if run := self.running.get(index):
-            return run.number
-        if past := self.past.get(index):
-            return past.number
+        run, past = self.running.get(index), self.past.get(index)
+        if run or past:
+            return max(run.number if run else 0, past.number if past else 0)
         return 1 if spans.has(self.done, index) else 0
+
+    def counted(self, index: int) -> int:
+        """Return the number of the attempt that ended a task; of one that is open, its newest."""
+        past = self.past.get(index)
+        return past.ended_by if past and past.ended_by else self.number(index)
 
     def code(self, index: int) -> int | None:
         """Return the exit code of a task that has ended by itself."""
@@ -155,7 +187,7 @@ class Job(msgspec.Struct, array_like=True, gc=False):
         if code is None:
             return None
         kept = self.outcomes.get(index) or Outcome(code=code)
-        attempt = Attempt(self.id, index, self.number(index))
+        attempt = Attempt(self.id, index, self.counted(index))
         files = {}
         if spans.has(self.filed, index):
             files["result_file"] = result_path(attempt)
@@ -178,6 +210,9 @@ class Job(msgspec.Struct, array_like=True, gc=False):
         if not all(map(spans.are_sound, (*sets, self.filed, self.logged, *self.agreed.values()))):
             return False
         if any(not 0 < len(votes) < VOTES_MAX or not self._is_open(index) for index, votes in self.votes.items()):
+            return False
+        newer = {index: run.number for index, run in self.running.items()}
+        if any(not 0 < run.number < newer.get(index, 0) for index, run in self.beside.items()):
             return False
         runs = sorted(run for edges in sets for run in zip(edges[::2], edges[1::2], strict=True))
         joined: Edges = []

@@ -1,7 +1,9 @@
 """The line: what each command makes of the jobs of a site.
 
 A state machine that is told everything in one order. A command is done or refused, and one that is refused changes nothing; none
-raises. Invariants: each task is in one of its job's sets; a task ends once, by the word of its newest attempt.
+raises. Invariants: each task is in one of its job's sets; a number is given to one attempt of a task, ever; a task ends once, by
+the word of an attempt that runs, or that was given up for lost and has no successor. At most two run at once: the second only
+where the first is at a machine of others and will have to be compared (line/votes.py), and with its end the other's word is void.
 Source: DESIGN.md 1 and 8.
 """
 
@@ -131,8 +133,7 @@ class Line:
     def run_of(self, attempt: Attempt) -> Running | None:
         """Return what is known of an attempt that runs, or None if it does not, or not for us."""
         job = self.book.jobs.get(JobId(attempt.job))
-        run = job.running.get(attempt.index) if job else None
-        return run if run is not None and run.number == attempt.number else None
+        return job.run_of(attempt.index, attempt.number) if job else None
 
     def ready(self) -> Iterator[Job]:
         """Give the jobs whose tasks can be begun: by priority, then by how soon they must begin, then as they came."""
@@ -273,10 +274,10 @@ class Line:
         most = min(job.room, RUNNING_MAX - self.book.running)
         made: list[Attempt] = []
         for index in said.indices:
-            if len(made) >= most or not spans.remove(job.waiting, index):
+            if len(made) >= most or not self._may_begin(job, index, said):
                 continue
             past = job.past.get(index)
-            number = past.number + 1 if past else 1
+            number = job.number(index) + 1 if said.beside else past.number + 1 if past else 1
             self.book.begin(job, index, Running(number, said.node, self.book.wall_ms))
             made.append(Attempt(job.id, index, number))
         if not made:
@@ -284,12 +285,16 @@ class Line:
         self.book.weigh(job)
         return Applied(attempts=tuple(made))
 
+    def _may_begin(self, job: Job, index: int, said: Assign) -> bool:
+        """Tell whether a task may be begun, and take it out of those that wait."""
+        return votes.may_copy(job, index, self.providers) if said.beside else spans.remove(job.waiting, index)
+
     def _began(self, said: Began) -> WorkAnswer:
         run = self.run_of(said.attempt)
         if run is None:
             return _stale(said.attempt)
         if not run.begun_ms:
-            run.begun_ms, run.at = max(1, self.book.wall_ms), said.at
+            run.begun_ms, run.at, run.owner = max(1, self.book.wall_ms), said.at, said.owner
             job = self.book.jobs[JobId(said.attempt.job)]
             if job.lost_why:
                 job.lost_why = ""
@@ -302,7 +307,7 @@ class Line:
         if job is None:
             return _stale(attempt)
         if not self._counts(job, attempt):
-            heard = attempt.number == job.number(attempt.index) and self._was_heard(job, attempt.index)
+            heard = attempt.number == job.counted(attempt.index) and self._was_heard(job, attempt.index)
             return DONE if heard else _stale(attempt)
         if outcome.result and self.book.outcome_bytes + len(outcome.result) > OUTCOME_BYTES_MAX:
             return _no("results in line are full", "put the result into the realm's files: result_file")
@@ -312,8 +317,9 @@ class Line:
         job.lost_why = ""
         if ruling.outcome is None:
             past.checkpoint = ""  # a copy begins from the beginning
-            spans.add(job.waiting, attempt.index)
+            self._wait(job, attempt.index)
         elif outcome.code and past.failures < job.spec.retries and not ruling.is_split:
+            self._drop_other(job, attempt, past)
             past.failures += 1
             spans.add(job.waiting, attempt.index)
         else:
@@ -334,7 +340,7 @@ class Line:
         past = self._stop(job, said.attempt, Word.SAID)
         past.checkpoint = said.checkpoint or past.checkpoint
         job.spent_uwos = min(SUM_MAX, job.spent_uwos + said.paid_uwos)
-        spans.add(job.waiting, said.attempt.index)
+        self._wait(job, said.attempt.index)
         self.book.weigh(job)
         return DONE
 
@@ -343,6 +349,9 @@ class Line:
         if job is None or self.run_of(said.attempt) is None:
             return _stale(said.attempt)
         past = self._stop(job, said.attempt, Word.AWAITED)
+        if said.attempt.index in job.running:  # what ran beside it goes on
+            self.book.weigh(job)
+            return DONE
         past.losses += 1
         if past.losses >= LOSSES_MAX:
             outcome = Outcome(code=255, why=f"lost {past.losses} times, at last: {said.why}"[:1024])
@@ -371,9 +380,8 @@ class Line:
 
     def _counts(self, job: Job, attempt: Attempt) -> bool:
         """Tell whether an attempt's word counts: it runs, or was given up for lost and nobody was asked since."""
-        run = job.running.get(attempt.index)
-        if run is not None:
-            return run.number == attempt.number
+        if attempt.index in job.running:
+            return job.run_of(attempt.index, attempt.number) is not None
         past = job.past.get(attempt.index)
         waits = past is not None and past.number == attempt.number and past.word is Word.AWAITED
         return waits and spans.has(job.waiting, attempt.index)
@@ -383,18 +391,35 @@ class Line:
         return past.word is Word.SAID if past else spans.has(job.done, index)
 
     def _stop(self, job: Job, attempt: Attempt, word: Word) -> Past:
-        """Take a task out of the sets in which it may be before its attempt's last word; return its past."""
-        if not self.book.cease(job, attempt.index):
+        """Take an attempt out of the sets in which it may be before its last word; return its task's past."""
+        if not self.book.cease(job, attempt.index, attempt.number):
             spans.remove(job.waiting, attempt.index)
         past = job.past.get(attempt.index)
         if past is None:
             past = job.past[attempt.index] = Past(attempt.number)
-        past.number, past.word = attempt.number, word
+        if attempt.number >= past.number:
+            past.number, past.word = attempt.number, word
         return past
+
+    def _wait(self, job: Job, index: int) -> None:
+        """Let a task wait again, if nothing of it runs."""
+        if index not in job.running:
+            spans.add(job.waiting, index)
+
+    def _drop_other(self, job: Job, attempt: Attempt, past: Past) -> None:
+        """Let what still runs beside an attempt whose word counts be nobody's: its runner is told to stop it."""
+        run = job.running.get(attempt.index)
+        if run is not None:
+            self.book.cease(job, attempt.index, run.number)
+            past.number = max(past.number, run.number)
+        if past.number != attempt.number:
+            past.word = Word.UNWANTED
 
     def _settle(self, job: Job, attempt: Attempt, outcome: Outcome, past: Past) -> None:
         """Let a task end with this outcome, and keep of it what is more than its code."""
         index = attempt.index
+        self._drop_other(job, attempt, past)
+        past.ended_by = attempt.number if attempt.number != past.number else 0
         job.votes.pop(index, None)
         spans.add(job.failed.setdefault(outcome.code, []) if outcome.code else job.done, index)
         if not outcome.code and past.number == 1:

@@ -4,7 +4,8 @@ Jobs are looked at by priority, then by when they must begin to be in time, then
 score is least among the runners' nodes where it fits. What fits nowhere now, and could: attempts of lower priority that may be
 preempted are asked to stop, if that makes room; else the node where it comes to fit is kept for it, and others are begun there
 only if they take nothing of what it needs, or end before it could begin (backfill). What fits on none of our nodes ever goes to
-the primary's own runner, which leases it in the realm.
+the primary's own runner, which leases it in the realm. Where nothing waits for a place, tasks that strangers' machines do, and
+that others will have to do again, are begun a second time beside the first.
 
 Pure, in integers; ties are drawn by lot. Only a proposal: the line refuses what is not so any more. Source: priority and EASY
 backfill after D. Lifka, "The ANL/IBM SP Scheduling System", 1995; the score: docs/concepts/score.md.
@@ -13,6 +14,7 @@ backfill after D. Lifka, "The ANL/IBM SP Scheduling System", 1995; the score: do
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
@@ -31,6 +33,7 @@ from worldos.kernel.line.rooms import (
     yielding_of,
 )
 from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, Scene
+from worldos.kernel.line.votes import may_copy
 from worldos.kernel.question import Question, draw, node_key
 from worldos.model.ids import NodeId
 from worldos.model.work import BATCH_MAX, Assign, Attempt, JobId, Lost, Preempt
@@ -104,7 +107,14 @@ class _Planning:
             if most > 0:
                 self._keep_rooms()
                 self._place(job, key, most)
+        if not any(self._waits(job) for job in self.line.ready()):
+            self._copy_all()
         return self.out
+
+    def _waits(self, job: Job) -> bool:
+        """Tell whether tasks of a job wait for a place still, not for its rest or for others of it."""
+        taken = self.taken.get(job.id, 0)
+        return job.rest_ms <= self.scene.wall_ms and taken < min(job.room, spans.count(job.waiting))
 
     def _clear_nodes_that_go(self) -> None:
         """Ask those to stop that run where soon nothing will."""
@@ -220,13 +230,20 @@ class _Planning:
         given = self._bounded(given)
         at = before = self.taken.get(job.id, 0)
         indices = spans.first_of(job.waiting, at + sum(given.values()))
+        at += self._say(job, given, indices[at:])
+        self.taken[job.id] = at
+        self.given += at - before
+
+    def _say(self, job: Job, given: dict[NodeId, int], indices: Sequence[int], *, beside: bool = False) -> int:
+        """Give these tasks to nodes, so many to each; return how many there were."""
+        at = 0
         for node, count in sorted(given.items()):
             mine = indices[at : at + count]
             at += count
             for first in range(0, len(mine), BATCH_MAX):
-                self.out.append(Assign(job=job.id, indices=tuple(mine[first : first + BATCH_MAX]), node=node))
-        self.taken[job.id] = at
-        self.given += at - before
+                some = tuple(mine[first : first + BATCH_MAX])
+                self.out.append(Assign(job=job.id, indices=some, node=node, beside=beside))
+        return at
 
     def _may_begin(self, job: Job, room: Room) -> bool:
         """Tell whether a task may be begun at a node that will go, or is kept for somebody."""
@@ -240,12 +257,33 @@ class _Planning:
             return True
         return all(room.slack[kind] >= amount for kind, amount in amounts(job.spec.need).items())
 
+    # -- side by side ----------------------------------------------------------------------------------------------------------
+
+    def _copy_all(self) -> None:
+        """Give a second attempt to tasks at machines of others that will have to be compared."""
+        providers = self.line.providers
+        for job in self.line.book.busy.values():
+            most = min(job.room - self.taken.get(job.id, 0), TASKS_MAX - self.given, affordable(job))
+            if most <= 0 or job.rest_ms > self.scene.wall_ms:
+                continue
+            indices = [index for index, run in job.running.items() if run.owner and may_copy(job, index, providers)]
+            if indices:
+                self._copy(job, sorted(indices)[:most])
+
+    def _copy(self, job: Job, indices: list[int]) -> None:
+        """Give second attempts to where there is room now; what none of our nodes could ever do, to be leased beyond them."""
+        given = Counter(self._berths(job, (self.line.book.need_of(job), likely_ms(job)), len(indices)))
+        left = len(indices) - given.total()
+        if left and not self._able(job):
+            given[self.scene.view.home] += self._room_elsewhere(left)
+        self.given += self._say(job, self._bounded(given), indices, beside=True)
+
     # -- what fits nowhere now -----------------------------------------------------------------------------------------------
 
     def _blocked(self, job: Job, most: int) -> None:
         need = job.spec.need
         question = Question(need, self.scene.view)
-        able = [room for room in self.rooms.values() if question.place(whole(room.offer)) is not None]
+        able = self._able(job)
         if not able:
             self._send_elsewhere(job, most)
             return
@@ -261,6 +299,11 @@ class _Planning:
         if any(other.spec.priority < job.spec.priority for other in below) and self._preempt(job, question, free):
             return
         self.unkept.append(job)
+
+    def _able(self, job: Job) -> list[Room]:
+        """Return the nodes where a task of a job would fit if nothing else ran there."""
+        question = Question(job.spec.need, self.scene.view)
+        return [room for room in self.rooms.values() if question.place(whole(room.offer)) is not None]
 
     def _preempt(self, job: Job, question: Question, rooms: list[Room]) -> bool:
         """Ask those to stop that make room at least cost: the lowest priority, the fewest, the shortest run so far."""
@@ -348,15 +391,20 @@ class _Planning:
     # -- what our nodes do not have ------------------------------------------------------------------------------------------
 
     def _send_elsewhere(self, job: Job, most: int) -> None:
+        count = self._room_elsewhere(min(most, spans.count(job.waiting)))
+        if count > 0:
+            self._assign(job, {self.scene.view.home: count})
+
+    def _room_elsewhere(self, most: int) -> int:
+        """Return how many more tasks may wait for a lease beyond our nodes, and count them."""
         home = self.scene.view.home
         if not self.scene.elsewhere or home not in self.scene.runners:
-            return
+            return 0
         if self.elsewhere is None:
             self.elsewhere = self._waiting_elsewhere(home)
-        count = min(most, ELSEWHERE_MAX - self.elsewhere, spans.count(job.waiting))
-        if count > 0:
-            self.elsewhere += count
-            self._assign(job, {home: count})
+        count = max(0, min(most, ELSEWHERE_MAX - self.elsewhere))
+        self.elsewhere += count
+        return count
 
     def _waiting_elsewhere(self, home: NodeId) -> int:
         """Return how many attempts at home wait for a lease that will not be at home."""
@@ -382,7 +430,7 @@ def affordable(job: Job) -> int:
     if not ended:
         return TASKS_MAX
     mean = max(1, job.spent_uwos // ended)
-    return max((job.spec.budget_uwos - job.spent_uwos) // mean, 1) - len(job.running)
+    return max((job.spec.budget_uwos - job.spent_uwos) // mean, 1) - job.at_once
 
 
 def going_s(room: Room) -> int | None:

@@ -93,7 +93,7 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
             question = Question(job.spec.need, scene.view)
             fits[key] = {node for node, room in rooms.items() if question.place(whole(room.offer)) is not None}
         fitting = fits[key]
-        runs = job.running.values()
+        runs = [run for _, run in job.runs()]
         here = Counter([run.node for run in runs if not run.at or run.at == run.node])
         there = Counter([run.node for run in runs if run.at == run.node])
         asked = Counter([run.node for run in runs if run.asked]) if job.spec.preemptible else Counter()
@@ -108,7 +108,7 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
 def running(line: Line) -> Iterator[tuple[Job, int, Running]]:
     """Give all attempts that run, job by job."""
     for job in line.book.busy.values():
-        for index, run in job.running.items():
+        for index, run in job.runs():
             yield job, index, run
 
 

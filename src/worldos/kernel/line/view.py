@@ -126,7 +126,7 @@ def view_of(job: Job, why: str = "") -> JobView:
         wall_us=job.wall_us,
         memory_bytes=job.memory_bytes,
         keep=job.spec.keep,
-        runs=tuple([_run_of(job, index) for index in sorted(job.running)[:RUNNING_SHOWN_MAX]]),
+        runs=_runs_of(job),
         checked=sum(map(spans.count, job.agreed.values())),
         unsure=len(job.votes),
     )
@@ -139,7 +139,7 @@ def own_why(job: Job) -> str:
     if job.blocked:
         return f"waits for {', '.join(job.blocked)}"
     if job.waiting and job.room <= 0:
-        return f"{len(job.running)} tasks run at once, as it asks for"
+        return f"{job.at_once} tasks run at once, as it asks for"
     if job.lost_why and not job.waiting:
         return f"an attempt was lost, and is made again: {job.lost_why}"
     return ""
@@ -186,7 +186,7 @@ def task_of(job: Job, index: int) -> TaskView:
     return TaskView(
         index=index,
         state=_state_of_task(job, index, run, outcome),
-        number=job.number(index),
+        number=run.number if run else job.counted(index),
         node=run.node if run else NodeId(""),
         at=run.at if run else NodeId(""),
         begun_ms=run.begun_ms if run else 0,
@@ -209,6 +209,11 @@ def _state_of_task(job: Job, index: int, run: Running | None, outcome: Outcome |
     return State.HELD if job.blocked else State.WAITING
 
 
-def _run_of(job: Job, index: int) -> RunView:
-    run = job.running[index]
-    return RunView(Attempt(job.id, index, run.number), run.node, run.at, run.given_ms, run.begun_ms, run.asked)
+def _runs_of(job: Job) -> tuple[RunView, ...]:
+    runs = sorted(job.runs(), key=lambda each: (each[0], each[1].number))
+    return tuple(
+        [
+            RunView(Attempt(job.id, index, run.number), run.node, run.at, run.given_ms, run.begun_ms, run.asked)
+            for index, run in runs[:RUNNING_SHOWN_MAX]
+        ]
+    )

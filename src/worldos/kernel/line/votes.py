@@ -1,9 +1,13 @@
 """Votes: what a machine of others made counts when machines of enough owners have come to the same.
 
 The first outcome of a task by a stranger's machine is held, and the task waits again, to be done by a machine of another owner,
-or ours. The outcome that makes enough of them agree is the one that is committed, so it is always the newest; the others leave
-a vote, which is whose machine it was and what it came to. Ours is believed: where it differs from others only ours is asked
-again, and what ours says twice counts. Where no majority comes about the task fails, and nobody is blamed.
+or ours. The outcome that makes enough of them agree is the one that is committed; the others leave a vote, which is whose
+machine it was and what it came to. Ours is believed: where it differs from others only ours is asked again, and what ours says
+twice counts. Where no majority comes about the task fails, and nobody is blamed.
+
+Where it is sure, while the first still runs, that another will have to do the same, it may be begun beside it (``may_copy``):
+never more than two at once, and never what a draw after the work could yet spare. Which of them ends first does not matter: each
+is a vote, or what counts.
 
 Who is checked: each machine that has no record; of others a share, by dice that were drawn after the work was done
 (kernel/auditing). Who disagrees with what counts is out; one that failed at it, by an exit code, begins anew. The record is that
@@ -78,10 +82,32 @@ def needed(spec: JobSpec) -> int:
     return spec.copies or 2
 
 
-def apart(job: Job, index: int) -> tuple[str, ...]:
-    """Return the owners whose machines have done a task already (empty text: ours), and these machines."""
+def apart(job: Job, index: int, number: int = 0) -> tuple[str, ...]:
+    """Return the owners whose machines have done a task already (empty text: ours), and these machines.
+
+    Beside them those that are at it now, under another number than this.
+    """
     votes = job.votes.get(index, ())
-    return tuple(sorted({vote.owner for vote in votes} | {vote.node for vote in votes if vote.owner}))
+    found = {vote.owner for vote in votes} | {vote.node for vote in votes if vote.owner}
+    older = job.beside.get(index)
+    if older is not None and older.number != number:
+        found |= {older.owner, older.at}
+    return tuple(sorted(found))
+
+
+def may_copy(job: Job, index: int, providers: Auditing) -> bool:
+    """Tell whether it is sure that what a stranger's machine does now must be done by another, which may begin beside it."""
+    run = job.running.get(index)
+    if run is None or not run.owner or run.alone or run.asked or index in job.beside or job.spec.copies == 1:
+        return False
+    past = job.past.get(index)
+    if past is not None and past.checkpoint:
+        return False  # its file goes with whoever ends first
+    held = job.votes.get(index, ())
+    if len(held) + 1 >= needed(job.spec) or any(not vote.owner for vote in held):
+        return False
+    node = NodeId(run.at)
+    return not providers.is_out(node) and (job.spec.copies > 0 or providers.is_new(node))
 
 
 def _may_vote(mine: Vote, votes: list[Vote]) -> bool:

@@ -198,7 +198,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
         silent_ms: dict[NodeId, int] = {}
         near = {node for node, heard_ns in self.heard_ns.items() if now_ns - heard_ns < QUIET_MS * MS}
         for job in work.line.book.busy.values():
-            for index, run in job.running.items():
+            for index, run in job.runs():
                 if run.node in near:
                     continue  # nothing there is lost yet, and there may be thousands
                 attempt = Attempt(job.id, index, run.number)
@@ -227,7 +227,7 @@ class Dispatch(msgspec.Struct, kw_only=True):
 
 def _running(work: Work) -> Iterator[tuple[Job, Attempt, Running]]:
     for job in work.line.book.busy.values():
-        for index, run in job.running.items():
+        for index, run in job.runs():
             yield job, Attempt(job.id, index, run.number), run
 
 
@@ -244,5 +244,9 @@ def _given(work: Work, node: NodeId, attempts: list[Attempt]) -> Iterator[Said]:
             past = job.past.get(attempt.index)
             checkpoint = past.checkpoint if past is not None else ""
             tasks.append(Task(attempt.index, attempt.number, checkpoint))
-        others = {task.index: apart(job, task.index) for task in tasks if task.index in job.votes}
+        others = {
+            task.index: apart(job, task.index, task.number)
+            for task in tasks
+            if task.index in job.votes or task.index in job.beside
+        }
         yield Said(node, TasksGiven(job=job.id, spec=job.spec, tasks=tuple(tasks), apart=others))

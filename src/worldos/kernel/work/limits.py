@@ -17,11 +17,11 @@ OUTCOME_BYTES: Final = 48  # of an outcome beside its texts
 
 STORY_BYTES_MAX: Final = 12 << 20  # of tasks tried before, or ended apart from others; above it none is begun
 EDGE_BYTES: Final = 5  # of a run of tasks that are alike: where it begins, or ends
-PAST_BYTES: Final = 12  # of a task that was tried before
+PAST_BYTES: Final = 14  # of a task that was tried before
 VOTE_BYTES: Final = 168  # of what a machine of others came to, until another has come to the same
 PROVIDERS_MAX: Final = 4_096  # such machines that are remembered
 PROVIDER_BYTES: Final = 192
-RUN_BYTES: Final = 160  # of an attempt that runs
+RUN_BYTES: Final = 228  # of an attempt that runs
 
 ENDED_MAX: Final = 10_000  # jobs that have ended and are remembered; the oldest go first
 ENDED_BYTES_MAX: Final = 8 << 20

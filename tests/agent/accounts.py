@@ -51,14 +51,14 @@ class Invitation:
             self.setbacks.append(value["setback"])
 
     def done(self) -> Any:
-        self._thread.join(30)
+        self._thread.join(90)
         self._asking.close()
         return self.answer
 
     def end(self) -> None:
         """Take the ticket back."""
         self._asking.close()
-        self._thread.join(30)
+        self._thread.join(90)
 
 
 def join(agent: RunningAgent, ticket: str, *, yes: bool = True, realm: str = "") -> tuple[Any, list[dict[str, Any]]]:

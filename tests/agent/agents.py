@@ -10,10 +10,11 @@ import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.patience import patient_s, until
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account, recover_account
@@ -22,17 +23,8 @@ from worldos.kernel.belonging import log_entries
 from worldos.sdk.asking import Asking
 from worldos.trust.keylog import KeyLog, SignedEntry
 
-READY_S = 30.0
-END_S = 15.0
-
-
-def until(condition: Callable[[], Any], what: str, within_s: float = 10.0) -> Any:
-    """Wait until something is true; return it."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return found
+READY_S = patient_s(20.0)
+END_S = patient_s(15.0)
 
 
 class RunningAgent:
@@ -108,7 +100,7 @@ def running(home: Home, *options: str, listen: str = "127.0.0.1:0") -> Iterator[
 def raw(path: Path) -> socket.socket:
     """A connection to a local socket that says nothing yet."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(10)
+    sock.settimeout(patient_s(10))
     sock.connect(str(path))
     return sock
 

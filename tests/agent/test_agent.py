@@ -86,7 +86,7 @@ def test_a_program_that_ends_in_any_way_gives_everything_back(agent: RunningAgen
     process, worker = holder(agent)
     assert len(agent.ask("leases")["granted"]) == 1
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     until(lambda: agent.ask("leases") == {"granted": [], "held": []}, "its lease is back", 5)
     until(lambda: not psutil.pid_exists(worker), "its worker is gone", 5)
     (cpu,) = agent.ask("resources", kind="CPU")
@@ -99,7 +99,7 @@ def test_what_a_killed_agent_decided_is_in_its_journal(folder: Path) -> None:
     process, worker = holder(agent)
     agent.end(signal.SIGKILL)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     until(lambda: not psutil.pid_exists(worker), "the worker ended with its agent", 5)
     file = newest(home.journal_folder)
     assert file is not None

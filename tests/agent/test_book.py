@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worldos.agent.book import AMOUNT_MAX, GROUP_MAX, MINTED, Book, Transfer
 from worldos.errors import BadRequest, CorruptFile, OverQuota
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def named(number: int) -> bytes:

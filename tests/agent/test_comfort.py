@@ -148,7 +148,7 @@ async def stopped(lanes: Lanes, guest: Burning, notices: list[Notice]) -> bool:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not await condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.01)

@@ -24,7 +24,7 @@ from worldos.drivers.store import LENT_KEY, Lent
 from worldos.errors import NotAllowed, Unreachable, WorldError
 from worldos.kernel.effects import Notice
 
-WAIT_S = 20
+WAIT_S = 60
 SHARE = bytes(range(32))
 
 

@@ -60,7 +60,7 @@ def test_a_door_to_a_node_that_is_gone_closes_at_once(folder: Path) -> None:
         opened.append(path)
         assert await doors.open(LeaseId("l1"), NodeId("n"), 1) == (path,)
         reader, writer = await asyncio.open_unix_connection(path)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 15) == b""
         writer.close()
         doors.keep(())
 

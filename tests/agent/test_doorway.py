@@ -45,7 +45,7 @@ def told(story: Callable[[Hall], Awaitable[None]]) -> None:
     async def whole() -> None:
         hall = Hall()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await story(hall)
         finally:
             hall.doorway.close()

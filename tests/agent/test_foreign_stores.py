@@ -20,7 +20,7 @@ from worldos.model.resource import Kind
 from worldos.sdk import connection as connections
 from worldos.sdk.connection import UseMessage
 
-WAIT_S = 20
+WAIT_S = 60
 SHARE, OTHER, THIRD = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 AMOUNT = 2_000_000  # more than a tenancy
 TTL_NS = 10 * 10**9

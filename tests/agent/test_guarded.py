@@ -91,7 +91,7 @@ class Shell:
         async def go() -> None:
             self.carried = asyncio.Event()
             self.guarded.carry(encode_command(command))
-            await asyncio.wait_for(self.carried.wait(), 10)
+            await asyncio.wait_for(self.carried.wait(), 30)
             await self.guarded.close()
 
         asyncio.run(go())

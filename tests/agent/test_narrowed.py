@@ -54,7 +54,7 @@ def test_a_program_with_a_grant_gives_no_orders_that_it_is_not_for(
 def test_a_program_with_a_grant_leases_what_it_is_for_and_nothing_else(agent: RunningAgent, grant: Path) -> None:
     environment = {**os.environ, "WORLDOS_HOME": str(agent.home.path), VARIABLE: str(grant)}
     command = [sys.executable, "-c", USE]
-    ran = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=180)
     assert ran.stdout.startswith("1024\nrefused"), ran.stderr
     assert "not for Memory" in ran.stdout
 

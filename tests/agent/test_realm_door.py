@@ -90,7 +90,7 @@ async def no(_: Parent) -> bool:
 
 
 async def joins(site: Site, invite: RealmInvite, decide: Callable[[Parent], Awaitable[bool]] = yes) -> Parent:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         return await join(invite.invitation.ticket, site.key, site.account, site, site.child_record(HOME), decide)
 
 
@@ -98,7 +98,7 @@ def told(story: Callable[[Site, Site], Awaitable[None]]) -> None:
     async def whole() -> None:
         acme, home = Site("office"), Site("den")
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await story(acme, home)
         finally:
             acme.door.close()

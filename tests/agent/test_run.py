@@ -175,6 +175,6 @@ def test_an_embedded_agent_ends_when_its_program_does(folder: Path) -> None:
         assert line.startswith(f"ready {folder}/wos-embedded-")
         family = psutil.Process(process.pid).children(recursive=True)
         process.stdin.close()
-        assert process.wait(15) == 0
+        assert process.wait(45) == 0
     assert not psutil.wait_procs(family, 5)[1]
     until(lambda: not list(folder.iterdir()), f"nothing is left of it: {list(folder.iterdir())}")

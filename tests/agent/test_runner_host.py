@@ -52,7 +52,7 @@ class Host:
     def run(self, story: Coroutine[Any, Any, None]) -> None:
         async def told() -> None:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await story
             finally:
                 await self.host.close()

@@ -28,7 +28,7 @@ async def written(folder: Path, realm: RealmId) -> list[tuple[RealmId, int]]:
     seats = Seats(folder, note, lambda of, why: pytest.fail(f"{of}: {why}"))
     entry = Entry(term=2, index=1, config=Config(voters=(NodeId("a"),)))
     seats.append(Persist(realm=realm, number=1, vote=Vote(term=2, voted=NodeId("a")), entries=(entry,), snapshot=None))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await safe.wait()
     seats.close()
     return done

@@ -23,7 +23,7 @@ from worldos.kernel.stored import Recovered, Stored
 from worldos.model.raft import Config, Entry, Snapshot, Vote
 
 ME = Config(voters=("me",))
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from worldos.model.raft import Config, Entry, Snapshot, Vote
 from worldos.ports import Disk
 from worldos.sim.disk import MemoryDisk
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 ME = Config(voters=("me",))
 
 

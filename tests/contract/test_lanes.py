@@ -28,7 +28,7 @@ from worldos.model.wire import LeaseAsk
 from worldos.ports import Lanes
 from worldos.sim.programs import Program
 
-PATIENCE_S = 15.0
+PATIENCE_S = 45.0
 
 
 class Stage(Protocol):
@@ -120,7 +120,7 @@ class RealStage:
             lane.shutdown(wait=False, cancel_futures=True)
         self.do(self.real.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
+        self.thread.join(15)
         self.loop.close()
 
 

@@ -21,7 +21,7 @@ from worldos.model.wire import LeaseGone, PeerMessage
 from worldos.ports import Wire
 from worldos.sim.machine import device_key
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 SPAN_S = 0.5
 
 

@@ -70,7 +70,7 @@ class Line:
         assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(5)
+        self.process.wait(15)
 
 
 class Pair:

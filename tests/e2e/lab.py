@@ -31,6 +31,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.delay import Line
+from tests.patience import patient_s
 
 NEEDED = ("ip", "nft", "nsenter", "unshare", "setpriv")
 POLL_S = 0.01
@@ -56,11 +57,11 @@ def _unshare() -> list[str]:
 
 
 def until(condition: Callable[[], object], within_s: float, what: str) -> None:
-    """Wait until ``condition`` is true; fail, saying ``what`` did not happen, after ``within_s``."""
-    end = time.monotonic() + within_s
+    """Wait until ``condition`` is true; fail, saying ``what`` did not happen, after what ``within_s`` is on a busy machine."""
+    end = time.monotonic() + patient_s(within_s)
     while not condition():
         if time.monotonic() > end:
-            raise LabError(f"not within {within_s} s: {what}")
+            raise LabError(f"not within {patient_s(within_s):.0f} s: {what}")
         time.sleep(POLL_S)
 
 
@@ -97,7 +98,7 @@ class Holder:
         assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(5)
+        self.process.wait(patient_s(5))
 
 
 @dataclass
@@ -142,22 +143,24 @@ class Run:
 
     def expect(self, pattern: str, within_s: float = 10.0) -> re.Match[str]:
         """Wait until stdout has ``pattern``; fail when it does not come, or when the program ends without it."""
-        end = time.monotonic() + within_s
+        end = time.monotonic() + patient_s(within_s)
         while True:
             ended = self.process.poll() is not None
             found = re.search(pattern, self.text(), re.MULTILINE)
             if found:
                 return found
             if ended or time.monotonic() > end:
-                raise LabError(f"no {pattern!r} within {within_s} s, exit {self.process.poll()}:\n{self.said()}")
+                raise LabError(
+                    f"no {pattern!r} within {patient_s(within_s):.0f} s, exit {self.process.poll()}:\n{self.said()}"
+                )
             time.sleep(POLL_S)
 
     def wait(self, within_s: float = 30.0) -> int:
         """Wait for its end and return its exit status."""
         try:
-            return self.process.wait(within_s)
+            return self.process.wait(patient_s(within_s))
         except subprocess.TimeoutExpired:
-            raise LabError(f"still running after {within_s} s:\n{self.said()}") from None
+            raise LabError(f"still running after {patient_s(within_s):.0f} s:\n{self.said()}") from None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process only."""
@@ -203,7 +206,7 @@ class Lab:
                         os.kill(pid, signal.SIGKILL)
                 time.sleep(POLL_S)
             for run in self._runs:
-                run.process.wait(5)
+                run.process.wait(patient_s(5))
             for holder in reversed(self._holders):
                 holder.close()
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from typing import Any
 import blake3
 import psutil
 from tests.agent.agents import RunningAgent, same_account
+from tests.patience import patient_s
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account
@@ -45,7 +46,7 @@ with Files.open(Home(Path(sys.argv[1]))) as files:
 
 def until(condition: Callable[[], Any], what: str, within_s: float = WAIT_S) -> Any:
     """Wait until something is true, whatever is refused meanwhile; return it."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient_s(within_s)
     last: object = None
     while True:
         try:
@@ -54,7 +55,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = WAIT_S) -> 
             last = found
         except WorldError as error:
             last = error
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what} ({last!r})"
+        assert time.monotonic() < deadline, f"not within {patient_s(within_s):.0f} s: {what} ({last!r})"
         time.sleep(0.1)
 
 
@@ -81,7 +82,7 @@ class Machine:
         self.agent.end(number)
         self.agent = None
         if keeper is not None:
-            psutil.wait_procs([keeper], timeout=15)
+            psutil.wait_procs([keeper], timeout=patient_s(15))
 
     def keeper(self) -> psutil.Process | None:
         """Return the process that keeps its depot."""

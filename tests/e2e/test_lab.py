@@ -30,7 +30,8 @@ while True:
     if not data.startswith(b"all"):
         box.sendto(data, peer)
 """
-# Asks so many times; prints how many answers came, and the median round trip in ms.
+# Asks so many times, or until so many answers have come; prints how many came, and the shortest round trip in ms: a busy machine
+# only adds to it.
 ASK = """
 import socket, sys, time
 box = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -43,8 +44,8 @@ for number in range(int(sys.argv[2])):
         while box.recv(2048) != b"%d" % number: pass
         trips.append(time.perf_counter() - began)
     except TimeoutError: pass
-trips.sort()
-print(len(trips), 1000 * trips[len(trips) // 2] if trips else -1, flush=True)
+    if len(trips) == int(sys.argv[4]): break
+print(len(trips), 1000 * min(trips, default=-1), flush=True)
 """
 CALL_ALL = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'all', ('239.1.2.3', 9000))"
 
@@ -62,14 +63,22 @@ def echo(lab: Lab, *hosts: str) -> dict[str, Run]:
     return runs
 
 
-def ask(lab: Lab, source: str, address: str, *, times: int = 1, wait_s: float = 0.3) -> tuple[int, float]:
-    """Return how many answers came, and the median round trip in ms."""
-    words = lab.run(source, [sys.executable, "-c", ASK, address, str(times), str(wait_s)]).expect(r"^(\d+) (\S+)$", 30)
-    return int(words[1]), float(words[2])
+def ask(
+    lab: Lab, source: str, address: str, *, times: int = 1, wait_s: float = 5.0, enough: int = -1
+) -> tuple[int, float]:
+    """Return how many answers came, and the shortest round trip in ms."""
+    words = [address, str(times), str(wait_s), str(enough)]
+    said = lab.run(source, [sys.executable, "-c", ASK, *words]).expect(r"^(\d+) (\S+)$", 30)
+    return int(said[1]), float(said[2])
 
 
 def reach(lab: Lab, source: str, target: str) -> bool:
-    return ask(lab, source, lab.host(target).address)[0] == 1
+    """Ask until there is an answer: a kernel that looked for a neighbour in vain needs seconds to look again."""
+    return ask(lab, source, lab.host(target).address, times=50, wait_s=0.3, enough=1)[0] == 1
+
+
+def cut_off(lab: Lab, source: str, target: str) -> bool:
+    return ask(lab, source, lab.host(target).address, wait_s=0.3)[0] == 0
 
 
 def test_hosts_of_a_site_reach_each_other_and_hear_multicast(lab: Lab) -> None:
@@ -87,8 +96,8 @@ def test_a_cut_is_silent_and_heals(lab: Lab) -> None:
     echo(lab, "a", "b", "c")
     assert reach(lab, "a", "b")
     lab.cut("b")
-    assert not reach(lab, "a", "b")
-    assert not reach(lab, "b", "a")
+    assert cut_off(lab, "a", "b")
+    assert cut_off(lab, "b", "a")
     assert reach(lab, "b", "b")
     assert reach(lab, "a", "c")
     assert "UP" in lab.host("b").holder.do("ip -br link show home")
@@ -110,8 +119,8 @@ def test_a_cut_between_two_leaves_both_with_the_others(lab: Lab) -> None:
     lab.site("home", "10.1.0", ["a", "b", "c"])
     runs = echo(lab, "a", "b", "c")
     lab.cut_between("a", "b")
-    assert not reach(lab, "a", "b")
-    assert not reach(lab, "b", "a")
+    assert cut_off(lab, "a", "b")
+    assert cut_off(lab, "b", "a")
     assert reach(lab, "a", "c")
     assert reach(lab, "c", "b")
     lab.run("a", [sys.executable, "-c", CALL_ALL]).wait()
@@ -130,7 +139,7 @@ def test_a_pulled_cable_is_told_at_once_and_mended(lab: Lab) -> None:
     assert told.wait() != 0
     assert "unreachable" in told.said()
     lab.heal()
-    until(lambda: reach(lab, "a", "b"), 5, "the way back")
+    assert reach(lab, "a", "b")
     lab.run("a", [sys.executable, "-c", CALL_ALL]).wait()
     runs["b"].expect("heard all")
 
@@ -140,26 +149,29 @@ def test_a_long_line_takes_the_time_it_was_given_and_changes_live(lab: Lab) -> N
     echo(lab, "a", "b")
     answers, round_trip_ms = ask(lab, "a", lab.host("b").address, times=9)
     assert answers == 9
-    assert 40 <= round_trip_ms < 60
+    assert round_trip_ms >= 40
+    until(lambda: ask(lab, "a", lab.host("b").address, times=9)[1] < 60, 10, "no more than that, now and then")
     line.set(delay_ms=0)
-    assert ask(lab, "a", lab.host("b").address, times=9)[1] < 10
+    until(lambda: ask(lab, "a", lab.host("b").address, times=9)[1] < 10, 10, "no delay any more")
     line.set(cut=True)
-    assert not reach(lab, "a", "b")
+    assert cut_off(lab, "a", "b")
     line.set(cut=False, loss_percent=100)
-    assert not reach(lab, "a", "b")
+    assert cut_off(lab, "a", "b")
     line.set(loss_percent=30)
-    answers, _ = ask(lab, "a", lab.host("b").address, times=60, wait_s=0.02)
-    assert 10 <= answers <= 50
     line.count()
-    assert line.dropped > 10
+    before = line.dropped
+    answers, _ = ask(lab, "a", lab.host("b").address, times=60, wait_s=0.03)
+    assert 1 <= answers <= 50  # about 29 are not lost; on a busy machine some come too late to count
+    line.count()
+    assert line.dropped - before > 10
 
 
 def test_a_cut_host_is_cut_from_its_long_lines_too(lab: Lab) -> None:
     lab.wan("a", "b")
     echo(lab, "a", "b")
     lab.cut("a")
-    assert not reach(lab, "a", "b")
-    assert not reach(lab, "b", "a")
+    assert cut_off(lab, "a", "b")
+    assert cut_off(lab, "b", "a")
     lab.heal()
     assert reach(lab, "a", "b")
 
@@ -182,7 +194,7 @@ def test_two_labs_with_the_same_addresses_do_not_meet(lab: Lab) -> None:
             each.site("home", "10.1.0", ["a", "b"])
         echo(lab, "b")
         assert reach(lab, "a", "b")
-        assert not reach(other, "a", "b")
+        assert cut_off(other, "a", "b")
 
 
 def test_a_program_can_be_signalled_and_awaited(lab: Lab, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes:
             sock.sendall(b"hello")
     finally:
         ours.close()
-        serving.join(5)
+        serving.join(15)
     return said[0]
 
 

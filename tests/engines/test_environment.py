@@ -126,7 +126,7 @@ def test_two_at_once_make_one(index: Path, tmp_path: Path) -> None:
     for each in both:
         each.start()
     for each in both:
-        each.join(30)
+        each.join(90)
     assert len(found) == 2
     assert sum("installing tiny" in each for each in heard) == 1
 

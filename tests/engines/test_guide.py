@@ -37,7 +37,7 @@ def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     environ = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
-        [sys.executable, *words], cwd=site, env=environ, capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, *words], cwd=site, env=environ, capture_output=True, text=True, check=False, timeout=150
     )
 
 

@@ -43,7 +43,7 @@ def test_the_others_wait_until_the_head_listens() -> None:
     waiting.start()
     with socket.create_server(("127.0.0.1", port), reuse_port=True) as head:
         head.accept()[0].close()
-        waiting.join(5)
+        waiting.join(15)
     assert not waiting.is_alive()
 
 
@@ -75,7 +75,7 @@ def test_a_raylet_that_has_ended_is_waited_for_no_longer() -> None:
     class Started:
         process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
 
-    Started.process.wait(10)
+    Started.process.wait(30)
     raylets: list[object] = []
     ray_seat.noted(Started, raylets)()
 

@@ -83,7 +83,7 @@ class Depot:
             with contextlib.suppress(ProcessLookupError):
                 self.tell(signal.SIGCONT)
                 self.tell(number)
-            self.process.wait(15)
+            self.process.wait(45)
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
@@ -182,7 +182,7 @@ def files_of(site: Site, home: Path, number: int = 0) -> Files:
 def all_there(site: Site, files: Files) -> None:
     """Wait until this session has a link to every depot that runs."""
     files.session.stores.refresh(at_once=True)
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while len(files.session.stores.reachable()) < sum(depot.running for depot in site.depots):
         assert time.monotonic() < end_s, "the links come back"
         time.sleep(0.01)

@@ -17,7 +17,7 @@ from worldos.files.sharing import given_by
 from worldos.store.caps import Right
 
 MIB = 1 << 20
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")

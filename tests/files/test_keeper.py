@@ -23,7 +23,7 @@ from worldos.files.keeper import Later, Rounds
 from worldos.home import Home
 
 WHO = Who(node="n", account="a", rights="own")
-WAIT_S = 20
+WAIT_S = 60
 
 
 def until(condition, what: str):

@@ -20,7 +20,7 @@ from worldos.files.attending import care_standing, repair_now, scrub_now
 from worldos.files.files import Files
 
 MIB = 1 << 20
-REPAIR_S = 30.0
+REPAIR_S = 90.0
 
 
 def shares_at(agent: RunningAgent) -> int:

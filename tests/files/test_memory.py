@@ -44,7 +44,7 @@ def away(five: Site, tmp_path: Path) -> Iterator[Callable[[], Files]]:
 
 def see(files: Files, name: str) -> None:
     """Wait until a name is known: on a busy machine a store that keeps the log may be passed over at first."""
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 30
     while not files.exists(name):
         assert time.monotonic() < until_s, f"{name} is not seen"
         files.refresh()

@@ -85,7 +85,7 @@ def test_a_device_waits_for_the_one_that_wraps_for_it(family: Family, depots: Si
     waiting = threading.Thread(target=lambda: found.append(find_roots(second, stores, wait_s=20)))
     waiting.start()
     KeyringLoop(first, stores).step(0)
-    waiting.join(20)
+    waiting.join(60)
     assert found == [roots]
     stores.close()
 
@@ -97,7 +97,7 @@ def test_two_programs_of_one_home_make_one_root(family: Family, depots: Site) ->
     for program in programs:
         program.start()
     for program in programs:
-        program.join(20)
+        program.join(60)
     assert len(found) == 4
     assert len(set(found)) == 1
     stores.close()

@@ -15,7 +15,7 @@ from worldos.files.limits import HEDGE_MIN_S, REOPEN_AFTER_S
 from worldos.files.stores import Delay, Store, StoreAt, answers
 
 
-def until(condition: Callable[[], object], bound_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], bound_s: float = 30.0) -> None:
     end_s = time.monotonic() + bound_s
     while not condition():
         assert time.monotonic() < end_s, "it did not come true"

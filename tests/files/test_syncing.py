@@ -43,7 +43,7 @@ def syncing_of(site: Site, depot: Depot, *, foreign: tuple[int, ...] = ()) -> Sy
     return loop
 
 
-def until(condition: Callable[[], bool], loop: Syncing, within_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], loop: Syncing, within_s: float = 30.0) -> None:
     end_s = time.monotonic() + within_s
     while not condition():
         loop.step(NOW_NS)

@@ -65,7 +65,7 @@ def serving(server: FolderServer) -> Iterator[FolderServer]:
     thread.start()
     yield server
     server.stop()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -78,7 +78,7 @@ def ask(
     **headers: str,
 ):
     """Send one request; return its status, headers and body."""
-    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection = http.client.HTTPConnection(server.address, timeout=90)
     if password:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
     fields = {field.replace("_", "-"): value for field, value in headers.items()}
@@ -103,7 +103,7 @@ def test_it_takes_digests_and_asks_for_them(served: FolderServer, shared_files: 
     known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     known.add_password(None, served.url, USER, PASSWORD)
     opener = urllib.request.build_opener(urllib.request.HTTPDigestAuthHandler(known))
-    assert opener.open(served.url + "digest", timeout=10).read() == b"by digest"
+    assert opener.open(served.url + "digest", timeout=30).read() == b"by digest"
     assert ask(served, "GET", "digest", password="")[1]["WWW-Authenticate"].startswith("Digest ")
 
 
@@ -161,7 +161,7 @@ def test_a_name_that_cannot_be_is_refused(served: FolderServer, name: str) -> No
 
 @pytest.mark.parametrize("path", ["/../x", "/a/../../x", "/%2e%2e/x"])
 def test_no_path_leads_out(served: FolderServer, path: str) -> None:
-    connection = http.client.HTTPConnection(served.address, timeout=10)
+    connection = http.client.HTTPConnection(served.address, timeout=30)
     token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     connection.request("PUT", path, b"x", {"Authorization": f"Basic {token}"})
     assert connection.getresponse().status in {400, 403, 404, 409}
@@ -193,13 +193,13 @@ def test_what_is_broken_off_leaves_what_was_there(served: FolderServer, shared_f
     token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     for name in ("kept", "never"):
         host, port = served.address.split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as sender:
+        with socket.create_connection((host, int(port)), timeout=30) as sender:
             length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
             head = f"PUT /{name} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n{length}\r\n\r\n"
             body = os.urandom(2_000_000)
             sender.sendall(head.encode() + (f"{len(body):x}\r\n".encode() + body + b"\r\n" if chunked else body))
             sender.shutdown(socket.SHUT_WR)
-            sender.settimeout(10)
+            sender.settimeout(30)
             while sender.recv(1 << 16):
                 pass
     assert shared_files.read("kept") == b"whole"
@@ -207,7 +207,7 @@ def test_what_is_broken_off_leaves_what_was_there(served: FolderServer, shared_f
 
 
 def test_a_length_need_not_be_known(served: FolderServer, shared_files: Files) -> None:
-    connection = http.client.HTTPConnection(served.address, timeout=30)
+    connection = http.client.HTTPConnection(served.address, timeout=90)
     token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     parts = [os.urandom(70_000) for _ in range(5)]
     connection.request("PUT", "/stream", iter(parts), {"Authorization": f"Basic {token}"}, encode_chunked=True)

@@ -39,7 +39,7 @@ class Workers:
         """End all of it."""
         self._do(self._host.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(15)
         self._loop.close()
 
     def _do(self, job: Any) -> Any:

@@ -50,7 +50,7 @@ def word_of(run: Run, berth: Berth, shelf: Shelf) -> Word | None:
 
 def stopping(run: Run, stop: Any) -> threading.Thread:
     def wait() -> None:
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 30
         while b"ready" not in run.log.tail() and time.monotonic() < deadline_s:
             time.sleep(0.005)
         stop()

@@ -25,7 +25,7 @@ def call(folder: Path, asked: tuple[Any, ...], **told: str) -> tuple[int, str, A
         env={**os.environ, **told},
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
     kind, value = pickle.loads((folder / MADE).read_bytes())
     return run.returncode, kind, value

@@ -28,7 +28,7 @@ def test_it_is_waited_for_and_cancelled() -> None:
     with pytest.raises(TimeoutError):
         job.wait(0.2)
     job.cancel()
-    assert job.wait(30) == State.DROPPED
+    assert job.wait(90) == State.DROPPED
     with pytest.raises(WorkerLost, match="cancelled"):
         job.result()
 
@@ -63,7 +63,7 @@ def test_an_array_is_saved_by_index(tmp_path: Path) -> None:
 
 def test_what_a_task_that_made_nothing_left_is_nothing(desk: Desk) -> None:
     job = submit(["true"])
-    job.wait(30)
+    job.wait(90)
     with Kept() as kept:
         assert kept.pieces(desk.task(job.id, 0)) is None
 

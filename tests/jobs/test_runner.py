@@ -83,7 +83,7 @@ def test_a_runner_without_an_agent_says_why_it_does_not_stand(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
     assert run.stdout.startswith("failed ") or run.returncode == 0  # its input has ended at once
 

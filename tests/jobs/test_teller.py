@@ -27,7 +27,7 @@ class Line:
         self.gate.set()
 
     def __call__(self, data: bytes) -> bytes:
-        self.gate.wait(5)
+        self.gate.wait(15)
         if self.fails:
             self.fails -= 1
             raise Unreachable("no majority")
@@ -42,7 +42,7 @@ def end(index: int, result: bytes = b"") -> Finished:
 
 
 def wait_for(line: Line, count: int) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 30
     while len(line.said) < count:
         assert time.monotonic() < deadline_s, line.said
         time.sleep(0.002)
@@ -94,6 +94,6 @@ def test_who_says_something_hears_what_became_of_it() -> None:
     line = Line(answer=Refused(why="another attempt was first"))
     teller = Teller(line)
     teller.say(end(0), lambda answer: (heard.append(answer), done.set())[0])
-    assert done.wait(5)
+    assert done.wait(15)
     teller.close()
     assert isinstance(heard[0], Refused)

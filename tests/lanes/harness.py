@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.patience import patient_s
+
 from worldos.lanes.client import Door, Lane
 from worldos.lanes.host import LaneHost, LaneSpec, WorkerDoor
 
@@ -27,7 +29,7 @@ class Here:
         self._leases = 0
         self.do(self.host.start())
 
-    def do(self, job: Coroutine[Any, Any, T], timeout_s: float = 20.0) -> T:
+    def do(self, job: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
         """Run a coroutine in the host's loop."""
         return asyncio.run_coroutine_threadsafe(job, self.loop).result(timeout_s)
 
@@ -49,20 +51,20 @@ class Here:
         """Open a lease and a lane to it, and wait for its workers."""
         _lease, doors = self.open(workers=workers, **spec)
         made = Lane([Door(path=door.path, node="here", local=local) for door in doors], **(lane or {}))
-        assert made.wait_for_workers(workers, 10)
+        assert made.wait_for_workers(workers, patient_s(10))
         return made
 
     def stop(self) -> None:
         """Stop the host and its loop."""
         self.do(self.host.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
+        self._thread.join(patient_s(5))
         self.loop.close()
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float = 5.0) -> Any:
     """Wait for a condition; return its value."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     while True:
         value = condition()
         if value or time.monotonic() > deadline_s:

@@ -46,7 +46,7 @@ def test_what_is_inside_is_seen_and_killed_with_all_it_started(cages: Cages) -> 
     assert process.pid in inside
     assert not cage.remove(), "something is inside"
     cage.kill([process.pid])
-    assert process.wait(5) == -signal.SIGKILL
+    assert process.wait(15) == -signal.SIGKILL
     assert eventually(lambda: not any(alive(pid) for pid in inside))
     assert eventually(cage.remove)
 
@@ -66,7 +66,7 @@ def test_frozen_processes_stand_still_and_go_on(cages: Cages) -> None:
     cage.thaw([process.pid])
     assert eventually(moves)
     cage.kill([process.pid])
-    process.wait(5)
+    process.wait(15)
     assert eventually(cage.remove)
 
 
@@ -95,7 +95,7 @@ def test_the_number_of_processes_is_bounded(cages: Cages) -> None:
         time.sleep(0.02)
     assert len(cage.pids([process.pid])) <= 10
     cage.kill([process.pid])
-    process.wait(5)
+    process.wait(15)
     assert eventually(cage.remove)
 
 
@@ -106,7 +106,7 @@ def test_the_watch_counts_files_in_memory_that_nobody_has_mapped() -> None:
     with subprocess.Popen([sys.executable, "-c", take], stdin=subprocess.PIPE) as process:
         assert eventually(lambda: cage.memory_bytes([process.pid]) > 150_000_000)
         cage.enforce([process.pid])
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(15) == -signal.SIGKILL
     assert cage.stopped_for_memory() == 1
     cages.close()
 
@@ -116,7 +116,7 @@ def test_the_watch_knows_what_has_left_its_parents() -> None:
     cage = cages.open("lease", Bounds())
     process = enter([], ["sh", "-c", "sleep 100 & sleep 0.5"])
     inside = eventually(lambda: len(found := cage.pids([process.pid])) == 3 and found)
-    process.wait(5)
+    process.wait(15)
     left = [pid for pid in inside if alive(pid)]
     assert len(left) == 1
     assert cage.pids([]) == left
@@ -144,7 +144,7 @@ def test_the_next_start_clears_the_cages_of_a_host_that_was_killed_with_its_nurs
     while stale._locks:
         os.close(stale._locks.pop())  # as the kernel does when a host is killed
     clear_leftovers()
-    assert sleeper.wait(5) == -signal.SIGKILL
+    assert sleeper.wait(15) == -signal.SIGKILL
     assert not any(Path(folder).exists() for folder in stale.folders)
     assert all(Path(folder).exists() for folder in mine.folders)
     mine.close()

@@ -21,7 +21,7 @@ def _stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def said(child: Child) -> tuple[int, bytes, bytes]:
     out, errors = child.stdout.readall(), child.stderr.readall()
-    return child.wait(20), out or b"", errors or b""
+    return child.wait(60), out or b"", errors or b""
 
 
 def test_it_begins_in_its_folder_with_its_environment_and_streams_of_its_own(tmp_path: Path) -> None:

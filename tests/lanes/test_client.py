@@ -45,9 +45,9 @@ def test_as_completed_and_callbacks_work_without_anyone_in_result(here: Here) ->
         called = threading.Event()
         futures = [lane.submit(pow, 2, n) for n in range(20)]
         futures[-1].add_done_callback(lambda _: called.set())
-        done = list(concurrent.futures.as_completed(futures, timeout=5))
+        done = list(concurrent.futures.as_completed(futures, timeout=15))
         assert sorted(f.result() for f in done) == [2**n for n in range(20)]
-        assert called.wait(5)
+        assert called.wait(15)
 
 
 def test_a_timeout_is_kept_and_the_call_goes_on(here: Here) -> None:
@@ -282,7 +282,7 @@ def test_a_call_may_submit_and_wait_in_its_callback(here: Here) -> None:
             done.set()
 
         lane.submit(pow, 3, 2).add_done_callback(then)
-        assert done.wait(5)
+        assert done.wait(15)
         assert answers == [81]
 
 

@@ -122,7 +122,7 @@ def test_control_c_reaches_the_command_and_a_stubborn_one_is_killed_by_the_third
     for word in (b"ready", b"got INT", b"got TERM"):
         assert process.stdout.readline().strip() == word
         process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 128 + signal.SIGKILL
+    assert process.wait(15) == 128 + signal.SIGKILL
     process.stdout.close()
 
 

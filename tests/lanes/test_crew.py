@@ -12,7 +12,7 @@ from harness import Here
 
 from worldos.lanes.link import Door
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 def _wait_for(path: str) -> str:

@@ -17,10 +17,10 @@ def test_a_nursery_that_was_begun_early_takes_orders_once_it_is_settled(tmp_path
     begun = early.take()
     begun.settle(str(folder), [])
     begun.sock.setblocking(True)
-    begun.sock.settimeout(30)
+    begun.sock.settimeout(90)
     begun.sock.send(nursery.encode(nursery.Bury(pid=2**22 - 1)))
     begun.sock.close()
-    assert begun.process.wait(30) == 0
+    assert begun.process.wait(90) == 0
     assert not folder.exists(), "it removes its folder when its host is gone"
 
 
@@ -32,7 +32,7 @@ def test_a_nursery_that_nobody_takes_ends_and_removes_nothing(tmp_path: Path, mo
     assert begun.process.stdin is not None
     begun.process.stdin.close()
     begun.sock.close()
-    assert begun.process.wait(30) == 0
+    assert begun.process.wait(90) == 0
     assert os.listdir(tmp_path) == ["precious"]
 
 
@@ -44,4 +44,4 @@ def test_what_is_taken_once_is_not_taken_again() -> None:
         assert begun.process.stdin is not None
         begun.process.stdin.close()
         begun.sock.close()
-        assert begun.process.wait(30) == 0
+        assert begun.process.wait(90) == 0

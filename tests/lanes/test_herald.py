@@ -15,7 +15,7 @@ from worldos.lanes.herald import Herald
 
 
 def _wait_for(path: str) -> str:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not Path(path).exists():
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -48,7 +48,7 @@ def test_it_sends_once_for_many_calls_and_again_when_told_again() -> None:
         some.clear()
         for _ in range(100):
             herald.watch()
-        assert some.wait(5)
+        assert some.wait(15)
         assert len(sent) == expected
 
 
@@ -59,5 +59,5 @@ def test_a_holder_that_is_gone_ends_it() -> None:
     herald = Herald(gone)
     herald.watch()
     assert herald._thread is not None
-    herald._thread.join(5)
+    herald._thread.join(15)
     assert not herald._thread.is_alive()

@@ -83,7 +83,7 @@ class Door:
 
     def until(self, condition: str) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: eval(condition, {"door": self}), 10), condition
+            assert self.changed.wait_for(lambda: eval(condition, {"door": self}), 30), condition
 
     def cut(self) -> None:
         """Break every stream."""
@@ -98,7 +98,7 @@ class Door:
         self.cut()
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(5)
+        self.thread.join(15)
         for _, sock in (*self.waiting, *self.calls):
             sock.close()
 
@@ -114,7 +114,7 @@ class Member:
         self.program, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for each in (self.program, device):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.program.settimeout(10)
+        self.program.settimeout(30)
         device.setblocking(False)
         self.device = device
         self.lifeline, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -133,7 +133,7 @@ class Member:
 
     def close(self) -> None:
         self.lifeline.close()
-        self.thread.join(10)
+        self.thread.join(30)
         assert not self.thread.is_alive()
         for each in (self.program, self.device, self.its):
             each.close()
@@ -165,7 +165,7 @@ def meet(one: Member, other: Member, source: int, target: int) -> None:
     with contextlib.suppress(TimeoutError):
         while True:
             other.hears()
-    other.program.settimeout(10)
+    other.program.settimeout(30)
 
 
 def test_packets_come_whole_and_in_order_to_the_one_they_are_for(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Door:
 
     async def come(self, *, by_fd: bool) -> socket.socket:
         """Come as the holder, over the connection that waits or by an end of a pair."""
-        sock = await asyncio.wait_for(self.waiting.get(), 5)
+        sock = await asyncio.wait_for(self.waiting.get(), 15)
         met = net_wire.framed(Met(node=NodeId("n"), lease=LeaseId("")))
         if not by_fd:
             sock.sendall(met)
@@ -63,7 +63,7 @@ def with_forwards(
             await story(door)
         finally:
             os.close(alive)
-            await asyncio.wait_for(forwards, 5)
+            await asyncio.wait_for(forwards, 15)
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
             door.listener.close()
@@ -76,7 +76,7 @@ def with_forwards(
 
 async def through(sock: socket.socket, port: int) -> net_wire.Reply:
     sock.sendall(net_wire.framed(Through(port=port)))
-    body, _ = await asyncio.wait_for(asyncio.to_thread(net_wire.receive, sock), 5)
+    body, _ = await asyncio.wait_for(asyncio.to_thread(net_wire.receive, sock), 15)
     return net_wire.decode_reply(body)
 
 
@@ -103,7 +103,7 @@ def test_what_the_holder_says_comes_back_from_either_address(tmp_path: Path) -> 
                         sock.shutdown(socket.SHUT_WR)
                         return b"".join(iter(lambda: sock.recv(1 << 20), b""))
 
-                    assert await asyncio.wait_for(asyncio.to_thread(said), 10) == body
+                    assert await asyncio.wait_for(asyncio.to_thread(said), 30) == body
             server.close()
 
     with_forwards(tmp_path, story)
@@ -128,7 +128,7 @@ def test_whom_the_holder_lets_in_is_passed_on(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         with await door.come(by_fd=True) as sock:
             sock.sendall(net_wire.framed(wish))
-            body, _ = await asyncio.wait_for(asyncio.to_thread(net_wire.receive, sock), 5)
+            body, _ = await asyncio.wait_for(asyncio.to_thread(net_wire.receive, sock), 15)
             assert net_wire.decode_reply(body) == Joined()
 
     with_forwards(tmp_path, story, heard.append)
@@ -142,7 +142,7 @@ def test_garbage_ends_that_way_and_no_other(tmp_path: Path) -> None:
             with await door.come(by_fd=True) as sock:
                 sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
-                assert await asyncio.wait_for(asyncio.to_thread(sock.recv, 1), 5) == b""
+                assert await asyncio.wait_for(asyncio.to_thread(sock.recv, 1), 15) == b""
         with await door.come(by_fd=False) as sock:
             assert await through(sock, port) == Joined()
         server.close()

@@ -24,7 +24,7 @@ class Host:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="wos-n-"))
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(10)
+        self.sock.settimeout(30)
         code = f"import sys; sys.path[:] = {sys.path!r}; from worldos.lanes.nursery import main; main()"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.PIPE
@@ -63,7 +63,7 @@ def host() -> Iterator[Host]:
     made = Host()
     yield made
     made.sock.close()
-    assert made.process.wait(10) == 0
+    assert made.process.wait(30) == 0
     assert not made.folder.exists(), "it removes the run folder"
 
 
@@ -71,7 +71,7 @@ def greet(path: str) -> bytes:
     link = Place(Door(path=path)).knock()
     assert link is not None
     link.flush()
-    link.sock.settimeout(10)
+    link.sock.settimeout(30)
     answer = link.sock.recv(4096)
     link.close()
     return answer

@@ -69,7 +69,7 @@ def inside(net: Joined, *command: str) -> list[str]:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.01)
@@ -134,7 +134,7 @@ def test_signals_reach_the_command_and_its_end_is_told_as_a_shell_does(net: Join
         assert running.stdout is not None
         assert running.stdout.readline() == b"up\n"
         running.send_signal(signal.SIGTERM)
-        assert running.wait(5) == 128 + signal.SIGTERM
+        assert running.wait(15) == 128 + signal.SIGTERM
 
 
 def test_a_command_ends_with_whoever_brought_it_in(net: Joined) -> None:

@@ -32,7 +32,7 @@ def here() -> Iterator[Here]:
 
 def in_loop(test: Callable[[], Awaitable[None]]) -> None:
     """Run a test in a loop of its own."""
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 90))  # type: ignore[arg-type]
 
 
 def test_what_is_shown_is_python_and_programs_and_nothing_else(tmp_path: Path) -> None:
@@ -230,6 +230,6 @@ here.stop()
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), *sys.path])}
     said = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=90
     )
     assert said.stdout.strip() == str(tmp_path / "src" / "worldos" / "which.py"), said.stderr

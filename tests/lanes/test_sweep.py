@@ -90,10 +90,10 @@ def test_what_was_started_over_a_folder_is_ended_and_nothing_else(tmp_path: Path
         for name in ("folder", "folder2")
     )
     sweep.end_named(tmp_path / "folder")
-    assert here.wait(5) == -9
+    assert here.wait(15) == -9
     assert other.poll() is None
     other.kill()
-    other.wait(5)
+    other.wait(15)
     for each in (here, other):
         each.stdin.close()
 

@@ -181,7 +181,7 @@ def test_what_was_compiled_is_compiled_once_and_a_child_that_ended_while_it_wait
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.0)
             process.stdin.write(b"far away")
-        said.append((process.wait(10), process.stdout.read()))
+        said.append((process.wait(30), process.stdout.read()))
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
     assert said == [(3, b"far away"), (134, b""), (3, b"far away")]

@@ -48,7 +48,7 @@ def test_many_threads_wait_and_one_at_a_time_drives() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert answers == ["done"] * 40
     assert road.wheel.free
 
@@ -67,7 +67,7 @@ def test_who_sleeps_beside_a_driver_keeps_his_own_time() -> None:
     assert time.monotonic() - began < 2
     with road.condition:
         never.finish(None, None)
-    driver.join(5)
+    driver.join(15)
 
 
 def test_a_driver_may_wait_for_another_call_in_a_callback() -> None:

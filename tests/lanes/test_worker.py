@@ -22,7 +22,7 @@ class Wire:
     def __init__(self, door: WorkerDoor) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(door.path)
-        self.sock.settimeout(10)
+        self.sock.settimeout(30)
         self.inbox = wire.Inbox(self.sock, takes_fds=True, data_bytes_max=1 << 40)
         self.frames: list[Frame] = []
 

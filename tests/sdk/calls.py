@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-BOUND_S = 30.0
+BOUND_S = 90.0
 
 
 def square(number: int) -> int:

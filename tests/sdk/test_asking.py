@@ -89,7 +89,7 @@ def test_what_happens_is_watched_until_someone_hangs_up(agent: RunningAgent) -> 
     while not seen and thread.is_alive():
         for drained in (True, False):
             agent.ask("drain", drained=drained)
-    thread.join(10)
+    thread.join(30)
     assert seen
     assert isinstance(ended[0], NoAgent)
 
@@ -115,7 +115,7 @@ def test_what_is_no_agent_is_no_trap(home: Home, said: bytes, error: type[WorldE
 def test_what_was_said_before_hanging_up_is_still_heard(home: Home) -> None:
     odd = Odd(home, framed(b"\xc1"))
     with Asking(home) as asking:
-        odd.thread.join(10)
+        odd.thread.join(30)
         with pytest.raises(PeerBroke):
             asking.ask("status", timeout_s=5)
 

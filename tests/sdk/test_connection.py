@@ -133,7 +133,7 @@ with use("CPU", 1) as cpu:
 
 def test_a_forked_child_cannot_use_what_is_its_parents_but_can_have_its_own(tmp_path: Path) -> None:
     running = program(FORKS, tmp_path)
-    said, wrong = running.communicate(timeout=50)
+    said, wrong = running.communicate(timeout=150)
     lines = said.splitlines()
     assert lines[0].startswith("parent's:"), wrong
     assert lines[1:] == ["own: 16", "still: 32"], wrong
@@ -153,7 +153,7 @@ def test_waiting_is_over_when_the_conversation_is() -> None:
     thread.start()
     until(lambda: talk._questions)
     connection.close()
-    thread.join(10)
+    thread.join(30)
     assert answers
 
 

@@ -16,7 +16,7 @@ from worldos import BadRequest, use
 from worldos.sdk.compute import Cpu
 from worldos.sdk.connection import connection
 
-BOUND_S = 30.0
+BOUND_S = 90.0
 
 
 def doze(seconds: float) -> int:

@@ -37,7 +37,7 @@ def test_however_the_program_ends_its_agent_and_workers_end_too(end: str, tmp_pa
     assert len(family) >= 2
     if end == "KILL":
         running.send_signal(signal.SIGKILL)
-    running.communicate("\n", timeout=30)
+    running.communicate("\n", timeout=90)
     until(lambda: not any(alive(pid) for pid in family))
     until(lambda: not Path(home).exists())
     assert not (tmp_path / "home").exists()

@@ -40,7 +40,7 @@ def test_a_callback_that_fails_does_not_cost_the_next(caplog: pytest.LogCaptureF
 def test_a_callback_may_wait_for_the_next_event() -> None:
     events = Events()
     seen: list[Event | None] = []
-    events.on("first", lambda _: seen.append(events.wait_for("second", 10)))
+    events.on("first", lambda _: seen.append(events.wait_for("second", 30)))
     events.tell("first")
     until(lambda: events.tell("second") and seen)
     assert seen[0] is not None
@@ -78,5 +78,5 @@ def test_after_the_end_nothing_is_called_any_more() -> None:
     events.close()
     events.tell("a")
     assert events._thread is not None
-    events._thread.join(10)
+    events._thread.join(30)
     assert not heard

@@ -30,7 +30,7 @@ from tests.sdk.waiting import until
 from worldos import BadRequest, WorkerLost, use
 from worldos.sdk.compute import Cpu
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 def told(state: str, result: object = None, error: BaseException | None = None) -> Future[Any]:

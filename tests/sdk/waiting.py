@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import patient_s
+
 BOUND_S = 15.0
 
 
 def until(condition: Callable[[], object], bound_s: float = BOUND_S) -> None:
-    end = time.monotonic() + bound_s
+    end = time.monotonic() + patient_s(bound_s)
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.005)

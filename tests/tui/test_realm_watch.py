@@ -21,7 +21,7 @@ from worldos.errors import NoAgent
 from worldos.home import Home
 from worldos.tui.realm_watch import RealmWatch, changes, run_realm_watch
 
-WITHIN_S = 15.0
+WITHIN_S = 45.0
 ABOUT = {"name": "desk"}
 
 

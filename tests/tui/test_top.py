@@ -27,7 +27,7 @@ from worldos.sdk import connection
 from worldos.sdk.use import use
 from worldos.tui.top import Top, run_top
 
-WITHIN_S = 15.0
+WITHIN_S = 45.0
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 from worldos.home import Home
 from worldos.web.serving import known_key, link_to
 
-END_S = 15.0
+END_S = 45.0
 
 
 def free_port() -> int:
@@ -37,7 +37,7 @@ class Client:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         usual = {"Host": f"localhost:{self.port}", "Cookie": self.cookie, "X-Wos-Page": self.secret}
         if method == "POST":
             usual |= {"Origin": self.origin, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
@@ -100,7 +100,7 @@ class RunningPage:
         """One more login link, as a person gets it."""
         words = [*_WOS, "page", "--link", "--json", "--port", str(self.port)]
         env = {**os.environ, "WORLDOS_HOME": str(self.home.path)}
-        run = subprocess.run(words, env=env, capture_output=True, text=True, timeout=30, check=True)
+        run = subprocess.run(words, env=env, capture_output=True, text=True, timeout=90, check=True)
         return str(json.loads(run.stdout)["link"])
 
     def client(self) -> Client:
@@ -126,7 +126,7 @@ _WOS = (sys.executable, "-P", "-m", "worldos.cli.main")
 def _until_it_listens(port: int) -> None:
     import time  # noqa: PLC0415
 
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 45
     while time.monotonic() < deadline:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:

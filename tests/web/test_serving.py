@@ -97,7 +97,7 @@ def test_a_second_command_finds_the_page_that_runs_and_gives_one_more_link(agent
     origin = f"http://localhost:{page.port}"
     assert runs_already(agent.home, origin, page.port)
     second = RunningPage(agent.home, port=page.port)
-    assert second.process.wait(20) == 0
+    assert second.process.wait(60) == 0
     second.process.communicate()
     client = Client(page.port)
     assert client.enter(second.first["link"]) == 200

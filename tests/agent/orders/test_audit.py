@@ -33,7 +33,7 @@ except NoCapacity:
 def program(home: Home) -> None:
     """A program of its own, which uses a core and asks for too many."""
     environment = {**os.environ, "WORLDOS_HOME": str(home.path)}
-    subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, timeout=90)
 
 
 def test_uses_and_refusals_are_in_the_log_at_once_and_can_be_checked(agent: RunningAgent) -> None:

@@ -99,7 +99,7 @@ def test_the_machine_on_which_a_function_is_known_to_end_soonest_is_leased_and_i
     file.write_text(CHOOSES)
     environ = {**os.environ, "WORLDOS_HOME": str(desk.home.path)}
     run = subprocess.run(
-        [sys.executable, str(file)], env=environ, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(file)], env=environ, capture_output=True, text=True, timeout=180, check=False
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)

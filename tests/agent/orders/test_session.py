@@ -61,7 +61,7 @@ def test_a_session_is_followed_live_from_another_device(pair: Pair) -> None:
     attic.ask("session_move", session="live")
     until(lambda: any(value.get("row", {}).get("here") for value in heard), "who writes is heard too")
     attic.ask("session_end", session="live")
-    following.join(10)
+    following.join(30)
     assert not following.is_alive(), "the end ends it"
     assert not heard[-2].get("row", {"open": False})["open"] or heard[-1]["op"]["kind"] == "end"
 

@@ -11,7 +11,7 @@ from worldos.errors import BadRequest, NoCapacity, WorldError
 from worldos.sdk import connection
 from worldos.sdk.use import use
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture(autouse=True)

@@ -112,3 +112,19 @@ def test_what_runs_elsewhere_is_not_begun_again_while_its_lease_there_goes_on() 
     world.crash(leader)
     world.start(leader)
     until(world, lambda: "job-1.0.2" in safety.running["job-1.0"])
+
+
+def test_two_strangers_do_a_task_in_the_time_of_one() -> None:
+    """Begun one after the other, the second would begin when the first has ended."""
+    world, safety = site_of(1, 2, 2)
+    for machine in world.machines[1:]:
+        machine.owner = f"owner-{machine.number}"
+    began_ns = world.now_ns
+    submit(world, world.machines[0], ms=10_000, milli=2000)
+    until(world, lambda: has_ended(safety))
+    assert world.now_ns - began_ns < 15 * SECOND
+    assert safety.history.copies == {"job-1.0": {2: 1}}
+    assert safety.runs == 2
+    job = safety.history.job("job-1")
+    assert job is not None
+    assert job.agreed == {2 * 16 + 2: [0, 1]}

@@ -72,7 +72,7 @@ def test_an_old_attempt_that_ends_its_task_is_seen(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Runner, "_mind_silence", lambda _: None)
     world, safety = site_of(1, 1, 1)
     submit(world, world.machines[0], ms=30_000, twice=True)
-    with pytest.raises(Violation, match=r"job-1.0.1 ends its task, and attempt 2 is the newest"):
+    with pytest.raises(Violation, match=r"job-1.0.1 ends its task, and only attempt 2 may"):
         cut_and_heal(world, safety)
 
 

@@ -1,6 +1,7 @@
 """An attempt of a task at a simulated runner: its command says how long it takes, and how often such a one fails.
 
-``argv`` is ``task MS PERMILLE``. What an attempt ends with is a function of its name, so that a checker knows it too.
+``argv`` is ``task MS PERMILLE``. What an attempt ends with is a function of its name, so that a checker knows it too; of its task
+where copies are to be compared. In some worlds some machines play those of other accounts (``Machine.owner``).
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from worldos.model.ids import NodeId
 from worldos.model.limits import MS
-from worldos.model.work import Attempt, JobSpec, Yielded
+from worldos.model.work import Attempt, JobSpec, Made, Yielded
 
 if TYPE_CHECKING:
     from worldos.sim.crew import Berth
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 class Run:
     """One attempt. ``berth``: where it runs now. ``asked``: why it shall stop, ``dropped``: nobody waits for it any more."""
 
-    __slots__ = ("asked", "attempt", "berth", "dropped", "said", "spec")
+    __slots__ = ("apart", "asked", "attempt", "berth", "dropped", "node", "said", "spec")
 
-    def __init__(self, attempt: Attempt, spec: JobSpec) -> None:
+    def __init__(self, attempt: Attempt, spec: JobSpec, apart: tuple[str, ...] = ()) -> None:
         self.attempt = attempt
         self.spec = spec
+        self.apart = apart  # whose machines have done it, or are at it
+        self.node = NodeId("")  # where it runs
         self.berth: Berth | None = None
         self.asked = ""
         self.dropped = False
@@ -45,4 +49,14 @@ def service_ns(spec: JobSpec) -> int:
 
 def code_of(attempt: Attempt, spec: JobSpec) -> int:
     """Return with which exit code an attempt ends."""
-    return int(crc32(name_of(attempt).encode()) % 1000 < int(spec.argv[2]))
+    name = f"{attempt.job}.{attempt.index}" if spec.copies > 1 else name_of(attempt)
+    return int(crc32(name.encode()) % 1000 < int(spec.argv[2]))
+
+
+def made_of(run: Run, owner: str) -> Made | None:
+    """Return what a machine of an owner made: the same for each copy of a task; None where nothing is compared."""
+    if run.spec.copies == 1 or not (run.apart or owner):
+        return None
+    name = name_of(run.attempt)
+    digest = crc32(f"{run.attempt.job}.{run.attempt.index}".encode()).to_bytes(4, "big") * 8
+    return Made(owner, digest, crc32(name.encode()) % 1_000_000, run.node if owner else "")

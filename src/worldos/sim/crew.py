@@ -17,7 +17,7 @@ from worldos.kernel.line.rooms import amounts
 from worldos.model.ids import LeaseId, UseId
 from worldos.model.limits import MS, SECOND
 from worldos.model.local import LeaseAdded, LeaseDoubted, LeaseLost, LeaseWanted, UseGranted, UseRefused
-from worldos.model.need import LeaseTerms, Need
+from worldos.model.need import All, Compare, LeaseTerms, Need
 from worldos.model.work import Lost
 from worldos.sim.attempt import Run, name_of, service_ns
 from worldos.sim.lanes import Job, ToLane, answer_to
@@ -160,11 +160,20 @@ class Berth:
         return self.over or self.runner.over
 
 
+def _not_at(runner: Runner, apart: tuple[str, ...]) -> list[Compare]:
+    """Say which machines may not do a task: those whose owners did it or are at it; once ours did, all but ours."""
+    barred = [each for each in runner.world.machines if each.owner and (each.owner in apart or "" in apart)]
+    return [Compare(fact="node", op="!=", value=str(each.id)) for each in barred] if apart else []
+
+
 class Crew:
     """The berths for one need."""
 
-    def __init__(self, runner: Runner, need: Need) -> None:
+    def __init__(self, runner: Runner, need: Need, apart: tuple[str, ...] = ()) -> None:
         self.runner = runner
+        kept = _not_at(runner, apart)
+        if kept:
+            need = msgspec.structs.replace(need, where=All(parts=(*([need.where] if need.where else []), *kept)))
         self._need = msgspec.structs.replace(need, workers=1, near=need.near or str(runner.machine.id))
         self._waiting: deque[Run] = deque()
         self._berths: dict[UseId, Berth] = {}

@@ -79,6 +79,7 @@ class Machine:
         "name",
         "node",
         "number",
+        "owner",
         "paused",
         "peers",
         "running",
@@ -97,6 +98,7 @@ class Machine:
 
     def __init__(self, number: int, key: DeviceKey, clock: Clock, site: Site) -> None:
         self.number = number
+        self.owner = ""  # the account that the work takes it for a machine of; empty: ours
         self.site = site
         self.name = f"n{number}"
         self.key = key

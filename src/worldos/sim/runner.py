@@ -30,7 +30,7 @@ from worldos.model.work import (
     Yielded,
 )
 from worldos.model.work_wire import HELD_MAX, TasksGiven, TasksHeld, TasksStop, WorkAsk
-from worldos.sim.attempt import Run, code_of, name_of, service_ns
+from worldos.sim.attempt import Run, code_of, made_of, name_of, service_ns
 from worldos.sim.crew import Crew
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Runner:
         self.client = ClientId(f"runner-{self.machine.number}-{self.machine.boot}-{life}")
         self.over = False
         self._runs: dict[Attempt, Run] = {}
-        self._crews: dict[Need, Crew] = {}
+        self._crews: dict[tuple[Need, tuple[str, ...]], Crew] = {}
         self._words: deque[tuple[Word, Run]] = deque()
         self._saying = False
         self._say_ns = 0  # before that nothing more is said
@@ -105,14 +105,14 @@ class Runner:
 
     def given(self, tasks: TasksGiven) -> None:
         """Take attempts in; those that are here already are told again, and that is all."""
-        fresh = []
+        fresh: dict[tuple[str, ...], list[Run]] = {}
         for task in tasks.tasks:
             attempt = Attempt(tasks.job, task.index, task.number)
             if attempt not in self._runs:
-                self._runs[attempt] = run = Run(attempt, tasks.spec)
-                fresh.append(run)
-        if fresh:
-            self.crew(tasks.spec.need).add(fresh)
+                self._runs[attempt] = run = Run(attempt, tasks.spec, tasks.apart.get(task.index, ()))
+                fresh.setdefault(run.apart, []).append(run)
+        for runs in fresh.values():
+            self.crew(runs[0]).add(runs)
         self.changed()
 
     def stop(self, tasks: TasksStop) -> None:
@@ -128,7 +128,7 @@ class Runner:
             self._end(run)
 
     def _end(self, run: Run) -> None:
-        if self.crew(run.spec.need).withdraw(run):
+        if self.crew(run).withdraw(run):
             self.say(run, run.unbegun())
         elif run.berth is not None:
             run.berth.stop(run)
@@ -142,24 +142,26 @@ class Runner:
     def killed(self) -> None:
         """The machine is gone, and this with it."""
 
-    def crew(self, need: Need) -> Crew:
-        """Return the crew for a need."""
-        crew = self._crews.get(need)
+    def crew(self, run: Run) -> Crew:
+        """Return the crew for the need of an attempt, which some machines may not do."""
+        need, apart = key = run.spec.need, run.apart
+        crew = self._crews.get(key)
         if crew is None:
-            crew = self._crews[need] = Crew(self, need)
+            crew = self._crews[key] = Crew(self, need, apart)
         return crew
 
     def tidy(self) -> None:
         """Drop crews of which nothing is left."""
-        for need in [need for need, crew in self._crews.items() if crew.empty]:
-            del self._crews[need]
+        for key in [key for key, crew in self._crews.items() if crew.empty]:
+            del self._crews[key]
         self.changed()
 
     # -- what became of an attempt ---------------------------------------------------------------------------------------------
 
     def began(self, run: Run, at: NodeId) -> None:
         """It runs."""
-        self._words.append((Began(attempt=run.attempt, at=at), run))
+        run.node = at
+        self._words.append((Began(attempt=run.attempt, at=at, owner=self.world.by_id[at].owner), run))
         self._speak()
 
     def finished(self, run: Run) -> None:
@@ -169,7 +171,10 @@ class Runner:
             return
         name = name_of(run.attempt)
         outcome = Outcome(
-            code=code_of(run.attempt, run.spec), result=name.encode(), wall_us=service_ns(run.spec) // 1000
+            code=code_of(run.attempt, run.spec),
+            result=name.encode(),
+            wall_us=service_ns(run.spec) // 1000,
+            made=made_of(run, self.world.by_id[run.node].owner),
         )
         self.say(run, Finished(attempt=run.attempt, outcome=outcome))
 

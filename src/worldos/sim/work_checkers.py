@@ -4,7 +4,8 @@
   (work_history.py).
 - Replicas that have applied as much hold the same bytes, and so does a state made from the log alone.
 - Nobody is told that something was done which the log does not have: a job, a message, an ack, the end of a task.
-- Where clocks are true and nobody sleeps, no two attempts of a task run at one time, unless the job says that they may.
+- Where clocks are true and nobody sleeps, no two attempts of a task run at one time, unless the job says that they may; or two,
+  of different owners, where the line has begun the second beside the first.
 - No table is woken again and again while time stands still.
 """
 
@@ -107,10 +108,22 @@ class WorkSafety:
         self.runs += 1
         others = self.running.setdefault(task, {})
         job = self.history.job(task.rpartition(".")[0])
-        if others and self.strict and job is not None and not job.spec.twice:
+        if others and self.strict and job is not None and not job.spec.twice and not self._beside(name, lane, others):
             where = ", ".join(f"{other} at {at.machine.name}" for other, at in others.items())
             raise Violation(f"{name} begins at {lane.machine.name} while there runs {where}")
         others[name] = lane
+
+    def _beside(self, name: str, lane: Lane, others: dict[str, Lane]) -> bool:
+        """Tell whether the line has said that these two shall run side by side."""
+        ((other, at),) = list(others.items())[:1]
+        pair = {int(each.rpartition(".")[2]) for each in (name, other)}
+        task = name.rpartition(".")[0]
+        return (
+            len(others) == 1
+            and lane.machine.owner != at.machine.owner
+            and max(pair) in self.history.copies.get(task, ())
+            and min(pair) >= self.history.copies[task][max(pair)]
+        )
 
     def ended(self, name: str, lane: Lane, *, whole: bool) -> None:
         """It runs no more."""

@@ -1,8 +1,8 @@
 """What the log of a site's work says, read from outside: each committed command once, in order, as any replica first knows it.
 
 It is applied to a state of its own, one word after the other, and each is judged by what stood before: an attempt is given only
-when it may be, a task has one outcome, by its newest attempt, and only one that ran to that end; a message is one consumer's at a
-time, and nobody's after its ack. Where the log itself differs between replicas, ``RealmSafety.look_at`` says so.
+when it may be, a task has one outcome, by an attempt that lives, and only one that ran to that end; a message is one
+consumer's at a time, and nobody's after its ack. Where the log itself differs between replicas, ``RealmSafety.look_at`` says so.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from worldos.model.work import (
     Finished,
     JobId,
     LineCommand,
+    Lost,
     Nack,
     QueueCommand,
     Retry,
     Take,
     WorkAnswer,
     WorkCommand,
+    Yielded,
 )
 from worldos.sim.attempt import code_of, name_of
 from worldos.sim.checkers import Violation
@@ -51,7 +53,9 @@ class History:
         self.outcomes: dict[Task, tuple[int, int]] = {}  # of tasks that have ended: which attempt, with which code
         self._ran = ran
         self._pieces: list[bytes] = []
+        self.copies: dict[str, dict[int, int]] = {}  # by task: which attempts were begun beside which
         self._given: dict[Task, int] = {}  # the newest attempt
+        self._live: dict[Task, set[int]] = {}  # which may end it: one, or two side by side
         self._held: dict[tuple[str, bytes], tuple[str, int]] = {}  # who holds a message, until when
         self._times: dict[tuple[str, bytes], int] = {}  # how often it was handed out
 
@@ -106,10 +110,13 @@ class History:
         match said:
             case Assign():
                 for attempt in answer.attempts:
-                    self._assigned(attempt)
+                    self._assigned(attempt, beside=said.beside)
             case Finished():
                 if not ended and self._is_over(said.attempt):
                     self._ended(said)
+                self._leaves(said.attempt)
+            case Lost() | Yielded():
+                self._leaves(said.attempt)
             case Retry():
                 self.outcomes = {task: how for task, how in self.outcomes.items() if self._stands(task)}
             case Take():
@@ -130,8 +137,9 @@ class History:
 
     # -- tasks -------------------------------------------------------------------------------------------------------------
 
-    def _assigned(self, attempt: Attempt) -> None:
+    def _assigned(self, attempt: Attempt, *, beside: bool) -> None:
         task = attempt.job, attempt.index
+        live = self._live.setdefault(task, set())
         job = self.job(attempt.job)
         assert job is not None
         if attempt.number <= self._given.get(task, 0):
@@ -139,6 +147,12 @@ class History:
         if task in self.outcomes:
             raise Violation(f"{name_of(attempt)} is given though the task has ended")
         self._given[task] = attempt.number
+        if beside:
+            (first,) = live
+            self.copies.setdefault(f"{attempt.job}.{attempt.index}", {})[attempt.number] = first
+        else:
+            live.clear()
+        live.add(attempt.number)
         for other in job.spec.after:
             known = self.job(other)
             if known is not None and (not known.ended or known.failed or known.dropped):
@@ -152,13 +166,20 @@ class History:
         if task in self.outcomes:
             number, before = self.outcomes[task]
             raise Violation(f"{name} ends with {code} what attempt {number} had ended with {before}")
-        if attempt.number != self._given.get(task):
-            raise Violation(f"{name} ends its task, and attempt {self._given.get(task)} is the newest")
+        if attempt.number not in self._live.get(task, ()):
+            may = " or ".join(map(str, sorted(self._live.get(task, ()))))
+            raise Violation(f"{name} ends its task, and only attempt {may} may")
         if name not in self._ran:
             raise Violation(f"{name} ended its task and never ran to an end")
         if code != code_of(attempt, job.spec):
             raise Violation(f"{name} ended with {code_of(attempt, job.spec)}, and the line has {code}")
         self.outcomes[task] = attempt.number, code
+
+    def _leaves(self, attempt: Attempt) -> None:
+        """An attempt of two side by side is over; the word of a lone one may yet come, until another is given."""
+        live = self._live.get((attempt.job, attempt.index), set())
+        if len(live) > 1:
+            live.discard(attempt.number)
 
     def _stands(self, task: Task) -> bool:
         """Tell whether a task that had ended is to stay so after a retry."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from worldos.kernel.work.asks import Reply
 from worldos.kernel.work.words import decode_answers, encode_command
 from worldos.model.limits import MS, SECOND
@@ -175,7 +177,7 @@ class WorkLoad:
         dice = self.world.dice
         self._numbers += 1
         job = f"job-{self._numbers}"
-        spec = self._spec(dice)
+        spec = self._compared(self._spec(dice))
         self._known.append(job)
 
         def heard(answer: WorkAnswer) -> None:
@@ -209,6 +211,13 @@ class WorkLoad:
             grace_s=1,
             together=_one_of(dice, (0, 0, 0, 2)),
         )
+
+    def _compared(self, spec: JobSpec) -> JobSpec:
+        """Return a job of which the outcomes are compared, where some machines are of others; those agree, also in failing."""
+        if not any(machine.owner for machine in self.world.machines):
+            return spec
+        copies = (0, 2, 1, 3)[self._numbers % 4]
+        return replace(spec, copies=copies, argv=spec.argv if copies else (*spec.argv[:2], "0"))
 
     def _put(self, machine: Machine) -> None:
         dice = self.world.dice

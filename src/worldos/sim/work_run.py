@@ -6,8 +6,9 @@
    with by somebody, or a dead letter.
 3. Rest: no lease is left, nothing runs, and all replicas are the same.
 
-In three of eight seeds most faults are of machines that leave, come anew or lose what they wrote. In every other seed clocks are
-true and nobody sleeps: there no two attempts of a task may run at one time, unless the job says that this does no harm.
+In three of eight seeds most faults are of machines that leave, come anew or lose what they wrote; in two some machines are of
+other accounts, so that tasks are done by two or three. In every other seed clocks are true and nobody sleeps: there no two
+attempts of a task may run at one time, unless the job says that this does no harm, or the line has begun one beside the other.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ YOUNG_NS: Final = 3 * SECOND  # ... and here one alone, or two
 END_NS: Final = 240 * SECOND
 REST_NS: Final = 15 * SECOND  # as in run.py, and an idle lease before that
 CHURNED: Final = (3, 6, 7)  # of eight seeds
+STRANGE: Final = (1, 2)  # ... and in these every other machine is of another account
 LOOK_NS: Final = 500 * MS
 
 
@@ -57,6 +59,8 @@ class WorkRun:
         self.calm = seed % 2 == 0
         nodes = settings.nodes or 3 + seed % 3
         self.world = World(seed, nodes, drift=not self.calm, in_bytes=seed % 8 == 1, with_realms=True, with_work=True)
+        for machine in self.world.machines[1::2] if seed % 8 in STRANGE else ():
+            machine.owner = f"owner-{machine.number}"
         self.safety = Safety(self.world)
         self.realms = RealmSafety(self.world)
         self.world.watchers += [self.safety, self.realms]

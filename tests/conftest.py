@@ -18,6 +18,9 @@ from pathlib import Path
 import hypothesis
 import psutil
 import pytest
+from _pytest.mark.expression import Expression
+
+from tests.patience import patient_s
 
 HERE = Path(__file__).parent
 LEFT_RUNNING_WAIT_S = 5.0
@@ -112,6 +115,23 @@ def why_no_namespaces() -> str:
     return "" if tried.returncode == 0 else f"neither root nor user namespaces: {tried.stderr.strip()}"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file none of whose tests ``-m`` can choose: to load all takes each worker as long as to run many of them."""
+    words = config.getoption("markexpr")
+    if not words or collection_path.suffix != ".py" or not set(words.split()) <= {"e2e", "slow", "not", "and", "or"}:
+        return None
+    where = collection_path.relative_to(HERE).as_posix() if collection_path.is_relative_to(HERE) else ""
+    if where == QUICK_ALL_THE_SAME or not where.startswith(SLOW):
+        kinds = [set(), {"slow"}] if "mark.slow" in collection_path.read_text() else [set()]
+    else:
+        kinds = [{"slow", "e2e"} if where.startswith("e2e/") else {"slow"}]
+    return None if any(_chooses(words, kind) for kind in kinds) else True
+
+
+def _chooses(words: str, kind: set[str]) -> bool:
+    return Expression.compile(words).evaluate(lambda name, /, **_: name in kind)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by where they lie; skip those in tests/e2e, saying why, where namespaces cannot be made."""
@@ -126,6 +146,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="left to the night: NIGHT=1"))
         if not os.environ.get("NO_RERUN") and where.startswith((*SLOW, *REAL)):
             item.add_marker(pytest.mark.flaky(reruns=1))
+        named = item.get_closest_marker("timeout")
+        item.add_marker(
+            pytest.mark.timeout(patient_s(float(named.args[0] if named else config.getini("timeout")))), append=False
+        )
     real = [item for item in items if item.get_closest_marker("e2e")]
     why_not = why_no_namespaces() if real else ""
     if why_not and "e2e" in config.getoption("must_run"):

@@ -15,9 +15,12 @@ from worldos.lanes.workplace import CHECKPOINT, TASK, Workplace
 ONE, OTHER = (1, 1), (2, 1)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+@pytest.fixture(params=["told", "not told"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """With the kernel's word for what changes, and as where it gives none."""
     monkeypatch.chdir(tmp_path)
+    if request.param == "not told":
+        monkeypatch.setattr(workplace, "_CHANGES", 0)  # nothing to be told of is refused
     (tmp_path / "data.csv").write_text("1,2")
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "x").write_text("x")
@@ -25,7 +28,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
 
 
 def done(place: Workplace, task: tuple[int, int], what: Callable[[], object] = lambda: None) -> tuple[bool, bool]:
-    place.begin(task, goes_on=False)
     what()
     return place.end(task)
 
@@ -75,6 +77,11 @@ def test_whatever_one_does_to_its_folder_the_next_finds_it_whole(place: Workplac
     assert Path.cwd().name == TASK
 
 
+def test_a_folder_that_came_along_may_be_lost(place: Workplace) -> None:
+    assert done(place, ONE, lambda: shutil.rmtree("deep")) == (False, False)
+    assert found() == AT_FIRST
+
+
 def test_a_file_that_came_and_went_is_none(place: Workplace, tmp_path: Path) -> None:
     def passing() -> None:
         Path("passing").touch()
@@ -85,7 +92,6 @@ def test_a_file_that_came_and_went_is_none(place: Workplace, tmp_path: Path) -> 
 
 
 def test_a_change_is_seen_however_soon_it_comes(place: Workplace) -> None:
-    """A clock of file systems that ticks each 4 ms must not hide it."""
     for number in range(200):
         makes = number % 3 == 1
         assert done(place, (number, 1), Path("made").touch if makes else lambda: None) == (makes, False)
@@ -95,14 +101,13 @@ def test_a_checkpoint_is_of_one_task(place: Workplace, tmp_path: Path) -> None:
     assert done(place, ONE, lambda: (tmp_path / CHECKPOINT / "n").write_text("17")) == (False, True)
     os.rename(workplace.left_of(tmp_path, ONE), workplace.from_of(tmp_path, OTHER))
     assert done(place, (3, 1), lambda: os.listdir(tmp_path / CHECKPOINT)) == (False, False)
-    place.begin(OTHER, goes_on=True)
+    place.go_on(OTHER)
     assert (tmp_path / CHECKPOINT / "n").read_text() == "17"
     assert place.end(OTHER) == (False, True), "it is there again if it makes way again"
     assert (os.listdir(tmp_path / CHECKPOINT), os.listdir(workplace.left_of(tmp_path, OTHER))) == ([], ["n"])
 
 
 def test_what_a_dead_resident_leaves_is_its_tasks(place: Workplace, tmp_path: Path) -> None:
-    place.begin(ONE, goes_on=False)
     Path("half").write_text("half")
     (tmp_path / CHECKPOINT / "n").write_text("17")
     workplace.abandon(tmp_path, ONE)

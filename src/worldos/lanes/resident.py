@@ -409,7 +409,8 @@ def _serve(task: Call, folder: Path, asks: int, answers: int) -> None:
     while data := os.read(asks, READ_BYTES):
         for index, attempt, goes_on in _ASK.iter_unpack(data):
             os.environ["WOS_TASK"], os.environ["WOS_ATTEMPT"] = str(index), str(attempt)
-            place.begin((index, attempt), goes_on=goes_on)
+            if goes_on:
+                place.go_on((index, attempt))
             wall_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
             code, value = task()
             cpu_us, wall_us = (time.process_time_ns() - cpu_ns) // 1000, (time.monotonic_ns() - wall_ns) // 1000
@@ -439,8 +440,10 @@ def _drain() -> None:
 def unread(fd: int) -> int:
     """Return how much of what was put out nobody has read yet."""
     count = bytearray(4)
-    with contextlib.suppress(OSError):  # it is no pipe any more
+    try:
         fcntl.ioctl(fd, termios.FIONREAD, count)
+    except OSError:  # it is no pipe any more
+        return 0
     return int.from_bytes(count, sys.byteorder)
 
 

@@ -8,18 +8,19 @@
     FOLDER/.wos-from.INDEX.ATTEMPT       the checkpoint that a task goes on from, until its turn
 
 A task that leaves nothing leaves its folder to the next; that of one that does is moved away as a whole, and the next finds
-another under the same name. Whether it did is told by when a folder was changed last, and where that says so, or cannot say as
-the folder is too new, by a list of what it holds. What came along is shared, so it is for reading only.
-Invariant: no task sees in these folders what another made. Source: stat(2), the st_mtime of folders; clock_gettime(2),
-CLOCK_REALTIME_COARSE, from which file systems take their times.
+another under the same name. Whether it did the kernel tells (inotify), which costs a microsecond; where it does not, or tells of
+a change, a list of what the folder holds. What came along is shared, so it is for reading only.
+Invariant: no task sees in these folders what another made. Source: inotify(7).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import shutil
-import time
+import termios
 from pathlib import Path
 from typing import Final
 
@@ -31,111 +32,103 @@ _MADE, _VALUE, _LEFT, FROM, _OLD = ".wos-made.", ".wos-value.", ".wos-left.", ".
 _OURS: Final = (TASK, CHECKPOINT, _MADE, _VALUE, _LEFT, FROM, _OLD)
 _A_FOLDER: Final = 0  # in the place of an inode: what is in it is named itself
 _READ_ONLY: Final = 0o555
-_COARSE: Final = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
+_CHANGES: Final = 0xFC0 | 0x4  # IN_MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF; IN_ATTRIB
+_READ_BYTES: Final = 64 * 1024
+_NOTHING: Final = bytes(4)
+_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 Task = tuple[int, int]  # index, attempt
 Held = dict[str, int]  # by name below a folder: the inode
 
 
 class Workplace:
-    """The folders of one resident. ``begin`` before each task, ``end`` after it."""
+    """The folders of one resident. ``end`` after each task."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._brought = _brought(folder)
-        self._work = _Watched(folder / TASK)
-        self._checkpoint = _Watched(folder / CHECKPOINT)
-        self._since_ns = 0
-        for old, path in enumerate((self._work.path, self._checkpoint.path)):  # of a resident before this one
-            if _moved(path, aside := folder / f"{_OLD}{os.getpid()}.{old}"):
-                shutil.rmtree(aside, ignore_errors=True)
+        self._signs = _Signs()
+        self._work, self._checkpoint = folder / TASK, folder / CHECKPOINT
+        for old, path in enumerate((self._work, self._checkpoint)):  # of a resident before this one
+            _put_away(path, folder / f"{_OLD}{os.getpid()}.{old}", keep=False)
         self._make()
-        self._make_checkpoint()
 
-    def begin(self, task: Task, *, goes_on: bool) -> None:
-        """Let a task find its folders; it may go on from a checkpoint that was put down for it."""
-        if goes_on:
-            os.rmdir(self._checkpoint.path)
-            os.rename(from_of(self._folder, task), self._checkpoint.path)
-            self._checkpoint.doubt()
-        self._since_ns = time.clock_gettime_ns(_COARSE)
+    def go_on(self, task: Task) -> None:
+        """Let the next task find the checkpoint that was put down for it."""
+        os.rmdir(self._checkpoint)
+        os.rename(from_of(self._folder, task), self._checkpoint)
 
     def end(self, task: Task) -> tuple[bool, bool]:
         """Put away what a task leaves: return whether it has made files, and left a checkpoint."""
-        made = left = False
-        if self._work.is_changed(self._since_ns):
-            made = self._work.has_more
-            self._put_away(self._work.path, made_of(self._folder, task), keep=made)
-            self._make()
-        else:
-            os.chdir(self._work.path)  # wherever it went
-        if self._checkpoint.is_changed(self._since_ns):
-            left = self._checkpoint.has_more
-            self._put_away(self._checkpoint.path, left_of(self._folder, task), keep=left)
-            self._make_checkpoint()
+        if self._signs.none:
+            os.fchdir(self._at)  # wherever it went
+            return False, False
+        if self._signs.deaf and self._is_untouched():
+            os.chdir(self._work)
+            return False, False
+        made = _has_more(self._work, self._untouched)
+        left = _has_more(self._checkpoint, {})
+        _put_away(self._work, made_of(self._folder, task), keep=made)
+        _put_away(self._checkpoint, left_of(self._folder, task), keep=left)
+        os.close(self._at)
+        self._make()
         return made, left
 
-    @staticmethod
-    def _put_away(path: Path, aside: Path, *, keep: bool) -> None:
-        if _moved(path, aside) and not keep:
-            shutil.rmtree(aside, ignore_errors=True)
+    def _is_untouched(self) -> bool:
+        whole = self._work.is_dir() and self._checkpoint.is_dir()
+        return whole and _held(self._work) == self._untouched and not _held(self._checkpoint)
 
     def _make(self) -> None:
-        """Make a folder with links to all that came along, and be there."""
-        os.mkdir(self._work.path, 0o700)
+        """Make folders, the one with links to all that came along, and be there."""
+        for path in (self._work, self._checkpoint):
+            os.mkdir(path, 0o700)
         for name, is_folder in self._brought:
             if is_folder:
-                os.mkdir(self._work.path / name, 0o700)
+                os.mkdir(self._work / name, 0o700)
             else:
-                os.symlink(self._folder / name, self._work.path / name)
-        self._work.note()
-        os.chdir(self._work.path)
+                os.symlink(self._folder / name, self._work / name)
+        self._untouched = _held(self._work)
+        self._at = os.open(self._work, parcel.FOLDER)
+        os.fchdir(self._at)
+        self._signs.watch(
+            [self._checkpoint, self._work, *(self._work / name for name, is_folder in self._brought if is_folder)]
+        )
 
-    def _make_checkpoint(self) -> None:
-        os.mkdir(self._checkpoint.path, 0o700)
-        self._checkpoint.note()
 
+class _Signs:
+    """What the kernel tells of changes in folders: of files made, moved or removed there, and of the folders themselves."""
 
-class _Watched:
-    """A folder, and what it held when no task had been there. ``has_more``: a change that ``is_changed`` saw made files."""
+    def __init__(self) -> None:
+        self._fd = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._watches: list[int] = []
+        self._count = bytearray(4)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.has_more = False
-        self._untouched: Held = {}
-        self._times_ns: list[tuple[str, int]] = []
+    def watch(self, folders: list[Path]) -> None:
+        """Watch these, and no others."""
+        if self.deaf:
+            return
+        for watch in self._watches:
+            _libc.inotify_rm_watch(self._fd, watch)
+        self._watches = [int(_libc.inotify_add_watch(self._fd, os.fsencode(each), _CHANGES)) for each in folders]
+        with contextlib.suppress(BlockingIOError):  # until nothing is left of what was before
+            while os.read(self._fd, _READ_BYTES):
+                pass
+        if min(self._watches) < 0:  # there are only so many for each user
+            os.close(self._fd)
+            self._fd = -1
 
-    def note(self) -> None:
-        """It is untouched now."""
-        self._untouched = _held(self.path)
-        self._note_times()
+    @property
+    def deaf(self) -> bool:
+        """Whether the kernel tells nothing."""
+        return self._fd < 0
 
-    def doubt(self) -> None:
-        """It may be another by now."""
-        self._times_ns = []
-
-    def is_changed(self, since_ns: int) -> bool:
-        """Tell whether anything in it was made, moved or removed from a time on, at which it was untouched.
-
-        A change gets the clock's time, so one since then shows if all times noted are before. Not seen: what was written into
-        files that were there.
-        """
-        if self._times_ns and all(
-            known_ns < since_ns and _changed_ns(path) == known_ns for path, known_ns in self._times_ns
-        ):
+    @property
+    def none(self) -> bool:
+        """Whether nothing has changed for sure."""
+        if self._fd < 0:
             return False
-        now = _held(self.path)
-        if now == self._untouched and _changed_ns(self.path):
-            self._note_times()
-            return False
-        self.has_more = any(inode and self._untouched.get(name) != inode for name, inode in now.items())
-        return True
-
-    def _note_times(self) -> None:
-        folders = [name for name, inode in self._untouched.items() if inode == _A_FOLDER]
-        self._times_ns = [
-            (path, _changed_ns(path)) for path in (str(self.path), *(f"{self.path}/{each}" for each in folders))
-        ]
+        fcntl.ioctl(self._fd, termios.FIONREAD, self._count)
+        return self._count == _NOTHING
 
 
 # -- the worker's end --------------------------------------------------------------------------------------------------------
@@ -216,6 +209,17 @@ def _held(folder: Path) -> Held:
     return found
 
 
+def _has_more(folder: Path, untouched: Held) -> bool:
+    """Tell whether files are in a folder that were not."""
+    return any(inode and untouched.get(name) != inode for name, inode in _held(folder).items())
+
+
+def _put_away(path: Path, aside: Path, *, keep: bool) -> None:
+    """Move a folder, for good if it is not to be kept."""
+    if _moved(path, aside) and not keep:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def _moved(path: Path, to: Path) -> bool:
     """Move a folder; return whether it was there."""
     try:
@@ -223,11 +227,3 @@ def _moved(path: Path, to: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _changed_ns(path: str | Path) -> int:
-    """Return when a folder was changed last; 0 if there is none."""
-    try:
-        return os.lstat(path).st_mtime_ns
-    except OSError:
-        return 0

@@ -203,10 +203,13 @@ class Cable:
         await self._whole.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers += [writer, far_writer]
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.ensure_future(self._move(source, sink))
+        for moving in (self._move(reader, far_writer), self._answer(far_reader, writer)):
+            task = asyncio.ensure_future(moving)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        await self._move(source, sink)
 
     async def _move(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -215,3 +218,19 @@ class Cable:
                 sink.write(data)
                 await sink.drain()
         sink.close()
+
+
+class SlowToGreet(Cable):
+    """One that keeps back all that the node says to its dialer after the handshake, until ``greet``."""
+
+    def __init__(self, target_port: int) -> None:
+        super().__init__(target_port)
+        self._greeting = asyncio.Event()
+
+    def greet(self) -> None:
+        self._greeting.set()
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        sink.write(await source.read(1 << 16))  # the node's part of the handshake comes in one piece
+        await self._greeting.wait()
+        await self._move(source, sink)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldos.fabric.limits import DOUBT_NS, LINK_SILENT_NS_MAX, MS, PROBE_NS, SECOND, SETTLE_NS, SPARE_KEPT_NS, TICK_NS
+from worldos.fabric.limits import (
+    DOUBT_NS,
+    LINK_SILENT_NS_MAX,
+    MS,
+    PROBE_NS,
+    SECOND,
+    SETTLE_NS,
+    SPARE_KEPT_NS,
+    TICK_NS,
+    TOGETHER_NS,
+)
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay
 
 
@@ -145,17 +156,43 @@ def test_a_flapping_cable_makes_the_return_slower_each_time() -> None:
 
 
 def test_of_two_that_cross_only_the_one_dialed_by_the_larger_id_goes_and_its_dialer_closes_it() -> None:
-    for first in (True, False):
+    for first, came in itertools.product((True, False), ("dialed first", "accepted first")):
         world = World(first=first)
-        dialed, accepted = world.add(FakeWay(dialed=True)), world.add(FakeWay(dialed=False))
-        useless = [*world.paths.doubles(accepted, world.now_ns), *world.paths.doubles(dialed, world.now_ns)]
-        assert useless == ([] if first else [dialed, dialed])
+        ways = [world.add(FakeWay(dialed=dialed)) for dialed in (came == "dialed first", came == "accepted first")]
+        dialed = next(way for way in ways if way.dialed)
+        world.now_ns += 2 * MS
+        assert world.paths.doubles(world.now_ns) == ([] if first else [dialed])
+
+
+def test_nothing_goes_before_what_stays_has_answered() -> None:
+    world = World(first=False)
+    dialed, accepted = world.add(FakeWay(dialed=True)), world.add(FakeWay(dialed=False, alive=False))
+    world.now_ns += 2 * MS
+    assert world.paths.doubles(world.now_ns) == []
+    accepted.alive = True
+    accepted.ask(world.now_ns)
+    world.now_ns += 2 * MS
+    assert world.paths.doubles(world.now_ns) == [dialed]
 
 
 def test_a_second_link_from_the_same_dialer_replaces_the_first() -> None:
-    world = World()
-    old, new = world.add(FakeWay(dialed=False)), world.add(FakeWay(dialed=False))
-    assert world.paths.doubles(new, world.now_ns) == [old]
+    for dialed in (True, False):
+        world = World()
+        old = world.add(FakeWay(dialed=dialed))
+        world.run(2 * TOGETHER_NS)
+        world.add(FakeWay(dialed=dialed))
+        world.now_ns += 2 * MS
+        assert world.paths.doubles(world.now_ns) == [old]
+
+
+def test_of_two_that_came_together_from_one_dialer_it_alone_says_which_goes() -> None:
+    useless = []
+    for dialed in (True, False):  # the ends may have seen them come the other way round
+        world = World()
+        ways = [world.add(FakeWay(dialed=dialed)) for _ in range(2)]
+        world.now_ns += 2 * MS
+        useless.append([ways.index(way) for way in world.paths.doubles(world.now_ns)])
+    assert useless == [[0], []]
 
 
 def test_the_peer_is_followed_only_when_the_own_way_was_long_not_heard() -> None:

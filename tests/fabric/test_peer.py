@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.fabric.fabrics import Cable, Ear, Node, roots, run, running, until
+from tests.fabric.fabrics import Cable, Ear, Node, SlowToGreet, roots, run, running, until
 from worldos.errors import BadRequest, NotAllowed
 from worldos.fabric.channel import Ending
 
@@ -72,6 +72,32 @@ def test_both_dial_at_once_and_one_link_stays() -> None:
             await until(lambda: len(a.notes.messages) == len(b.notes.messages) == 50)
             await until(lambda: all(len(one.fabric.peers[two.id].links) == 1 for one, two in ((a, b), (b, a))))
             assert [message for _, message in a.notes.messages] == [b"%d" % number for number in range(50)]
+
+    run(story)
+
+
+def test_two_that_dial_each_other_on_slow_lines_never_lose_each_other() -> None:
+    """Each end sees the link that the other dialed up first, and must not give up its own: the other end counts on that one."""
+
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,))
+        async with running(a, b):
+            slow = [SlowToGreet(node.fabric.port) for node in (a, b)]
+            for line in slow:
+                await line.start()
+            a.fabric.connect(b.id, [slow[1].address])
+            b.fabric.connect(a.id, [slow[0].address])
+            await until(lambda: a.knows(b) and b.knows(a))
+            for _ in range(20):
+                await asyncio.sleep(0)  # both have noticed that a link is up, and what follows from that
+            for line in slow:
+                line.greet()
+            await until(lambda: all(len(one.fabric.peers[two.id].links) == 1 for one, two in ((a, b), (b, a))))
+            assert a.fabric.send(b.id, b"there")
+            await until(lambda: b.notes.messages == [(a.id, b"there")])
+            assert [said for notes in (a.notes, b.notes) for said in notes.said if said[0] == "lost"] == []
+            for line in slow:
+                await line.stop()
 
     run(story)
 

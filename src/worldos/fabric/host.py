@@ -530,7 +530,7 @@ class Fabric:
             return  # nobody there now; TimeoutError is one too
         finally:
             for link in links:
-                if link.state is not State.UP:
+                if link.state is State.HANDSHAKE:  # on one that was greeted the far end may count by now
                     link.abort("given up")
 
 

@@ -58,6 +58,7 @@ DOUBT_NS: Final = 200 * MS  # asked, or unacknowledged data, and nothing heard f
 LINK_SILENT_NS_MAX: Final = 2 * SECOND  # ... for this long: the link is closed, the session is not
 RTT_NOISE_US: Final = 300  # a smaller change of a round trip is not worth telling
 SPARE_KEPT_NS: Final = 10 * SECOND  # a relayed link that no work needs any more is closed
+TOGETHER_NS: Final = 1 * SECOND  # links that came within this time may have come the other way round at the far end
 SETTLE_NS: Final = 500 * MS  # a direct link must be good for this long before traffic returns to it
 FAILED_SOON_NS: Final = 10 * SECOND  # a direct link that fails this soon after the return failed soon
 SETTLE_NS_MAX: Final = 30 * SECOND  # ... doubled up to this when it failed soon after

@@ -30,6 +30,7 @@ from worldos.fabric.limits import (
     SETTLE_NS,
     SETTLE_NS_MAX,
     SPARE_KEPT_NS,
+    TOGETHER_NS,
     UNACKED_ASK_NS,
 )
 
@@ -165,22 +166,31 @@ class Paths(Generic[W]):
         """Whether a link through a relay is up."""
         return any(way.via for way in self.ways)
 
-    def doubles(self, fresh: W, now_ns: int) -> list[W]:
-        """Name the links that a new one makes useless, or itself, as far as this end is the one to close them."""
-        useless: list[W] = []
-        for other in self.ways:
-            if other is fresh or bool(other.via) != bool(fresh.via):
-                continue
-            if other.dialed == fresh.dialed:
-                if not fresh.via or _doubtful(other, now_ns):
-                    useless.append(other)  # it was dialed because the older one failed
-                elif fresh.dialed:
-                    useless.append(fresh)
-            elif not self._first:  # two that cross: the one dialed by the smaller id stays, so ours goes
-                useless.append(fresh if fresh.dialed else other)
-        return useless
+    def doubles(self, now_ns: int) -> list[W]:
+        """Name the links that this end is to close, since another one that has answered takes their place.
+
+        At no moment do both ends close: of two that cross the larger id closes its own, and of two that one end dialed nearly
+        at once only that end knows which came later.
+        """
+        pairs = [(old, new) for place, old in enumerate(self.ways) for new in self.ways[place + 1 :]]
+        goes = [self._double(old, new, now_ns) for old, new in pairs if bool(old.via) == bool(new.via)]
+        return [way for way in self.ways if way in goes]
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _double(self, old: W, new: W, now_ns: int) -> W | None:
+        """Return which of two links of one sort this end is to close now."""
+        if old.dialed != new.dialed:  # the one dialed by the smaller id stays
+            goes, stays = (old, new) if new.dialed == self._first else (new, old)
+            is_mine = goes.dialed
+        elif not new.via or _doubtful(old, now_ns):  # it was dialed because the older one failed
+            goes, stays = old, new
+            is_mine = old.dialed or self._up_ns[id(new)] - self._up_ns[id(old)] >= TOGETHER_NS
+        else:
+            goes, stays = new, old
+            is_mine = new.dialed
+        is_sound = stays.heard_ns > self._up_ns[id(stays)] and not _doubtful(stays, now_ns)
+        return goes if is_mine and is_sound else None
 
     def _ask(self, way: W, now_ns: int) -> Ask[W]:
         self._pinged_ns[id(way)] = now_ns

@@ -2,7 +2,7 @@
 
 The session stays while links come and go. Each end chooses the link that it sends on; it receives on all. Two
 direct links at once happen when both ends dial: the one dialed by the smaller id stays, and only the dialer of the
-other closes it, so the ends never close both.
+other closes it, when the one that stays has answered: so the ends never close both, and neither is without a link.
 """
 
 from __future__ import annotations
@@ -225,8 +225,6 @@ class Peer:
             self.unlinked.clear()
             self._note_address(link, hello.port)
         self._act(self.paths.add(link, now_ns))
-        for useless in self.paths.doubles(link, now_ns):
-            useless.close("another link stays")
         if first:
             self._host.handler.on_peer(self.node, self.boot, link.via, link.rtt_us)
         return self.session.receive
@@ -257,6 +255,9 @@ class Peer:
         if link is self.active and abs(link.rtt_us - self._told_rtt_us) > noise_us:
             self._told_rtt_us = link.rtt_us
             self._host.handler.on_path(self.node, link.via, link.rtt_us)
+        if len(self.links) > 1:
+            for useless in self.paths.doubles(self._host.now_ns()):
+                useless.close("another link stays")
 
     def link_writable(self, link: Link) -> None:
         """Go on writing."""

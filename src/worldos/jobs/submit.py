@@ -92,7 +92,7 @@ def submit(  # noqa: PLR0913 - one call, by name, as a person writes it
     (a command finds it in ``$WOS_TASK``). The other words are those of ``wos submit``; ``checked``: what machines of others make
     counts when those of so many owners made the same (True: two; False: it is taken as it is). ``inside``: the tasks of a
     function run one after another in one process of each lease, not in one each: a tenth of the time for small ones, but they
-    see what others leave in memory and in the folder, and only what they return is kept. Raises NoAgent where none runs: a job
+    see what others leave in memory, and files that came along are for reading only. Raises NoAgent where none runs: a job
     outlives its program, so an agent must (``wos up``).
     """
     spans, most, items = _array(array)

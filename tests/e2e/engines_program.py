@@ -92,13 +92,18 @@ def postgresql(words: dict) -> None:
 
     hold = words.pop("hold", False)
     with worldos.use("PostgreSQL", **words) as url:
-        with psycopg.connect(url) as connection:
-            connection.execute("create table if not exists visits (at int)")
+        connection = psycopg.connect(url, autocommit=True)
+
+        def visit() -> int:
             connection.execute("insert into visits values (%s)", (int(time.time()),))
-            count = connection.execute("select count(*) from visits").fetchone()[0]
-        say("up", url=url, visits=count)
+            return connection.execute("select count(*) from visits").fetchone()[0]
+
+        connection.execute("create table if not exists visits (at int)")
+        say("up", url=url, visits=visit())
         while hold:
-            time.sleep(1)
+            time.sleep(0.5)
+            say("visit", visits=visit())
+        connection.close()
     say("done")
 
 

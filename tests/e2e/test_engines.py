@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -82,20 +83,32 @@ def test_a_dask_dataframe_over_three_nodes_is_what_one_machine_makes_of_it_also_
     run.wait(5)
 
 
-def test_a_database_goes_on_where_it_was_left_and_not_where_it_was_killed(realm: Realm) -> None:
-    far = f"name == '{realm.machines[1].name}'"
-    words = {"name": f"visits_{os.urandom(3).hex()}", "where": far, "dump_every": 0}
-    first = begin(realm, "postgresql", **words)
+def test_a_database_goes_on_where_it_was_left_and_elsewhere_where_its_machine_died(realm: Realm) -> None:
+    _, lost, other = realm.machines
+    words = {"name": f"visits_{os.urandom(3).hex()}", "archive_every": "1s"}
+    first = begin(realm, "postgresql", where=f"name == '{lost.name}'", **words)
     assert told(first, "up")["visits"] == 1
     assert first.wait(30) == 0, first.said()
-    killed = begin(realm, "postgresql", hold=True, **words)
+    assert f"{words['name']}.dump" in other.wos("ls", "databases")
+    killed = begin(realm, "postgresql", where=f"name == '{lost.name}'", hold=True, **words)
     assert told(killed, "up")["visits"] == 2
+    until(lambda: f"{words['name']}.wal" in other.wos("ls", "databases"), 20, "its log is kept")
+    told(killed, "visit")
+    committed = visits(killed)
+    until(lambda: visits(killed) >= committed + 10, 10, "it is visited twice a second")  # 5 s are beats enough
+    lost.kill()
     killed.signal(signal.SIGKILL)
     killed.wait(5)
-    last = begin(realm, "postgresql", **words)
-    assert told(last, "up")["visits"] == 2  # the second was never dumped
+    lost.wos("up")
+    last = begin(realm, "postgresql", where=f"name == '{other.name}'", **words)
+    assert committed < told(last, "up")["visits"] <= visits(killed) + 2
     assert last.wait(30) == 0, last.said()
-    assert f"{words['name']}.dump" in realm.machines[2].wos("ls", "databases")
+    assert f"{words['name']}.wal" not in other.wos("ls", "databases")
+
+
+def visits(run: Run) -> int:
+    """Return how many visits a program has told of."""
+    return max(json.loads(said)["visits"] for said in re.findall(r"^visit (.*)$", run.text(), re.MULTILINE))
 
 
 @pytest.mark.skipif(not LONG, reason="half a minute of two processors: with WORK_LONG=1")

@@ -53,7 +53,7 @@ def test_versions_that_a_package_brings_install_themselves_and_others_say_how() 
 
 
 def test_the_server_listens_in_its_network_and_asks_for_a_password() -> None:
-    ((server,),) = postgresql.engine.plan((SEAT,), {}).values()
+    server = postgresql.server(SEAT, "secret", fresh=True)
     assert "--listen_addresses=10.0.0.1" in server.argv
     assert "--shared_buffers=256MB" in server.argv
     assert all(line.endswith("scram-sha-256") for line in server.files["pg_hba.conf"].decode().splitlines())

@@ -9,6 +9,7 @@ became of it; the first is the head.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -190,8 +191,15 @@ class Cluster:
         not_root: bool = False,
         limit_s: float | None = TOOL_SECONDS,
     ) -> Ran:
-        """Run a tool in a seat, beside its processes, to its end."""
-        return self.result(index, self.call(index, tender.run, tuple(argv), dict(env), not_root), limit_s)
+        """Run a tool in a seat, beside its processes, to its end. Others may ask the seat meanwhile."""
+        until_s = time.monotonic() + limit_s if limit_s is not None else math.inf
+        number = self.result(index, self.call(index, tender.start, tuple(argv), dict(env), not_root))
+        while True:
+            ran = self.result(index, self.call(index, tender.ended, number, LOOK_SECONDS))
+            if ran is not None:
+                return ran
+            if time.monotonic() > until_s:
+                raise Unreachable(f"{argv[0]} on {self._node(index)[:8]} did not end in {limit_s:g} s")
 
     def forward(self, index: int, port: int) -> int:
         """Return the port of this machine's loopback that leads there."""

@@ -1,8 +1,8 @@
 """Dumps of a database in the account's files: fetched when it begins, kept again and again while it runs, and at its end.
 
 A dump is one file under ``databases/``; each keeping is a new version of it, so older ones can be had by ``wos history``.
-What another program kept under the same name since we read it is never overwritten: ours goes beside it. Between two
-keepings ``every_s`` seconds pass, and so much may be lost when a node or this program is killed.
+What another program kept under the same name since we read it is never overwritten: ours goes beside it. What was written
+since the last one is in the archive of the database (archive.py), where it has one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from worldos.engines.limits import DUMP_BYTES_MAX
 from worldos.errors import BadRequest, NotThere, WorldError
+from worldos.files.about import About
 from worldos.files.files import Files
 
 Pieces = Callable[[], Iterator[bytes]]
@@ -33,31 +34,38 @@ class Dumps:
         self.failed = ""
         self._rescue = rescue
         self._digest = b""
-        self._files = Files.open()
+        self.files = Files.open()
         self._keeping = threading.Lock()
         self._end = threading.Event()
         self._beat: threading.Thread | None = None
 
+    def look(self) -> About | None:
+        """See what was kept last: the next one takes its place; None where there is none."""
+        self.files.refresh()
+        try:
+            about = self.files.stat(self.path)
+        except NotThere:
+            return None
+        self._digest = about.digest
+        return about
+
     def last(self) -> BinaryIO | None:
         """Return the dump that was kept last, to read; None where there is none."""
-        self._files.refresh()
-        try:
-            about = self._files.stat(self.path)
-        except NotThere:
+        about = self.look()
+        if about is None:
             return None
         if about.size_bytes > DUMP_BYTES_MAX:
             raise BadRequest(f"{self.path} has {about.size_bytes} bytes, at most {DUMP_BYTES_MAX} can be restored")
-        self._digest = about.digest
-        return self._files.reader(self.path)
+        return self.files.reader(self.path)
 
     def keep(self, pieces: Pieces) -> str:
         """Make a dump and keep it; return under which name."""
         with self._keeping:
             path = self._free_path()
-            with self._files.writer(path) as writer:
+            with self.files.writer(path) as writer:
                 for piece in pieces():
                     writer.write(piece)
-            self._digest = self._files.stat(path).digest
+            self._digest = self.files.stat(path).digest
             self.path = path
             self.kept += 1
             return path
@@ -92,7 +100,7 @@ class Dumps:
     def close(self) -> None:
         """Let go of the files."""
         self.stop()
-        self._files.close()
+        self.files.close()
 
     def _beats(self, every_s: float, pieces: Pieces) -> None:
         while not self._end.wait(every_s):
@@ -104,7 +112,7 @@ class Dumps:
     def _free_path(self) -> str:
         """Return our path, or one beside it where another has kept something there since."""
         try:
-            changed = self._files.stat(self.path).digest != self._digest
+            changed = self.files.stat(self.path).digest != self._digest
         except NotThere:
             changed = False
         return f"{self.path.removesuffix('.dump')}-{time.time_ns()}.dump" if changed else self.path

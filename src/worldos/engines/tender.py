@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,7 @@ class Tender:
         self._installing: threading.Thread | None = None
         self._failed: WorldError | None = None
         self._doing = ""
+        self._tools: dict[int, Future[Ran]] = {}
 
     # -- software -------------------------------------------------------------------------------------------------------
 
@@ -152,6 +154,25 @@ class Tender:
         popen = self._popen(self._command(argv, not_root=not_root, joined=False), env, subprocess.PIPE)
         out, said = popen.communicate()
         return Ran(code=popen.returncode, out=out, said=said[-TAIL_BYTES:].decode(errors="replace"))
+
+    def start(self, argv: Sequence[str], env: dict[str, str], *, not_root: bool = False) -> int:
+        """Begin to run a tool; return its number for ``ended``. So the seat answers meanwhile."""
+        number, ran = len(self._tools), Future[Ran]()
+        self._tools[number] = ran
+        threading.Thread(target=self._run_for, args=(ran, argv, env, not_root), name="runs-tool", daemon=True).start()
+        return number
+
+    def ended(self, number: int, patience_s: float) -> Ran | None:
+        """Return what became of a tool; None if it still runs after this time."""
+        with contextlib.suppress(TimeoutError):
+            return self._tools[number].result(patience_s)
+        return None
+
+    def _run_for(self, ran: Future[Ran], argv: Sequence[str], env: dict[str, str], not_root: bool) -> None:  # noqa: FBT001
+        try:
+            ran.set_result(self.run(argv, env, not_root=not_root))
+        except WorldError as error:
+            ran.set_exception(error)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Read a piece of a file of the working folder."""
@@ -299,9 +320,14 @@ def look(patience_s: float) -> tuple[Seen, ...]:
     return _tender().look(patience_s)
 
 
-def run(argv: tuple[str, ...], env: dict[str, str], not_root: bool) -> Ran:  # noqa: FBT001 - calls of a lane go by place
-    """See ``Tender.run``."""
-    return _tender().run(argv, env, not_root=not_root)
+def start(argv: tuple[str, ...], env: dict[str, str], not_root: bool) -> int:  # noqa: FBT001 - calls of a lane go by place
+    """See ``Tender.start``."""
+    return _tender().start(argv, env, not_root=not_root)
+
+
+def ended(number: int, patience_s: float) -> Ran | None:
+    """See ``Tender.ended``."""
+    return _tender().ended(number, patience_s)
 
 
 def read(name: str, offset: int, size: int) -> bytes:

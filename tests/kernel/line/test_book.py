@@ -7,9 +7,9 @@ from tests.kernel.line.test_line import state
 from tests.kernel.line.works import NODE, START_MS, Site, submit
 
 from worldos.kernel.line.view import State
-from worldos.kernel.work.limits import ENDED_MS, SPEC_BYTES_MAX
+from worldos.kernel.work.limits import ENDED_MS, LEARNED_BYTES_MIN, SPEC_BYTES_MAX
 from worldos.kernel.work.state import Work
-from worldos.model.work import PARCEL_BYTES_MAX, Assign, Cancel, Forget, JobId, Refused, Retry
+from worldos.model.work import PARCEL_BYTES_MAX, Assign, Cancel, Forget, JobId, Made, Refused, Retry
 
 DAY_S = 86_400
 
@@ -219,3 +219,20 @@ def test_what_is_not_in_a_snapshot_is_made_again(site: Site) -> None:
     for name in names:
         assert getattr(book, name) == getattr(again, name), name
     assert list(again.busy) == list(book.busy)
+
+
+def test_the_memory_of_a_command_is_learned_quickly_up_and_slowly_down_and_only_from_ours(site: Site) -> None:
+    def ends(memory_bytes: int, owner: str = "") -> int:
+        number = len(site.work.line.book.jobs)
+        site.do(submit(f"job-{number}"))
+        made = Made(owner, b"d", 0, owner) if owner else None
+        site.end(site.run(f"job-{number}", 0)[0], wall_us=1000, memory_bytes=memory_bytes, made=made)
+        site.work = Work.restore(site.work.snapshot())
+        job = site.work.line.book.jobs[JobId("job-0")]
+        return site.work.line.book.learned_bytes(job)
+
+    assert ends(LEARNED_BYTES_MIN - 1) == 0, "too little to be placed by"
+    assert ends(800 << 20) == 800 << 20
+    assert ends(0) == 800 << 20, "nobody measured it"
+    assert ends(1 << 40, "ann") == 800 << 20, "a stranger's word"
+    assert ends(400 << 20) == 750 << 20

@@ -384,3 +384,42 @@ def test_a_copy_takes_a_free_place_of_ours_and_no_more_than_a_job_may_have_at_on
     steps = planned(site, offer("a", cores=8))
     assert steps == [Assign(job="job-1", indices=(0,), node=A, beside=True)], "four at once, as it asks for"
     assert planned(site, taken(6000, cores=8)) == [], "there is no room now, and there will be"
+
+
+def learn(site: Site, memory_bytes: int, took_us: int = 60_000_000, job: str = "job-0") -> None:
+    """Have a task of the command end that took so much memory, though its job did not say so."""
+    site.do(submit(job))
+    (attempt,) = site.run(job, 0)
+    site.end(attempt, wall_us=took_us, memory_bytes=memory_bytes)
+
+
+def test_tasks_that_took_much_memory_are_begun_no_more_side_by_side_than_fit(site: Site) -> None:
+    machines = [offer("a", cores=8, memory=16 * GB), offer("b", cores=8, memory=8 * GB)]
+    learn(site, 6 * GB)
+    site.do(submit("job-1", 10))
+    assert carry_out(site, *machines) == {("job-1", A): 2, ("job-1", B): 1}
+    site.do(submit("job-2", 40, argv=("other",)))
+    machines = [offer("a", cores=8, free=6000, memory=16 * GB), offer("b", cores=8, free=7000, memory=8 * GB)]
+    assert carry_out(site, *machines) == {("job-2", A): 6, ("job-2", B): 7}, "what needs no memory uses the other cores"
+
+
+def test_memory_that_a_task_has_taken_is_not_counted_twice(site: Site) -> None:
+    learn(site, 6 * GB)
+    site.do(submit("job-1", 10))
+    assert carry_out(site, offer("a", cores=8, memory=16 * GB)) == {("job-1", A): 2}
+    grown = offer("a", cores=8, free=6000, memory=16 * GB, memory_free=10 * GB)
+    assert planned(site, grown) == [], "one has taken its part, the other will"
+    site.say(later_ms=40_000)
+    assert carry_out(site, grown) == {("job-1", A): 1}
+
+
+def test_what_takes_more_than_any_node_has_runs_alone_on_the_largest(site: Site) -> None:
+    learn(site, 60 * GB)
+    site.do(submit("job-1", 10))
+    assert carry_out(site, offer("a", cores=8, memory=16 * GB), offer("b", cores=8, memory=8 * GB)) == {("job-1", A): 1}
+
+
+def test_who_says_how_much_memory_it_needs_is_believed(site: Site) -> None:
+    learn(site, 6 * GB)
+    site.do(submit("job-1", 10, need=cpu(1000, memory_bytes=1 * GB)))
+    assert carry_out(site, offer("a", cores=8, memory=16 * GB)) == {("job-1", A): 8}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kernel.line.test_plan import A, scene, taken
 from tests.kernel.line.works import Site, spec, submit
-from tests.kernel.offers import cpu, offer
+from tests.kernel.offers import GB, cpu, offer
 
 from worldos.kernel.line.scene import Scene
 from worldos.kernel.line.why import EXPLAINED_MAX, never, view, views, why
@@ -94,3 +94,13 @@ def test_a_budget_below_the_cheapest_offer_could_never_be(site: Site) -> None:
 
 def test_without_offers_nothing_can_be_done(site: Site) -> None:
     assert "no offers are known" in never(spec(), scene(site))
+
+
+def test_what_waits_for_memory_that_its_command_took_before_is_told(site: Site) -> None:
+    site.do(submit("job-0"))
+    site.end(site.run("job-0", 0)[0], wall_us=60_000_000, memory_bytes=7 * GB)
+    site.do(submit("job-1", 2))
+    site.run("job-1", 0, node=A)
+    told = said(site, scene(site, offer("a")))
+    assert told == "earlier tasks of this command took 7.0 GB of memory, and no node has as much free"
+    assert "in a moment" in said(site, scene(site, offer("a", memory=16 * GB)))

@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 
 from worldos.errors import PeerBroke
-from worldos.kernel.work.look import look, read_job, read_jobs, read_providers, read_queue, read_queues
+from worldos.kernel.work.look import (
+    CommandView,
+    look,
+    read_commands,
+    read_job,
+    read_jobs,
+    read_providers,
+    read_queue,
+    read_queues,
+)
 from worldos.kernel.work.state import Work
 from worldos.model.ids import NodeId
 from worldos.model.need import Need
-from worldos.model.work import JobSpec, QueueMade, Span, Submit, WorkCommand
+from worldos.model.work import JobId, JobSpec, QueueMade, Span, Submit, WorkCommand
 from worldos.model.work_wire import WorkAsk
 
 
@@ -43,6 +52,17 @@ def test_machines_of_others_that_did_tasks_are_seen() -> None:
     ann, bob = read_providers(look(made, WorkAsk(number=0, look="providers"), None))
     assert (ann.node, ann.jobs, ann.checks, ann.out) == ("ann", 1, 0, "")
     assert (bob.node, bob.checks, bob.out) == ("bob", 1, "a wrong answer in check 1")
+
+
+def test_what_was_learned_of_commands_is_seen_the_newest_first() -> None:
+    made = work()
+    job = made.line.book.jobs[JobId("job-1")]
+    made.line.book.learn(job, 3_000, 1 << 30)
+    made.line.book.learn(job, 5_000)
+    assert read_commands(look(made, WorkAsk(number=0, look="commands"), None)) == (
+        CommandView("true", 2, 4_000, 1 << 30),
+    )
+    assert read_commands(seen("commands")) == ()
 
 
 def test_what_there_is_not_is_nothing() -> None:

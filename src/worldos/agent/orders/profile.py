@@ -1,6 +1,6 @@
 """Orders about profiles: what programs here learned of their functions, kept for those that come after (kernel/profile.py).
 
-They lie in the file ``profiles`` of the home. Who loses it learns anew.
+They lie in the file ``profiles`` of the home. Who loses it learns anew. Beside them what the line learned of its commands.
 """
 
 from __future__ import annotations
@@ -11,10 +11,24 @@ from typing import Any
 from worldos.agent.agent import Agent
 from worldos.agent.call import Call
 from worldos.agent.home import make_folder, write_durably
-from worldos.errors import DiskFull, PeerBroke
+from worldos.errors import DiskFull, PeerBroke, Unreachable
 from worldos.kernel.profile import PERMILLE, Profiles
+from worldos.kernel.work.look import CommandView, read_commands
+from worldos.model.work_wire import WorkAsk
 
 FILE = "profiles"
+
+
+COMMANDS_SHOWN_MAX = 200
+
+
+async def _commands(agent: Agent) -> tuple[CommandView, ...]:
+    """Return what the line knows of commands; nothing where there is no line, or nobody answers for it now."""
+    if agent.node.realms.off or agent.work.site.works() is False:
+        return ()
+    with suppress(Unreachable):
+        return read_commands(await agent.work.ask(WorkAsk(number=0, look="commands", count=COMMANDS_SHOWN_MAX)))
+    return ()
 
 
 class ProfileOrders:
@@ -36,7 +50,8 @@ class ProfileOrders:
             write_durably(file, table.snapshot())
 
     async def order_profile_show(self, agent: Agent, call: Call) -> dict[str, list[dict[str, Any]]]:
-        """The functions, those used last first, and the ways."""
+        """The functions, those used last first, the ways, and the commands of jobs."""
+        commands = await _commands(agent)
         table = self._table(agent)
         functions = sorted(table.functions.items(), key=lambda item: (-item[1].used, item[0]))
         names = {node: offer.name for node, offer in agent.node.registry.offers.items()}
@@ -62,6 +77,15 @@ class ProfileOrders:
             "ways": [
                 {"node": names.get(node, node[:8]), "bytes_s": way.rate_bytes_s, "trip_us": way.trip_us}
                 for node, way in sorted(table.ways.items())
+            ],
+            "commands": [
+                {
+                    "command": each.command,
+                    "tasks": each.tasks,
+                    "wall_us": each.mean_us,
+                    "memory_bytes": each.memory_bytes,
+                }
+                for each in commands
             ],
         }
 

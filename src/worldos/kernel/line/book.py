@@ -21,10 +21,13 @@ from worldos.kernel.work.limits import (
     ENDED_MAX,
     ENDED_MS,
     FORGOTTEN_MAX,
+    LEARNED_BYTES_MIN,
+    LEARNED_FALL,
     WORKED_MAX,
     WORKED_TASKS,
     WORKED_US_MAX,
 )
+from worldos.model.resource import Kind
 from worldos.model.work import JobId
 
 _DUE_SPARE: Final = 1024
@@ -32,10 +35,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Worked(NamedTuple):
-    """So many tasks of a command took so long, of late."""
+    """So many tasks of a command took so long, of late; ``memory_bytes``: the most that one took: quickly up, slowly down."""
 
     tasks: int
     wall_us: int
+    memory_bytes: int = 0
 
 
 class Book:
@@ -92,12 +96,14 @@ class Book:
         if job.ended:
             self.ended_bytes += job.story_bytes - before
 
-    def learn(self, job: Job, wall_us: int) -> None:
-        """Take in how long a task took; what is old weighs less and less."""
-        worked = self.worked.pop(job.kind, None) or Worked(0, 0)
-        if worked.tasks >= WORKED_TASKS:
-            worked = Worked(worked.tasks // 2, worked.wall_us // 2)
-        self.worked[job.kind] = Worked(worked.tasks + 1, worked.wall_us + min(wall_us, WORKED_US_MAX))
+    def learn(self, job: Job, wall_us: int, memory_bytes: int = 0) -> None:
+        """Take in how long a task took, and how much memory (0: nobody knows); what is old weighs less and less."""
+        tasks, sum_us, most = self.worked.pop(job.kind, Worked(0, 0))
+        if tasks >= WORKED_TASKS:
+            tasks, sum_us = tasks // 2, sum_us // 2
+        if memory_bytes:
+            most = max(memory_bytes, most - max(0, most - memory_bytes) // LEARNED_FALL)
+        self.worked[job.kind] = Worked(tasks + 1, sum_us + min(wall_us, WORKED_US_MAX), most)
         if len(self.worked) > WORKED_MAX:
             del self.worked[next(iter(self.worked))]
 
@@ -105,6 +111,16 @@ class Book:
         """Return how long tasks of such a command took of late; 0: nobody knows."""
         worked = self.worked.get(kind)
         return max(1, worked.wall_us // worked.tasks) if worked else 0
+
+    def learned_bytes(self, job: Job) -> int:
+        """Return how much memory a task of a job is taken to need, as earlier ones of its command did; 0: it is not placed by it.
+
+        A job that says itself how much leases that, and is held to it.
+        """
+        worked = self.worked.get(job.kind)
+        if worked is None or worked.memory_bytes < LEARNED_BYTES_MIN:
+            return 0
+        return 0 if job.spec.need.memory_bytes or job.spec.need.kind == Kind.MEMORY else worked.memory_bytes
 
     def begin(self, job: Job, index: int, run: Running) -> None:
         """Let a task run; where it does already, beside that."""

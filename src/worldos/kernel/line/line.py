@@ -116,7 +116,7 @@ class Line:
         line = cls()
         book = line.book
         book.orders, book.forgotten, book.wall_ms, book.worked = kept.orders, kept.forgotten, wall_ms, kept.worked
-        if any(worked.tasks < 1 or worked.wall_us < 0 for worked in kept.worked.values()):
+        if any(worked.tasks < 1 or min(worked.wall_us, worked.memory_bytes) < 0 for worked in kept.worked.values()):
             raise ValueError("worked")
         line.providers = kept.providers
         for job in kept.jobs:
@@ -454,7 +454,8 @@ class Line:
         job.cpu_us = min(SUM_MAX, job.cpu_us + outcome.cpu_us)
         job.wall_us = min(SUM_MAX, job.wall_us + outcome.wall_us)
         job.memory_bytes = max(job.memory_bytes, outcome.memory_bytes)
-        self.book.learn(job, outcome.wall_us)
+        is_ours = outcome.made is None or not outcome.made.owner
+        self.book.learn(job, outcome.wall_us, outcome.memory_bytes if is_ours else 0)
 
 
 def _no(why: str, hint: str = "") -> Refused:

@@ -49,7 +49,7 @@ UNKNOWN_MS: Final = 600_000  # how long a task is taken to run at a node that wi
 GOING_S: Final = 60  # those who may be asked to stop are, so long before their node goes, and twice their grace
 
 Step = Assign | Preempt | Lost
-Key = tuple[bytes, int]  # a need, and how long it takes
+Key = tuple[bytes, int, int]  # a need, how long it takes, and how much memory beside that
 Candidate = tuple[int, int, NodeId, int]  # score, lot, and the version of the room that it was scored in
 
 
@@ -80,6 +80,7 @@ class _Planning:
         self.rooms = rooms_of(line, scene)
         self.out: list[Step] = []
         self.best: dict[bytes, list[Candidate]] = {}
+        self.most_bytes: dict[bytes, int] = {}  # of memory that a node has where such a need fits
         self.full: set[Key] = set()  # what fits nowhere now
         self.blocked = 0
         self.victims = 0
@@ -100,7 +101,7 @@ class _Planning:
                 break
             if job.rest_ms > self.scene.wall_ms:
                 continue
-            key = (self.line.book.need_of(job), likely_ms(job))
+            key = self._key(job)
             if key in self.full:
                 continue
             most = min(job.room, TASKS_MAX - self.given, affordable(job))
@@ -110,6 +111,19 @@ class _Planning:
         if not any(self._waits(job) for job in self.line.ready()):
             self._copy_all()
         return self.out
+
+    def _key(self, job: Job) -> Key:
+        return (self.line.book.need_of(job), likely_ms(job), self._learned_bytes(job))
+
+    def _learned_bytes(self, job: Job) -> int:
+        """Return how much memory a task is taken to need: as much as earlier ones did, or as the largest node has at most."""
+        learned = self.line.book.learned_bytes(job)
+        if not learned:
+            return 0
+        most = self.most_bytes.get(need := self.line.book.need_of(job))
+        if most is None:
+            most = self.most_bytes[need] = max((room.most_bytes for room in self._able(job)), default=0)
+        return min(learned, most)
 
     def _waits(self, job: Job) -> bool:
         """Tell whether tasks of a job wait for a place still, not for its rest or for others of it."""
@@ -129,13 +143,13 @@ class _Planning:
 
     def _place(self, job: Job, key: Key, most: int) -> None:
         """Give out tasks of a job: to new berths while there is room for any, then to those that it has."""
-        each = berth_tasks(job)
+        each = 1 if key[2] else berth_tasks(job)
         wanted = min(most, spans.count(job.waiting))
         given: dict[NodeId, int] = {}
         berths = self._berths(job, key, -(-wanted // each))
         berths += self._asked_back(job, -(-wanted // each) - len(berths))
         left = self._share(given, berths, wanted, each)
-        for node, room in self.rooms.items() if left else ():
+        for node, room in self.rooms.items() if left and not key[2] else ():
             spare = min(self._spare(job, room, each), left)
             if spare > 0:
                 given[node] = given.get(node, 0) + spare
@@ -175,7 +189,7 @@ class _Planning:
                 continue
             if version == room.version:
                 taken.append(node)
-                _take(room, job)
+                self._take(room, job)
             place = question.place(room.now())
             if place is None:
                 heappop(best)
@@ -197,8 +211,14 @@ class _Planning:
                 if question.place(room.without(lent)) is None:
                     break
                 taken.append(node)
-                _take(room, job)
+                self._take(room, job)
         return taken
+
+    def _take(self, room: Room, job: Job) -> None:
+        """Take a berth at a node, also of what the one for whom it is kept leaves to others."""
+        room.take(job.spec.need, learned_bytes=self._learned_bytes(job))
+        if room.kept_for is not None:
+            room.slack.subtract(amounts(job.spec.need))
 
     def _best(self, job: Job, need: bytes) -> list[Candidate]:
         """Return the nodes where such a need fits, as a heap by score; jobs of equal needs share it."""
@@ -246,7 +266,10 @@ class _Planning:
         return at
 
     def _may_begin(self, job: Job, room: Room) -> bool:
-        """Tell whether a task may be begun at a node that will go, or is kept for somebody."""
+        """Tell whether a task may be begun at a node that will go, is kept for somebody, or has little memory left."""
+        learned_bytes = self._learned_bytes(job)
+        if learned_bytes and room.spare_bytes < learned_bytes:
+            return False
         takes_ms = likely_ms(job)
         left_s = going_s(room)
         if left_s is not None and (takes_ms or UNKNOWN_MS) > left_s * 1000:
@@ -272,7 +295,7 @@ class _Planning:
 
     def _copy(self, job: Job, indices: list[int]) -> None:
         """Give second attempts to where there is room now; what none of our nodes could ever do, to be leased beyond them."""
-        given = Counter(self._berths(job, (self.line.book.need_of(job), likely_ms(job)), len(indices)))
+        given = Counter(self._berths(job, self._key(job), len(indices)))
         left = len(indices) - given.total()
         if left and not self._able(job):
             given[self.scene.view.home] += self._room_elsewhere(left)
@@ -287,7 +310,9 @@ class _Planning:
         if not able:
             self._send_elsewhere(job, most)
             return
-        if self.blocked >= BLOCKED_MAX:
+        if self.blocked >= BLOCKED_MAX or (
+            self._learned_bytes(job) and any(question.place(room.now()) is not None for room in able)
+        ):  # of those that it leaves for lack of memory others may use all
             return
         self.blocked += 1
         free = [room for room in able if room.kept_for is None]
@@ -413,13 +438,6 @@ class _Planning:
         return sum(
             1 for job, _, run in running(self.line) if run.node == home and not run.begun_ms and job.id not in held
         )
-
-
-def _take(room: Room, job: Job) -> None:
-    """Take a berth at a node, also of what the one for whom it is kept leaves to others."""
-    room.take(job.spec.need)
-    if room.kept_for is not None:
-        room.slack.subtract(amounts(job.spec.need))
 
 
 def affordable(job: Job) -> int:

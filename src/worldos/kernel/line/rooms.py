@@ -4,6 +4,10 @@ A node's offer says what is free beside all leases. To that comes what its runne
 the attempts there are to take: for each job as many *berths* as its attempts fill. Tasks that are known to be short are given
 several to a berth, to run one after another, so that a runner need not wait for the line between two of them.
 
+Memory that a job does not say it needs, and that earlier tasks of its command took, is counted beside that: nothing is leased for
+it, but no more are begun side by side than fit. What a machine says is free lacks already what those have taken that run there
+for long (``grown``); what others will yet take is ``due``.
+
 Amounts by kind in its base unit. Used amounts may pass what there is (offers are old); then nothing is free.
 """
 
@@ -18,7 +22,7 @@ import msgspec
 from worldos.kernel.line.job import Job, Running
 from worldos.kernel.line.line import Line
 from worldos.kernel.line.scene import QUIET_MS, Scene
-from worldos.kernel.question import Question
+from worldos.kernel.question import Question, memory_of
 from worldos.model.ids import NodeId
 from worldos.model.need import Need
 from worldos.model.offer import Offer
@@ -44,6 +48,8 @@ class Room:
         self.kept_for: Job | None = None
         self.slack: Counter[str] = Counter()  # what others may take beside the one for whom this node is kept,
         self.kept_ms = 0  # ... and who ends before that may take anything
+        self.due_bytes = 0  # memory that tasks here will yet take,
+        self.grown_bytes = 0  # ... and that they have taken
         self.version = 0  # of ``now``
         self._now: Offer | None = None
 
@@ -70,8 +76,27 @@ class Room:
             self.leaving[kind] += amount * asked
         self.take(job.spec.need, self.berths(job))
 
-    def take(self, need: Need, berths: int = 1) -> None:
+    def learned(self, each_bytes: int, runs: list[Running], since_ms: int) -> None:
+        """Count memory that attempts here take though they lease none; those begun before have what they need."""
+        grown = sum(0 < run.begun_ms <= since_ms for run in runs)
+        self.grown_bytes += each_bytes * grown
+        self.due_bytes += each_bytes * (len(runs) - grown)
+
+    @property
+    def spare_bytes(self) -> int:
+        """Return how much memory is free beside what tasks here will yet take."""
+        memory = memory_of(self.now())
+        return memory.free - self.due_bytes if memory else 0
+
+    @property
+    def most_bytes(self) -> int:
+        """Return how much memory would be free if no task of the line took any."""
+        memory = memory_of(self.now())
+        return min(memory.capacity, memory.free + self.grown_bytes) if memory else 0
+
+    def take(self, need: Need, berths: int = 1, learned_bytes: int = 0) -> None:
         """Take room for so many berths."""
+        self.due_bytes += learned_bytes * berths
         for kind, amount in amounts(need).items():
             self.used[kind] += amount * berths
         self.version += 1
@@ -97,9 +122,13 @@ def rooms_of(line: Line, scene: Scene) -> dict[NodeId, Room]:
         here = Counter([run.node for run in runs if not run.at or run.at == run.node])
         there = Counter([run.node for run in runs if run.at == run.node])
         asked = Counter([run.node for run in runs if run.asked]) if job.spec.preemptible else Counter()
+        learned = line.book.learned_bytes(job)
         for node, count in here.items():
             if node in fitting:  # else its lease will be at another node
                 rooms[node].hold(job, share, count, there[node], asked[node])
+                if learned:
+                    mine = [run for run in runs if run.node == node and run.at in ("", node)]
+                    rooms[node].learned(learned, mine, scene.wall_ms - likely_ms(job) // 2)
     for node, room in rooms.items():
         room.used.subtract(scene.leased.get(node, room.begun_use))
     return rooms

@@ -16,6 +16,7 @@ from worldos.kernel.line.view import JobView, own_why, view_of
 from worldos.kernel.question import Question, memory_of
 from worldos.model.ids import NodeId
 from worldos.model.offer import Offer
+from worldos.model.units import show_bytes
 from worldos.model.work import JobId, JobSpec
 
 EXPLAINED_MAX: Final = 20  # of many jobs
@@ -51,6 +52,9 @@ def why(line: Line, job: Job, scene: Scene, rooms: Mapping[NodeId, Room] | None 
         return "no node that can run tasks is heard of"
     need, seen = job.spec.need, scene.view
     answer = match.choose(need, [room.now() for room in rooms.values()], seen)
+    learned = line.book.learned_bytes(job)
+    if isinstance(answer, match.Choice) and learned and all(room.spare_bytes < learned for room in rooms.values()):
+        return f"earlier tasks of this command took {show_bytes(learned)} of memory, and no node has as much free"
     if isinstance(answer, match.Choice):
         return "it is begun in a moment, or another is kept room for"
     question = Question(need, seen)

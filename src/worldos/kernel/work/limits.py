@@ -31,6 +31,10 @@ FORGOTTEN_MAX: Final = 10_000  # ids of forgotten jobs: a late second Submit mus
 WORKED_MAX: Final = 4_096  # commands of which is known how long their tasks take
 WORKED_TASKS: Final = 64  # of the last of them, about
 WORKED_US_MAX: Final = 1 << 50  # longer than any task
+LEARNED_BYTES_MIN: Final = 64 << 20  # tasks that took less memory are not placed by it
+LEARNED_FALL: Final = (
+    8  # one that takes less takes away this part of the difference; one that takes more counts at once
+)
 
 LOST_WHY_CHARS_MAX: Final = 200  # of why an attempt was lost, while its job waits for another to begin
 LOSSES_MAX: Final = 20  # a task that was lost so often is what loses its nodes: it has failed

@@ -8,7 +8,7 @@ import msgspec
 
 from worldos.errors import PeerBroke
 from worldos.kernel.line.scene import Scene
-from worldos.kernel.line.view import JobView, TaskView
+from worldos.kernel.line.view import ARGV_CHARS_MAX, JobView, TaskView
 from worldos.kernel.line.why import view, views
 from worldos.kernel.queues.queues import QueueView
 from worldos.kernel.work.replica import Replica
@@ -48,6 +48,15 @@ class ProviderView(msgspec.Struct, frozen=True, array_like=True):
     out: str
 
 
+class CommandView(msgspec.Struct, frozen=True, array_like=True):
+    """What tasks of a command took of late: how many there were, how long one takes, and how much memory one takes at most."""
+
+    command: str
+    tasks: int
+    mean_us: int
+    memory_bytes: int
+
+
 def keepers(replica: Replica) -> bytes:
     """Return who keeps the work, as its leader sees it."""
     log = replica.raft.log
@@ -70,6 +79,18 @@ def providers(work: Work) -> tuple[ProviderView, ...]:
     )
 
 
+def commands(work: Work, most: int) -> tuple[CommandView, ...]:
+    """Return what was learned of the commands of jobs that are known still, the newest first."""
+    book = work.line.book
+    found: dict[int, CommandView] = {}
+    for job in reversed(book.jobs.values()):
+        worked = book.worked.get(job.kind)
+        if worked is not None and job.kind not in found and len(found) < most:
+            text = " ".join(job.spec.argv)[:ARGV_CHARS_MAX]
+            found[job.kind] = CommandView(text, worked.tasks, worked.wall_us // worked.tasks, worked.memory_bytes)
+    return tuple(found.values())
+
+
 def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
     """Return what is to be seen, as bytes; PeerBroke for words that name nothing of the kind.
 
@@ -84,13 +105,15 @@ def look(work: Work, asked: WorkAsk, scene: Scene | None) -> bytes:
             return _encode(JobSeen(job, work.line.tasks(name, asked.first, asked.count)))
         case "providers":
             return _encode(providers(work))
+        case "commands":
+            return _encode(commands(work, asked.count))
         case "queues":
             return _encode(work.queues.views())
         case "queue":
             return _encode(work.queues.view(name))
         case _:
             raise PeerBroke(
-                f"there is no look at {asked.look!r}: there are jobs, job ID, providers, queues, queue NAME and keepers"
+                f"there is no look at {asked.look!r}: there are jobs, job ID, providers, commands, queues, queue NAME and keepers"
             )
 
 
@@ -114,6 +137,11 @@ def read_providers(data: bytes) -> tuple[ProviderView, ...]:
     return _read(_providers, data)
 
 
+def read_commands(data: bytes) -> tuple[CommandView, ...]:
+    """Read what a look at ``commands`` gave."""
+    return _read(_commands, data)
+
+
 def read_queues(data: bytes) -> tuple[QueueView, ...]:
     """Read what a look at ``queues`` gave."""
     return _read(_queues, data)
@@ -128,6 +156,7 @@ _jobs: msgspec.msgpack.Decoder[tuple[JobView, ...]] = msgspec.msgpack.Decoder(tu
 _job: msgspec.msgpack.Decoder[JobSeen] = msgspec.msgpack.Decoder(JobSeen)
 _keepers: msgspec.msgpack.Decoder[Keepers] = msgspec.msgpack.Decoder(Keepers)
 _providers: msgspec.msgpack.Decoder[tuple[ProviderView, ...]] = msgspec.msgpack.Decoder(tuple[ProviderView, ...])
+_commands: msgspec.msgpack.Decoder[tuple[CommandView, ...]] = msgspec.msgpack.Decoder(tuple[CommandView, ...])
 _queues: msgspec.msgpack.Decoder[tuple[QueueView, ...]] = msgspec.msgpack.Decoder(tuple[QueueView, ...])
 _queue: msgspec.msgpack.Decoder[QueueView | None] = msgspec.msgpack.Decoder(QueueView | None)
 

@@ -5,7 +5,7 @@
         program = realm.program(a, calls=60)      # programs.py, under a real ``use("CPU")``
         b.kill()
 
-What an agent leaves behind (processes, sockets, scratch folders, cgroups, shared memory) is looked for at the end of each realm:
+What an agent leaves behind (processes, sockets, scratch folders, cgroups) is looked for at the end of each realm:
 all of it lies in the lab's own folder or carries a name that was seen there.
 """
 
@@ -333,7 +333,6 @@ def end(lab: Lab, machines: Sequence[Machine]) -> None:
     left = [str(path) for machine in machines for path in machine.home.path.rglob("*.sock")]
     left += [str(path) for scratch in scratches for path in scratch.iterdir()]
     left += [str(path) for cage in cages for path in Path("/sys/fs/cgroup").glob(f"**/worldos-{cage}")]
-    left += [str(path) for path in Path("/dev/shm").glob("*wos*")]
     assert not left, f"left behind: {left}"
 
 

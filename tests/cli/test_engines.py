@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psycopg
@@ -14,6 +15,7 @@ from tests.agent.agents import RunningAgent, until
 from tests.cli.conftest import command, environ, fails, wos
 
 from worldos.engines import environment, postgresql
+from worldos.engines.standing import Standing, StandingFile
 from worldos.home import Home
 
 INSTALLED = environment.find(postgresql.engine.software({}), Home(Path("/no/such/home"))) is not None
@@ -38,6 +40,23 @@ def test_an_environment_is_shown_and_removed(agent: RunningAgent) -> None:
         fails(wos(agent.home, "engine", "remove", "../.."), 2, "there is no environment", "wos engines")
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def test_how_far_the_log_of_a_database_is_kept_is_shown(agent: RunningAgent) -> None:
+    shop, other = StandingFile(agent.home, "shop"), StandingFile(agent.home, "other")
+    try:
+        shop.say(
+            Standing(database="shop", waiting_bytes=3_000_000, whole_at_s=time.time() - 130, why="no store [here]")
+        )
+        other.say(Standing(database="other"))
+        lines = wos(agent.home, "engines").stdout.splitlines()
+        assert [line.split()[:2] for line in lines[-3:]] == [["DATABASE", "IN"], ["other", "yes"], ["shop", "to"]]
+        assert "ago, 3.0 MB wait: no store [here]" in lines[-1]
+        rows = json.loads(wos(agent.home, "engines", "--json").stdout)["databases"]
+        assert [(row["database"], row["waiting_bytes"]) for row in rows] == [("other", 0), ("shop", 3_000_000)]
+    finally:
+        shop.close()
+        other.close()
 
 
 def test_what_cannot_be_started_is_said(agent: RunningAgent) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from worldos.engines import wal
 from worldos.engines.archive import Base
 from worldos.engines.wal import PAGE_BYTES, SEGMENT_BYTES, News, segment_name, segment_start
+from worldos.errors import WorldError
 
 START = SEGMENT_BYTES  # a log begins with its second segment
 
@@ -28,6 +29,7 @@ class LogFiles:
     def __init__(self) -> None:
         self.end = START
         self.begun = False
+        self.ended = ""  # why it is not received any more
         self.bases = 0
         self.all = bytearray()
 
@@ -67,6 +69,10 @@ class LogFiles:
 
     def news(self, position: int, most_bytes: int) -> News:
         return wal.news(position, most_bytes)
+
+    def check(self) -> None:
+        if self.ended:
+            raise WorldError(self.ended)
 
     def waiting_bytes(self, position: int) -> int:
         return wal.waiting_bytes(position)

@@ -17,7 +17,7 @@ from worldos.engines import archive as archives
 from worldos.engines.archive import Archive, Behind, find, read_front
 from worldos.engines.limits import TAIL_BYTES_MAX
 from worldos.engines.wal import PAGE_BYTES, SEGMENT_BYTES
-from worldos.errors import PeerBroke, WorldError
+from worldos.errors import Damaged, PeerBroke, WorldError
 from worldos.files.files import Files
 
 pytestmark = pytest.mark.slow
@@ -222,6 +222,27 @@ def test_what_waits_too_long_is_let_go_and_a_new_base_closes_the_gap(
     assert found(files) == (b"base 1", before)  # it counts until there is a new one
     kept.beat()
     assert found(files) == (b"base 2", log.from_segment_of(log.end))
+
+
+def test_a_part_of_the_log_that_is_gone_at_the_server_is_a_gap_too(files: Files, log: LogFiles, kept: Archive) -> None:
+    kept.beat()
+    log.put(bytes(START + SEGMENT_BYTES - log.end))
+    log.write(2)
+    Path("000000010000000000000001").unlink()
+    with pytest.raises(Damaged, match="a part of the log is gone"):
+        kept.beat()
+    kept.beat()
+    assert found(files) == (b"base 2", log.from_segment_of(log.end))
+
+
+def test_a_log_that_is_not_received_is_told_though_there_is_no_news(log: LogFiles, files: Files) -> None:
+    told: list[Behind] = []
+    kept = archive(files, log, told)
+    kept.keep_every(0.05)
+    until(lambda: told, "it is kept")
+    log.ended = "pg_receivewal ended"
+    until(lambda: told[-1].why == "pg_receivewal ended", "it is told")
+    kept.stop()
 
 
 def test_a_base_counts_only_with_the_log_up_to_its_end(files: Files, log: LogFiles, kept: Archive) -> None:

@@ -37,7 +37,7 @@ def test_pages_that_are_not_written_are_no_news_also_where_an_old_segment_lies_b
         opened.write(page(START - SEGMENT_BYTES + 3 * PAGE_BYTES, b"of a segment that was used again"))
     assert wal.news(START, 1 << 20) == News(data=bytes(log.all), whole=False)
     assert wal.news(START + 2 * PAGE_BYTES, 1 << 20).data == bytes(log.all[-PAGE_BYTES:])
-    assert wal.news(log.end, 1 << 20) == News(data=b"", whole=False)
+    assert wal.news(log.end, 1 << 20) == News(data=b"")
     assert wal.waiting_bytes(START) == 3 * PAGE_BYTES
     assert wal.waiting_bytes(log.end) == 0
 
@@ -54,4 +54,5 @@ def test_a_segment_is_whole_when_it_has_its_name_and_never_read_beyond(log: LogF
     assert Path(wal.segment_name(START)).exists()
     wal.let_go(START + SEGMENT_BYTES)
     assert [file.name for file in Path().iterdir()] == [wal.segment_name(START + SEGMENT_BYTES) + ".partial"]
-    assert wal.news(START, 1 << 20) == News(data=b"", whole=False)
+    assert wal.news(START, 1 << 20) == News(data=b"", gone=True)
+    assert wal.news(log.end + SEGMENT_BYTES, 1 << 20) == News(data=b"")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 
 from worldos.cli import output
 from worldos.cli.completion import engines_known
 from worldos.config import default_home
 from worldos.errors import BadRequest, NotThere, WorldError
-from worldos.model.units import show_bytes
+from worldos.model.limits import SECOND
+from worldos.model.units import show_bytes, show_duration_ns
 
 if TYPE_CHECKING:
     from worldos.engines.engine import Engine
+    from worldos.engines.standing import Standing
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 LOOK_S = 2.0
@@ -40,13 +44,15 @@ def engines(as_json: bool = JSON) -> None:
     """Show which engines there are, and what is installed for them on this machine."""
     from rich.markup import escape  # noqa: PLC0415 - who asks for JSON does without
 
-    from worldos.engines import environment  # noqa: PLC0415 - loads the SDK
+    from worldos.engines import environment, standing  # noqa: PLC0415 - loads the SDK
 
     rows = [_about(engine) for engine in _all()]
     made = environment.made(default_home())
+    kept = standing.standings(default_home())
     if as_json:
         environments = [{"environment": name, "bytes": size} for name, size in made]
-        output.say_json({"engines": rows, "environments": environments})
+        databases = [msgspec.to_builtins(each) for each in kept]
+        output.say_json({"engines": rows, "environments": environments, "databases": databases})
         return
     output.table(
         ("ENGINE", "VERSION", "HERE", "WHAT"),
@@ -59,6 +65,19 @@ def engines(as_json: bool = JSON) -> None:
             [(name, show_bytes(size)) for name, size in made],
             right=("SIZE",),
         )
+    if kept:
+        print()
+        output.table(("DATABASE IN USE HERE", "ITS LOG IS KEPT"), [(each.database, _how_far(each)) for each in kept])
+
+
+def _how_far(kept: Standing) -> str:
+    """Say how far behind the archive of a database is."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    if not kept.why:
+        return "yes"
+    since_s = max(0, round(time.time() - kept.whole_at_s))
+    return escape(f"to {show_duration_ns(since_s * SECOND)} ago, {show_bytes(kept.waiting_bytes)} wait: {kept.why}")
 
 
 def up(

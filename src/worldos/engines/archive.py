@@ -32,7 +32,7 @@ from worldos.engines.limits import (
     WAL_READ_BYTES,
 )
 from worldos.engines.wal import PAGE_BYTES, SEGMENT_BYTES, News, segment_name, segment_start
-from worldos.errors import LeaseEnded, NotThere, PeerBroke, WorldError
+from worldos.errors import Damaged, LeaseEnded, NotThere, PeerBroke, WorldError
 from worldos.files.files import Files
 from worldos.files.tape import Tape
 
@@ -107,6 +107,9 @@ class Source(Protocol):
 
     def news(self, position: int, most_bytes: int) -> News:
         """Return what the log has from a position on (see wal.news)."""
+
+    def check(self) -> None:
+        """Raise why the log is not received any more."""
 
     def waiting_bytes(self, position: int) -> int:
         """Return how much of the log waits beyond a position."""
@@ -213,11 +216,14 @@ class Archive:
         if not self._receives:
             self._source.begin()
             self._receives = True
+        self._source.check()
         if self._next is None and self._wants_base():
             self._take_base()
         self._ship()
         if self._unwritten:
             self._write_front()
+        if self._pointed:
+            self._end_left()
         self._whole_at_s = time.time()
 
     def stop(self) -> None:
@@ -287,6 +293,9 @@ class Archive:
         while not self._stop.is_set():
             again = max(0, len(self._tail) - PAGE_BYTES)  # the last page may have been written on
             got = self._source.news(self._position + again, WAL_READ_BYTES)
+            if got.gone:
+                self._gap, self._next = True, None
+                raise Damaged("a part of the log is gone at the server; a new base is taken")
             if len(got.data) < len(self._tail) - again:
                 break
             tail = self._tail[:again] + got.data
@@ -377,7 +386,6 @@ class Archive:
             self.path = _path(f"{self._name}-{time.time_ns()}")
         self._files.put(_encode(Pointer(secret=self._tape.secret)), self.path)
         self._pointed = True
-        self._end_left()
 
     def _points_to(self) -> bytes:
         try:
@@ -386,9 +394,9 @@ class Archive:
             return b""
 
     def _end_left(self) -> None:
-        left, self._left = self._left, None
-        if left is not None:
-            left.end()
+        if self._left is not None:
+            self._left.end()
+            self._left = None
 
 
 def _numbers(front: Front) -> set[int]:

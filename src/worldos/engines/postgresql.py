@@ -10,6 +10,7 @@ Database Cluster", "pg_dump", "Continuous Archiving".
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -30,6 +31,7 @@ from worldos.engines.postgresql_log import ServerLog, read_file, write_file
 from worldos.engines.software import ProgramSoftware
 from worldos.engines.standing import Standing, StandingFile
 from worldos.errors import BadRequest, NoAgent
+from worldos.files.files import Files
 from worldos.model.limits import SECOND
 from worldos.model.units import parse_duration_ns
 
@@ -61,6 +63,15 @@ class PostgreSQL(Engine):
     summary = "a PostgreSQL server; the client is its URL, for psycopg or any other"
     words = frozenset({"version", "name", "keep", "dump_every", "archive_every", "from_dump"})
     nodes_max = 1
+
+    def use(self, amount: Any = None, words: dict[str, Any] | None = None) -> Engaged:
+        """Use it in the version that is said; where none is, in that of what a killed use left."""
+        said = dict(words or {})
+        if said.get("version") is None and said.get("keep", True) and not said.get("from_dump"):
+            with contextlib.suppress(NoAgent), Files.open() as files:  # ``check`` says what follows of that
+                left = archive.find(files, _name(said))
+                said.update({"version": left.front.major} if left is not None else {})
+        return super().use(amount, said)
 
     def software(self, words: Words) -> ProgramSoftware:
         """Return the programs of the wanted version."""

@@ -67,6 +67,12 @@ class ServerLog:
         )
         self._cluster.begin({0: [receiver]})
 
+    def check(self) -> None:
+        """Raise why the log is not received any more; what receives it is begun again a few times."""
+        for process in self._cluster.result(0, self._cluster.call(0, tender.look, 0.0)):
+            if process.code is not None:
+                raise WorldError(f"{process.name} ended with {process.code}: {tender.last_words(process.said)}")
+
     def base(self) -> Base:
         """Take a base backup."""
         argv = ("sh", "-c", TAKE, "{bin}/pg_basebackup", BASE, MANIFEST)

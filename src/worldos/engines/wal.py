@@ -63,10 +63,14 @@ def written_bytes(data: bytes, position: int) -> int:
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
-    """What the log has from a position on, up to the end of its segment. ``whole``: nothing will be added to that."""
+    """What the log has from a position on, up to the end of its segment.
+
+    ``whole``: nothing will be added to that. ``gone``: there is log beyond, and this part of it is not here any more.
+    """
 
     data: bytes
-    whole: bool
+    whole: bool = False
+    gone: bool = False
 
 
 # -- on the seat ------------------------------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ def news(position: int, most_bytes: int) -> News:
         except FileNotFoundError:
             continue
         return News(data=data, whole=whole and offset + len(data) == SEGMENT_BYTES)
-    return News(data=b"", whole=False)
+    return News(data=b"", gone=any(named_start(file.name) > position for file in _segments()))
 
 
 def _written(opened: BinaryIO, position: int, size: int) -> bytes:

@@ -17,7 +17,7 @@ from worldos.kernel.line.scene import LOST_MS, LOST_TWICE_MS, QUIET_MS, Scene
 from worldos.model.ids import NodeId
 from worldos.model.need import Compare
 from worldos.model.offer import Offer
-from worldos.model.work import Assign, Attempt, Began, Cancel, Lost, Preempt
+from worldos.model.work import Assign, Attempt, Began, Cancel, Lost, Preempt, Retry
 
 A, B = NodeId("a"), NodeId("b")
 
@@ -423,3 +423,16 @@ def test_who_says_how_much_memory_it_needs_is_believed(site: Site) -> None:
     learn(site, 6 * GB)
     site.do(submit("job-1", 10, need=cpu(1000, memory_bytes=1 * GB)))
     assert carry_out(site, offer("a", cores=8, memory=16 * GB)) == {("job-1", A): 8}
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_was_cancelled_while_it_ran_is_begun_again_when_it_has_surely_stopped(site: Site, twice: bool) -> None:
+    """Seed 210 of the simulator: cancelled and tried again at once, both ran, as the first was still to be told."""
+    site.do(submit("job-1", 2, twice=twice, grace_s=30))
+    site.run("job-1", 0, node=A)
+    site.do(Cancel(job="job-1"), Retry(job="job-1"))
+    assert bool(planned(site, offer("a"))) is twice
+    site.say(later_ms=33_000)
+    assert planned(site, offer("a"))
+    site.do(submit("job-2"), Cancel(job="job-2"), Retry(job="job-2"))
+    assert {step.job for step in planned(site, offer("a")) if isinstance(step, Assign)} == {"job-1", "job-2"}

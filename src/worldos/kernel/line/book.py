@@ -23,6 +23,8 @@ from worldos.kernel.work.limits import (
     FORGOTTEN_MAX,
     LEARNED_BYTES_MIN,
     LEARNED_FALL,
+    STOPS_MS,
+    STOPS_NEAR_MS,
     WORKED_MAX,
     WORKED_TASKS,
     WORKED_US_MAX,
@@ -267,13 +269,21 @@ class Book:
             else:
                 self.tasks -= _tasks(job)
                 self.running -= job.at_once
+            rest_ms = job.ended_ms + self._stopping_ms(job)
             job.ended = job.ended_ms = 0
             self._wipe(job)
+            if rest_ms > self.wall_ms:
+                job.rest_ms, job.lost_why = rest_ms, "dropped while it ran, it may not have stopped yet"
             self.weigh(job)
             job.blocked = [name for name in job.blocked if not self.is_well(name)]
             self._open(job)
             waiting = (self.jobs[name] for name in self._after.get(job.id, ()))
             again += (other for other in waiting if other.ended and other.cause == job.id and self._is_whole(other))
+
+    def _stopping_ms(self, job: Job) -> int:
+        """Return how long attempts that were dropped may run on, that must not run beside their successors."""
+        runs_on = any(past.word is Word.UNWANTED and spans.has(job.dropped, index) for index, past in job.past.items())
+        return max(STOPS_MS, job.spec.grace_s * 1000 + STOPS_NEAR_MS) if runs_on and not job.spec.twice else 0
 
     def _is_whole(self, job: Job) -> bool:
         return all(name in self.jobs for name in job.blocked)

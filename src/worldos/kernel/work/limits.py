@@ -40,6 +40,8 @@ LOST_WHY_CHARS_MAX: Final = 200  # of why an attempt was lost, while its job wai
 LOSSES_MAX: Final = 20  # a task that was lost so often is what loses its nodes: it has failed
 REST_MS_MIN: Final = 125  # a job whose attempt was lost waits so long, twice as long at each further loss,
 REST_MS_MAX: Final = 30_000  # ... and at most so long
+STOPS_MS: Final = 20_000  # by then even a runner that reaches nobody has begun to stop what was cancelled ...
+STOPS_NEAR_MS: Final = 3_000  # ... and has let it go, beside its grace, if it is reached
 
 QUEUES_MAX: Final = 1_024
 QUEUE_NAME_CHARS_MAX: Final = 120  # with room for ".dead"

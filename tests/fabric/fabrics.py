@@ -203,10 +203,13 @@ class Cable:
         await self._whole.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers += [writer, far_writer]
-        for moving in (self._move(reader, far_writer), self._answer(far_reader, writer)):
+        for moving in (self._ask(reader, far_writer), self._answer(far_reader, writer)):
             task = asyncio.ensure_future(moving)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        await self._move(source, sink)
 
     async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         await self._move(source, sink)
@@ -226,6 +229,7 @@ class SlowToGreet(Cable):
     def __init__(self, target_port: int) -> None:
         super().__init__(target_port)
         self._greeting = asyncio.Event()
+        self.kept = False
 
     def greet(self) -> None:
         self._greeting.set()
@@ -233,4 +237,19 @@ class SlowToGreet(Cable):
     async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         sink.write(await source.read(1 << 16))  # the node's part of the handshake comes in one piece
         await self._greeting.wait()
+        await self._move(source, sink)
+
+
+class SlowToProve(SlowToGreet):
+    """One that keeps back what ends the handshake, and the dialer's first words with it, until ``greet``."""
+
+    async def _ask(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        sink.write(await source.read(1 << 16))
+        kept = await source.read(1 << 16)
+        self.kept = True
+        await self._greeting.wait()
+        sink.write(kept)
+        await self._move(source, sink)
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         await self._move(source, sink)

@@ -6,9 +6,14 @@ import asyncio
 
 import pytest
 
-from tests.fabric.fabrics import Cable, Ear, Node, SlowToGreet, roots, run, running, until
+from tests.fabric.fabrics import Cable, Ear, Node, SlowToGreet, SlowToProve, roots, run, running, until
 from worldos.errors import BadRequest, NotAllowed
 from worldos.fabric.channel import Ending
+from worldos.fabric.limits import SESSION_SILENT_NS_MAX
+from worldos.fabric.link import Hello, Link
+from worldos.fabric.peer import Peer
+from worldos.fabric.tcp import TcpCarrier
+from worldos.fabric.tls import TlsPipe
 
 
 def test_a_session_and_its_channels_outlive_their_link() -> None:
@@ -74,6 +79,41 @@ def test_both_dial_at_once_and_one_link_stays() -> None:
             assert [message for _, message in a.notes.messages] == [b"%d" % number for number in range(50)]
 
     run(story)
+
+
+def test_first_words_of_a_session_that_is_over_do_not_stop_the_one_that_came_after_it() -> None:
+    async def story() -> None:
+        a, b = Node(1, (2,)), Node(2, (1,), listen=None)
+        async with running(a, b):
+            slow = SlowToProve(a.fabric.port)
+            await slow.start()
+            b.fabric.connect(a.id, [slow.address])
+            await until(lambda: slow.kept)
+            b.fabric.forget(a.id, "not wanted now")
+            b.fabric.connect(a.id, [a.address])
+            await until(lambda: a.knows(b) and b.knows(a))
+            a.fabric.send(b.id, b"one")
+            b.fabric.send(a.id, b"uno")
+            await until(lambda: a.notes.messages and b.notes.messages)
+            slow.greet()
+            await until(lambda: a.fabric.statistics().half_open == 0)
+            a.fabric.send(b.id, b"two")
+            b.fabric.send(a.id, b"due")
+            await until(lambda: len(a.notes.messages) == len(b.notes.messages) == 2, 3.0)
+            await slow.stop()
+
+    run(story)
+
+
+def test_a_link_whose_first_words_named_a_session_that_was_given_up_is_refused() -> None:
+    a, b = Node(1, (2,)), Node(2, (1,))
+    peer = Peer(a.fabric, b.id)
+    link = Link(a.fabric, TlsPipe(a.fabric._credentials, dialed=True), TcpCarrier(lambda *_: None, int), dialed=True)
+    peer.link_hello(link)
+    peer.tick(a.fabric.now_ns() + 2 * SESSION_SILENT_NS_MAX)
+    with pytest.raises(NotAllowed, match="over"):
+        peer.link_greeted(link, Hello(boot=1, session=7, known=0, received=0, port=0))
+    assert not peer.links
 
 
 def test_two_that_dial_each_other_on_slow_lines_never_lose_each_other() -> None:

@@ -18,7 +18,6 @@ How an agent uses it (all in one event loop; callbacks must not block)::
     fabric.send(node, b"...", priority=0) -> bool   # reliable message <= 1 MiB; False: too much waits for that node
     channel = fabric.open_channel(node, b"hello", receiver, priority=1)   # channel.Channel; write at once
     fabric.set_facts(b"...")                        # at most 1200 opaque bytes that go out with each beacon
-    fabric.statistics() -> Statistics
 
 Members are the devices of this node's account; *kin* are nodes of other accounts that it was told to welcome. Both
 prove themselves by the root that is believed of them, and who is neither is a stranger. Kin relay for nobody here,
@@ -38,6 +37,7 @@ or later. ``pump.py`` joins a channel and a socket.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
@@ -153,6 +153,7 @@ class Fabric:
         self._renewed_ns = time.time_ns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dice = random.Random(secrets.randbits(64))
+        self._ids = itertools.count(1 + secrets.randbits(62))
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -178,8 +179,7 @@ class Fabric:
             self._multicast.close()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
-        tasks = list(self._dials.values())
-        for task in tasks:
+        for task in (tasks := list(self._dials.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for link in list(self._handshakes):
@@ -279,8 +279,8 @@ class Fabric:
         return time.monotonic_ns()
 
     def fresh_id(self) -> int:
-        """Return 64 random bits, not 0."""
-        return secrets.randbits(64) or 1
+        """Return a number above all that it returned in this life, not 0."""
+        return next(self._ids)
 
     def later(self, delay_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         """Call after a while."""

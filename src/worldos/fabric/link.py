@@ -123,6 +123,7 @@ class Link:
         self.via = via
         self.expected = ""  # the node that must be at the far end, where that is known before
         self.host = ""  # the host that the far end dialed from, or the address at which we dialed it
+        self.session = 0  # which one our first words named
         self.dialed = dialed
         self.state = State.HANDSHAKE
         self.writable = True

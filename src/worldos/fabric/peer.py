@@ -66,7 +66,7 @@ class PeerHost(Protocol):
         """Return the moment by the node's steady clock."""
 
     def fresh_id(self) -> int:
-        """Return 64 random bits, not 0."""
+        """Return a number above all that it returned in this life, not 0."""
 
     def later(self, delay_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         """Call after a while."""
@@ -205,10 +205,12 @@ class Peer:
     def link_hello(self, link: Link) -> Hello:
         """Return our first words."""
         session = self.session
+        link.session = session.my_id
         return Hello(self._host.boot, session.my_id, session.peer_id, session.received, self._host.port)
 
     def link_greeted(self, link: Link, hello: Hello) -> Sink:
         """Note that the peer lives and knows us."""
+        self._check_first_words(link, hello)
         if not self.session.meet(hello.session, hello.known, hello.received):
             for other in list(self.links):
                 other.abort("the node restarted")
@@ -284,6 +286,15 @@ class Peer:
             self._bury()
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _check_first_words(self, link: Link, hello: Hello) -> None:
+        """Refuse a link on which one of us named a session that is over: the other would begin anew what goes on.
+
+        First words may be long on their way, and what they name may end meanwhile. Who comes again names what is.
+        """
+        is_late = hello.boot == self.boot and hello.session < self.session.peer_id
+        if is_late or link.session != self.session.my_id:
+            raise NotAllowed("first words of a session that is over")
 
     def _new_session(self, my_id: int) -> Session:
         return Session(self.node, my_id, self, odd=self._host.node < self.node)

@@ -10,7 +10,8 @@ A session is named by two numbers, one chosen by each end (``my_id``, ``peer_id`
 opens each link, with how far this end has received. ``meet`` decides: the same pair goes on where it was; another
 ``peer_id`` means that the peer lost its half (it restarted, or gave up), and then this half is lost too: its owner
 makes a new one *with the same* ``my_id`` (the peer may already have bound to it). Who gives up by itself takes a
-new ``my_id``.
+new ``my_id``, above all that it had in this life: so first words that were long on their way are known for old, and
+their link is closed (peer.py). To obey them would begin one half anew under the other, which then waits for ever.
 
 Pure: no clock, no socket. The owner is told what happened by calls, at once, in order. Sizes in bytes.
 """

@@ -50,9 +50,9 @@ def two() -> Iterator[Two]:
 
 
 def done(agent: RunningAgent, script: str, **words: object) -> TaskView:
-    """Have one task done; return how it ended."""
+    """Have one task done, by one machine after the other; return how it ended."""
     desk, job = Desk(agent.ask), new_job_id()
-    desk.submit(job, JobSpec(argv=("sh", "-c", script), need=THERE, **words))  # type: ignore[arg-type]
+    desk.submit(job, JobSpec(argv=("sh", "-c", script), need=THERE, together=1, **words))  # type: ignore[arg-type]
     until(lambda: desk.job(job).state in ENDED, "it ends", END_S)
     return desk.task(job, 0)
 
@@ -60,6 +60,18 @@ def done(agent: RunningAgent, script: str, **words: object) -> TaskView:
 def record(agent: RunningAgent) -> dict[str, object] | None:
     """What is known of the only machine of others that did tasks for us."""
     return next((row for row in agent.ask("providers") if row["of"] == "tasks"), None)
+
+
+def test_where_nothing_waits_our_own_machine_does_it_beside_the_strangers(two: Two) -> None:
+    _, den = two
+    desk, job = Desk(den.ask), new_job_id()
+    desk.submit(job, JobSpec(argv=("sleep", "100"), need=THERE))
+    until(lambda: len([run for run in desk.job(job).runs if run.begun_ms]) == 2, "two run at once", END_S)
+    first, second = desk.job(job).runs
+    assert (first.attempt.number, second.attempt.number) == (1, 2)
+    assert (first.at, second.at) == (two[0].ask("status")["node"], den.ask("status")["node"])
+    desk.cancel(job)
+    until(lambda: den.ask("leases") == {"granted": [], "held": []}, "both are stopped", END_S)
 
 
 def test_a_stranger_is_checked_and_outvoted_by_our_own_machine_when_it_lies(two: Two) -> None:

@@ -10,7 +10,6 @@ A sealed copy of the merged directory in the home spares reading everything anew
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -34,6 +33,7 @@ from worldos.files.limits import (
     SNAPSHOT_AFTER_OPS,
 )
 from worldos.files.stores import Store, Stores
+from worldos.files.turns import Told, Turns
 from worldos.store.directory import Directory
 from worldos.store.entry import Entry, decode_entry, encode_entry, open_body, seal_body, sign_entry
 from worldos.store.keys import derive
@@ -101,9 +101,9 @@ class Catalog:
         self._own_last = 0
         self._unsaved_ops = 0
         self.notices: list[str] = []
-        self._turned_ns = 0
+        self._told = Told(0, 0)
         self._directory = self._restored()
-        self._turns = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turns = Turns(folder / "lock", log_of(self._keys[0], device.public))
 
     # -- looking ---------------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class Catalog:
         """
         with self._lock:
             self._looked_at_s = time.monotonic()
-            self._turned_ns = os.fstat(self._turns).st_mtime_ns
+            self._told = self._turns.told()
             logs_ = self._logs()
             self._directory.names = {log.writer: log.name for log in logs_}
             reachable = self._stores.reachable()
@@ -130,7 +130,7 @@ class Catalog:
             here = [store for store in stores if store.at.here]
             if here and not thorough:
                 self._read(here, logs_, 0.0)
-                if not (self._directory.missing() or self._behind()):
+                if not (self._directory.missing() or self._behind() or self._told.last > self._last()):
                     return
             self._read(stores, logs_, patience_s)
 
@@ -203,7 +203,7 @@ class Catalog:
     def close(self) -> None:
         """Write the copy, and let go of the lock's file."""
         self.save()
-        os.close(self._turns)
+        self._turns.close()
 
     # -- committing, as the one thread that leads ----------------------------------------------------------------------------
 
@@ -226,22 +226,18 @@ class Catalog:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Be the one program of this home that writes to our log, with all of it read."""
-        with self._lock:
-            fcntl.flock(self._turns, fcntl.LOCK_EX)
-            try:
-                if self._send_unsent() or self._is_old():
-                    self.refresh()
-                if self._behind():
-                    self.refresh(thorough=True)
-                if self._behind():
-                    missing = len(self._directory.missing())
-                    raise Unreachable(
-                        f"entries of {max(1, missing)} devices that this device has seen are out of reach now",
-                        hint="start the other devices: a change made without them could be lost",
-                    )
-                yield
-            finally:
-                fcntl.flock(self._turns, fcntl.LOCK_UN)
+        with self._lock, self._turns.taken():
+            if self._send_unsent() or self._is_old():
+                self.refresh()
+            if self._behind():
+                self.refresh(thorough=True)
+            if self._behind():
+                missing = len(self._directory.missing())
+                raise Unreachable(
+                    f"entries of {max(1, missing)} devices that this device has seen are out of reach now",
+                    hint="start the other devices: a change made without them could be lost",
+                )
+            yield
 
     def _keep(self, wishes: list[_Wish]) -> list[_Wish]:
         """Put as many wishes as go together into one entry, and keep it; return the rest."""
@@ -278,12 +274,13 @@ class Catalog:
         return rest
 
     def _append(self, ops: Sequence[Op]) -> None:
-        number = self._directory.heads().get(self._writer, 0) + 1
+        number = self._last() + 1
         change = self._directory.change(self._writer, ops, time.time_ns())
         body = seal_body(self._body_keys[0], encode_change(change), os.urandom(_NONCE_BYTES))
         entry = sign_entry(self._device, log_of(self._keys[0], self._device.public), number, body)
         unsent = self._folder / "unsent"
         stores = [store for store in self._stores.reachable() if store.at.here or not store.doubted]
+        self._turns.tell()  # the others look again, should we die in between
         try:
             logs.append(
                 stores or self._stores.reachable(),
@@ -299,15 +296,11 @@ class Catalog:
             raise
         unsent.unlink(missing_ok=True)
         self._merge(self._writer, entry.seq, change)
-        os.utime(self._turns)  # other programs of this home see that there is something new
-        self._turned_ns = os.fstat(self._turns).st_mtime_ns
+        self._told = self._turns.tell(entry.seq)
 
     def _is_old(self) -> bool:
         """Whether it is a while since we looked, or another program of this home has written since."""
-        return (
-            time.monotonic() > self._looked_at_s + DIRECTORY_LOOK_S
-            or os.fstat(self._turns).st_mtime_ns != self._turned_ns
-        )
+        return time.monotonic() > self._looked_at_s + DIRECTORY_LOOK_S or self._turns.told() != self._told
 
     def _send_unsent(self) -> bool:
         """Send again what may have left and was not acknowledged; return whether there was such."""
@@ -323,9 +316,13 @@ class Catalog:
         unsent.unlink(missing_ok=True)
         return True
 
+    def _last(self) -> int:
+        """Return the number of the last entry of our own log that is merged."""
+        return self._directory.heads().get(self._writer, 0)
+
     def _behind(self) -> bool:
         """Whether entries of our own are known that cannot be merged yet: to write now would be to fork our log."""
-        return self._own_last > self._directory.heads().get(self._writer, 0)
+        return self._own_last > self._last()
 
     # -- reading logs ----------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ def test_a_call_reaches_a_worker_on_the_other_node_and_leaves_nothing(
     before = set(far.glob("*.sock"))  # the ways to depots stay
     try:
         with use("CPU", 1, where=f"node == '{first.ask('status')['node']}'") as cpu:
-            assert cpu.submit(pow, 2, 10).result(20) == 1024
+            assert cpu.submit(pow, 2, 10).result(60) == 1024
             (path,) = set(far.glob("*.sock")) - before
             assert path.stat().st_mode & 0o777 == 0o600
             with (
@@ -38,7 +38,7 @@ def test_a_call_reaches_a_worker_on_the_other_node_and_leaves_nothing(
                 contextlib.suppress(OSError),
             ):  # a stranger to the lane's language, at the worker's door
                 sock.sendall(random.Random(3).randbytes(1 << 20))
-            assert cpu.submit(pow, 3, 3).result(20) == 27
+            assert cpu.submit(pow, 3, 3).result(60) == 27
         until(lambda: set(far.glob("*.sock")) <= before, "its sockets are gone")
         until(lambda: not first.ask("leases")["granted"], "its lease is back")
     finally:

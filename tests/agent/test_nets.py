@@ -235,9 +235,9 @@ def test_two_nodes_are_joined_by_a_channel_and_nothing_is_left(pair: Pair, monke
     there = [f"node == '{agent.ask('status')['node']}'" for agent in pair]
     try:
         with use(*(need("CPU", 1, where=where) for where in there)) as cpus, PrivateNet.open(cpus) as net:
-            cpus[0].submit(_serve_once, net.prefix(0), net.address(0)).result(20)
-            assert cpus[1].submit(_fetch, net.prefix(1), "n0").result(20) == "from n0"
-            cpus[0].submit(_serve_once, net.prefix(0), "127.0.0.1").result(20)
+            cpus[0].submit(_serve_once, net.prefix(0), net.address(0)).result(60)
+            assert cpus[1].submit(_fetch, net.prefix(1), "n0").result(60) == "from n0"
+            cpus[0].submit(_serve_once, net.prefix(0), "127.0.0.1").result(60)
             with socket.create_connection(("127.0.0.1", net.forward(0, 7000)), 10) as sock:
                 assert sock.recv(100) == b"from n0"
     finally:

@@ -15,7 +15,7 @@ def lanes() -> Iterator[Lanes]:
     host = Here()
     with host.lane(1, **APART) as inside, host.lane(1) as outside:
         yield Lanes(host, inside, outside)
-        assert inside.submit(lambda: "goes on").result(10) == "goes on", "the sandbox itself survived all of this"
-        assert outside.submit(lambda: "goes on").result(10) == "goes on"
+        assert inside.submit(lambda: "goes on").result(30) == "goes on", "the sandbox itself survived all of this"
+        assert outside.submit(lambda: "goes on").result(30) == "goes on"
     host.stop()
     assert not [each for each in psutil.Process().children(recursive=True) if "bwrap" in each.name()]

@@ -37,7 +37,7 @@ class Lanes(NamedTuple):
 def tried(lane: Lane, attempt: Callable[..., Any], *args: Any) -> Any:
     """Make an attempt; return what it got, or nothing where it was refused."""
     try:
-        return lane.submit_call(attempt, args, {}, retries=0).result(20)
+        return lane.submit_call(attempt, args, {}, retries=0).result(60)
     except OSError:
         return None
 

@@ -83,7 +83,7 @@ def test_calls_that_only_an_escape_needs_are_refused_before_they_are_looked_at(l
         answer = libc.syscall(*(ctypes.c_long(word) for word in words))
         return 0 if answer >= 0 else ctypes.get_errno()
 
-    assert lanes.inside.submit(call, RAW[name]).result(10) == EPERM
+    assert lanes.inside.submit(call, RAW[name]).result(30) == EPERM
 
 
 def test_what_is_newer_than_the_filter_and_what_it_cannot_read_is_not_there(lanes: Lanes) -> None:
@@ -95,7 +95,7 @@ def test_what_is_newer_than_the_filter_and_what_it_cannot_read_is_not_there(lane
         return ctypes.get_errno()
 
     for number in (435, 457, 462, 470, 0x4000_0027):  # clone3, statmount, mseal, not yet, getpid as x32
-        assert lanes.inside.submit(call, number).result(10) == ENOSYS, number
+        assert lanes.inside.submit(call, number).result(30) == ENOSYS, number
 
 
 def test_calls_as_a_32_bit_program_end_the_process(lanes: Lanes) -> None:
@@ -114,8 +114,8 @@ def test_calls_as_a_32_bit_program_end_the_process(lanes: Lanes) -> None:
             os._exit(0 if ctypes.CFUNCTYPE(ctypes.c_int)(address)() > 0 else 1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    assert lanes.inside.submit(as_32_bit).result(10) == -31, "SIGSYS"
-    assert lanes.outside.submit(as_32_bit).result(10) in {0, 1, -11}, (
+    assert lanes.inside.submit(as_32_bit).result(30) == -31, "SIGSYS"
+    assert lanes.outside.submit(as_32_bit).result(30) in {0, 1, -11}, (
         "there the kernel answers, if it knows such programs"
     )
 
@@ -131,9 +131,9 @@ def test_namespaces_mounts_and_traces_work_outside(lanes: Lanes) -> None:
             os._exit(1 if ctypes.CDLL(None).syscall(ctypes.c_long(number), ctypes.c_long(flags), 0, 0, 0) < 0 else 0)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    assert lanes.outside.submit(in_child, 101, 0).result(10) == 0, "PTRACE_TRACEME"
+    assert lanes.outside.submit(in_child, 101, 0).result(30) == 0, "PTRACE_TRACEME"
     if IS_ROOT:
-        assert lanes.outside.submit(in_child, 272, 0x0002_0000).result(10) == 0, "unshare"
+        assert lanes.outside.submit(in_child, 272, 0x0002_0000).result(30) == 0, "unshare"
 
 
 @pytest.mark.parametrize(

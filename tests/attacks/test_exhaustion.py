@@ -53,7 +53,7 @@ def test_memory_beyond_the_lease_ends_the_worker_and_nothing_else(lanes: Lanes) 
     with lanes.host.lane(1, **APART, memory_bytes=100 * MB) as lane:
         with pytest.raises((OverQuota, MemoryError)):
             lane.submit_call(lambda: len(bytearray(b"x" * 300 * MB)), (), {}, retries=0).result(30)
-        assert lane.submit(lambda: 1).result(20) == 1
+        assert lane.submit(lambda: 1).result(60) == 1
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
@@ -109,7 +109,7 @@ def test_a_disk_that_is_filled_is_emptied_again_and_the_holder_is_told(lanes: La
         with pytest.raises((WorldError, OSError)) as caught:
             lane.submit_call(fill, (), {}, retries=0).result(30)
         assert isinstance(caught.value, WorkerLost | OverQuota | OSError)
-        assert lane.submit(lambda: os.listdir(".")).result(20) in ([], ["much"])
+        assert lane.submit(lambda: os.listdir(".")).result(60) in ([], ["much"])
         room = lanes.host.call(lanes.host.host.room_folder, f"lease-{lanes.host._leases}")
         left = sweep.measure(room)
         assert left.size_bytes <= 20.1 * MB
@@ -121,9 +121,9 @@ def test_what_a_sandbox_says_costs_the_agent_no_more_than_a_turn(lanes: Lanes) -
     with lanes.host.lane(1, **APART) as lane:
         for _ in range(3):
             with pytest.raises(WorldError):
-                lane.submit_call(lambda: os._exit(1), (), {}, retries=0).result(20)
+                lane.submit_call(lambda: os._exit(1), (), {}, retries=0).result(60)
         begun = time.monotonic()
-        assert lanes.outside.submit(lambda: 1).result(5) == 1
+        assert lanes.outside.submit(lambda: 1).result(15) == 1
         assert time.monotonic() - begun < 5
 
 

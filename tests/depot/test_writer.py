@@ -64,7 +64,7 @@ def test_what_waits_while_the_disk_syncs_goes_with_the_next_sync(
         assert store.have([name(0)]) == [-1]
         go_on.set()
         for future in [first, *others]:
-            future.result(20)
+            future.result(60)
         assert len(syncs) == 2
         assert store.have([name(number) for number in range(200)]) == [1] * 200
 

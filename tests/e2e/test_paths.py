@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.lab import until
 from tests.e2e.realm import Machine, Program, Realm, no_leases, realm_of
+from tests.patience import patient_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -87,7 +88,7 @@ def test_calls_go_on_through_a_third_and_return_when_the_way_is_healed(realm: Re
     print(
         f"a cut of the direct way: {gap_ms(program, cut_ns):.0f} ms without a result; known after {cut_took_ms:.0f} ms"
     )
-    assert gap_ms(program, cut_ns) <= 1500  # 500 on an idle machine
+    assert gap_ms(program, cut_ns) <= patient_s(1500)  # ms; 500 on an idle machine
 
 
 def test_a_third_that_carries_the_calls_sees_none_of_what_they_say(realm: Realm) -> None:

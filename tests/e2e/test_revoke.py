@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.lab import Lab, until
 from tests.e2e.realm import Machine, all_linked, end, invite_and_join, no_leases, program_on, ticket_of
+from tests.patience import patient_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -50,7 +51,7 @@ def test_a_revoked_device_is_gone_in_a_second_and_refused_when_it_returns(lab: L
     until(lambda: not c.running, 5, "c has stopped")
     stopped_ms = 1000 * (time.monotonic() - began)
     print(f"gone on all nodes {gone_ms:.0f} ms after b decided; its agent had ended after {stopped_ms:.0f} ms")
-    assert gone_ms <= 1000
+    assert gone_ms <= patient_s(1000)
     assert revoking.wait(10) == 0, revoking.said()
     assert from_c.run.wait(10) == 3, from_c.run.said()
     from_a.end()

@@ -166,7 +166,7 @@ def test_the_end_asks_first_and_kills_what_stays(tends: Tender, tmp_path: Path) 
     pids = [tended.popen.pid for tended in tends._tended.values()]
     began = time.monotonic()
     tends.end(0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert (tmp_path / "left").exists()
     assert all(gone(pid) for pid in pids)
     assert tends.look(0.0) == ()

@@ -119,7 +119,7 @@ def test_what_others_write_into_a_register_is_not_believed(house: House) -> None
     ):
         log = following.register_of(directory_key, device.public)
         body = seal_body(following._body_key(directory_key), plain, os.urandom(NONCE_BYTES), about=log)
-        seq = stores.reachable()[0].ask(lambda link, log=log: link.last([log])).result(5)  # type: ignore[misc]
+        seq = stores.reachable()[0].ask(lambda link, log=log: link.last([log])).result(15)  # type: ignore[misc]
         entry = sign_entry(signer, log, 1 + max((each.seq for each in seq), default=0), body, register=True)
         logs.append(stores.reachable(), [entry])
         assert told_by(stores, [directory_key], [device.public]) == []

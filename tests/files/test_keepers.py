@@ -27,14 +27,14 @@ def shares_at(agent: RunningAgent) -> int:
     """Ask a machine's depot how many shares it keeps."""
     who = Who(node=str(agent.ask("status")["node"]), account=str(agent.ask("status")["account"]), rights="own")
     with contextlib.suppress(WorldError), StoreLink.open(agent.home.depot_socket, who) as link:
-        return sum(owned.count for owned in link.usage().result(10).owned if owned.kind == "share")
+        return sum(owned.count for owned in link.usage().result(30).owned if owned.kind == "share")
     return -1
 
 
 def newest_log_seq(agent: RunningAgent) -> int:
     who = Who(node=str(agent.ask("status")["node"]), account=str(agent.ask("status")["account"]), rights="own")
     with contextlib.suppress(WorldError), StoreLink.open(agent.home.depot_socket, who) as link:
-        return max((head.seq for head in link.heads().result(10) if not head.register), default=0)
+        return max((head.seq for head in link.heads().result(30) if not head.register), default=0)
     return -1
 
 

@@ -72,7 +72,7 @@ def test_the_union_of_what_stores_have_is_read(five: Site) -> None:
     for number, entry in enumerate(made):
         store = stores.on(five.depots[number % 3].node)
         assert store is not None
-        store.ask(lambda link, entry=entry: link.append([entry])).result(5)  # type: ignore[misc]
+        store.ask(lambda link, entry=entry: link.append([entry])).result(15)  # type: ignore[misc]
     assert read(five, log, range(5)) == [1, 2, 3, 4, 5, 6]
     last = logs.last(stores.reachable(), [log], thorough=True)
     assert last[log].seq == 6

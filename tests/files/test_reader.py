@@ -134,7 +134,7 @@ def test_stores_that_fall_asleep_in_the_middle_hold_up_nobody(tmp_path: Path, as
         files.get("big", sink)
         took_s = time.monotonic() - stopped[0]
         assert sink.getvalue() == data
-        assert took_s < 8, "a bound for a busy machine; the bench says how long it takes"
+        assert took_s < 20, "a bound for a busy machine; the bench says how long it takes"
         for depot in six.depots[1 : 1 + asleep]:
             depot.tell(signal.SIGCONT)
 

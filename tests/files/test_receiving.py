@@ -101,7 +101,7 @@ def test_garbage_in_a_box_is_passed_over_once(mine: Files) -> None:
     append = keys.append_of(given.write)
     junk = sign_entry(keys.drop_signer(append), keys.drop_log(append), 9, b"garbage")
     for store in mine.session.stores.reachable():
-        store.link().append((junk,)).result(5)
+        store.link().append((junk,)).result(15)
     assert take_drops(mine, given) == 1
     assert take_drops(mine, given_by(mine.session)[0]) == 0
     assert mine.list("inbox") == []
@@ -164,5 +164,5 @@ def test_only_devices_of_the_account_say_what_is_given(mine: Files, theirs: File
     log = records.given_log(key, mine.session.key.public)
     body = records.encode_given((planted,), key, b"n" * 12)
     for store in mine.session.stores.reachable():
-        store.link().append((sign_entry(stranger, log, 99, body, register=True),)).result(5)
+        store.link().append((sign_entry(stranger, log, 99, body, register=True),)).result(15)
     assert known_given(mine.session.stores.reachable(), (key,), [mine.session.key.public]) == ()

@@ -147,7 +147,7 @@ def test_the_words_alone_open_what_is_in_the_stores(family: Family, depots: Site
     roots = find_roots(family.homes[0], stores, wait_s=0)
     here = belonging_of(family.homes[0])
     links = links_of(stores)
-    bequests = [entry for link in links for entry in link.last(keyring.bequest_logs(here.account)).result(5)]
+    bequests = [entry for link in links for entry in link.last(keyring.bequest_logs(here.account)).result(15)]
     assert len(bequests) == len(links)
     left = keyring.decode_bequest(bequests[0].body, here.account)
     opened = keyring.open_by_key(left.ring, DeviceKey.from_seed(seed_from_words(family.words)))
@@ -169,7 +169,7 @@ def test_what_a_device_that_was_put_out_writes_is_not_believed(family: Family, d
     )
     body = keyring.encode_keyring(ring, roots.account, b"n" * 12)
     for link in links_of(stores):
-        link.append((sign_entry(open_key(thief), log, 99, body, register=True),)).result(5)
+        link.append((sign_entry(open_key(thief), log, 99, body, register=True),)).result(15)
     family.put_out(1)
     KeyringLoop(first, stores).step(0)
     own = own_roots(first)

@@ -82,7 +82,7 @@ def test_sleeping_stores_cost_one_short_wait(six: Site, asleep: int) -> None:
         began_s = time.monotonic()
         shipment, released = ship(stores.reachable())
         shipment.wait_kept()
-        assert time.monotonic() - began_s < 5, "a bound for a busy machine; the bench says how long it takes"
+        assert time.monotonic() - began_s < 15, "a bound for a busy machine; the bench says how long it takes"
         assert len(shipment.stored) >= CODE.k + 1
         shipment.finish(0.2)
         assert released.wait(15)

@@ -103,7 +103,7 @@ def test_breaking_a_link_fails_what_was_open_on_it() -> None:
         future: Future[tuple[int, ...]] = store.ask(lambda link: link.have(()))
         store.hang_up()
         with pytest.raises(Unreachable):
-            future.result(5)
+            future.result(15)
         made.depots[0].tell(signal.SIGCONT)
         until(lambda: store.ask(lambda link: link.have(())).exception() is None)
         assert not store.doubted

@@ -43,7 +43,7 @@ class Workers:
         self._loop.close()
 
     def _do(self, job: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(60)
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_nothing_that_the_command_started_is_left(door: Door, tmp_path: Path) ->
     terminal = Terminal(tmp_path)
     started = time.monotonic()
     assert terminal.run(door, ["sh", "-c", "sleep 300 & echo $!"]) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60, "nobody waits for what it started"
     pid = int(terminal.out.read_text())
     assert eventually(lambda: not alive(pid))
 

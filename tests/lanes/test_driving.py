@@ -49,43 +49,43 @@ def test_the_verbs_reach_the_object_behind_the_lease(here: Here) -> None:
     with here.lane(1, driver="test_driving:Lamp", arguments={"watts": 40}) as lane:
         heard: list[tuple[int, str, Any]] = []
         lane.listen(lambda *event: heard.append(event))
-        assert lane.verb("activate").result(5) == "on"
+        assert lane.verb("activate").result(15) == "on"
         assert eventually(lambda: heard) == [(1, "warm", 40)]
-        assert lane.verb("command", "ask", b"x" * 300).result(5) == 2
+        assert lane.verb("command", "ask", b"x" * 300).result(15) == 2
         assert eventually(lambda: heard[1:]) == [(2, "brighter?", b"x" * 300)]
-        lane.verb("respond", 2, "yes").result(5)
-        assert lane.verb("command", "answers").result(5) == [(2, "yes")]
-        assert not lane.verb("wait", "dark", 0.1).result(5)
-        lane.verb("rest").result(5)
-        assert lane.verb("wait", "dark", 0.1).result(5)
+        lane.verb("respond", 2, "yes").result(15)
+        assert lane.verb("command", "answers").result(15) == [(2, "yes")]
+        assert not lane.verb("wait", "dark", 0.1).result(15)
+        lane.verb("rest").result(15)
+        assert lane.verb("wait", "dark", 0.1).result(15)
         with pytest.raises(KeyError):
-            lane.verb("command", "explode").result(5)
+            lane.verb("command", "explode").result(15)
         with pytest.raises(BadRequest, match="none of the verbs"):
-            lane.verb("__init__", 3).result(5)
+            lane.verb("__init__", 3).result(15)
 
 
 def test_a_driver_that_cannot_be_built_says_why_at_each_verb(here: Here) -> None:
     with here.lane(1, driver="test_driving:Lamp", arguments={"volts": 230}) as lane, pytest.raises(TypeError):
-        lane.verb("activate").result(5)
+        lane.verb("activate").result(15)
 
 
 def test_a_lease_without_a_driver_says_so(here: Here) -> None:
     with here.lane(1) as lane, pytest.raises(BadRequest, match="no driver"):
-        lane.verb("command", "x").result(5)
+        lane.verb("command", "x").result(15)
 
 
 def test_who_may_only_drive_sends_no_code_of_its_own(here: Here) -> None:
     with here.lane(1, driver="test_driving:Lamp", arguments={"watts": 40}, only_words=True) as lane:
-        assert lane.verb("command", "ask", b"x" * 300).result(5) == 1
-        assert lane.verb("command", "ask", bytearray(b"x" * 200_000)).result(5) == 2, "as large as it likes"
-        assert lane.verb("respond", 1, ({"a": [1.5, None, True]}, "b")).result(5) is None
+        assert lane.verb("command", "ask", b"x" * 300).result(15) == 1
+        assert lane.verb("command", "ask", bytearray(b"x" * 200_000)).result(15) == 2, "as large as it likes"
+        assert lane.verb("respond", 1, ({"a": [1.5, None, True]}, "b")).result(15) is None
         with pytest.raises(BadRequest, match=r"leased from others"):
-            lane.submit(lambda: 1).result(5)
+            lane.submit(lambda: 1).result(15)
         with pytest.raises(BadRequest, match=r"os\.system|posix\.system"):
-            lane.submit(os.system, "true").result(5)
+            lane.submit(os.system, "true").result(15)
         with pytest.raises(BadRequest):
-            lane.verb("command", "ask", Lamp(1)).result(5)
-        assert not lane.verb("wait", "dark", 0.1).result(5), "it goes on"
+            lane.verb("command", "ask", Lamp(1)).result(15)
+        assert not lane.verb("wait", "dark", 0.1).result(15), "it goes on"
 
 
 @pytest.mark.parametrize(

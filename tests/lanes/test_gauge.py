@@ -56,8 +56,8 @@ def test_a_holder_learns_what_its_functions_take(here: Here) -> None:
     lane = here.lane(1, lane={"profiles": profiles})
     try:
         for megabytes in (30, 60, 60):
-            assert lane.submit(take, megabytes).result(20) == megabytes * MB
-        assert lane.submit(time.sleep, TIMED_NS / 1e9 * 20).result(20) is None
+            assert lane.submit(take, megabytes).result(60) == megabytes * MB
+        assert lane.submit(time.sleep, TIMED_NS / 1e9 * 20).result(60) is None
     finally:
         lane.shutdown()
     known = {profile.name: profile for profile in profiles.functions.values()}

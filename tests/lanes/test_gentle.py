@@ -39,7 +39,7 @@ def test_a_guest_that_begins_a_session_gets_no_better_place_by_it() -> None:
                 child = subprocess.Popen(["sleep", "60"], start_new_session=True)
                 return child.pid, Path(f"/proc/{child.pid}/autogroup").read_text()
 
-            pid, before = lane.submit(begin).result(10)
+            pid, before = lane.submit(begin).result(30)
             assert before.endswith(" nice 0\n")
             assert eventually(lambda: Path(f"/proc/{pid}/autogroup").read_text().endswith(" nice 19\n"))
             assert Path("/proc/self/autogroup").read_text().endswith(" nice 0\n"), "its owner's is as it was"

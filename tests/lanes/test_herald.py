@@ -25,14 +25,14 @@ def _wait_for(path: str) -> str:
 def test_a_result_does_not_wait_for_the_call_after_it(here: Here, tmp_path: Path) -> None:
     mark = tmp_path / "go"
     with here.lane(1) as lane:
-        assert [f.result(10) for f in [lane.submit(pow, n, 2) for n in range(300)]]  # many calls at once from now on
+        assert [f.result(30) for f in [lane.submit(pow, n, 2) for n in range(300)]]  # many calls at once from now on
         before = [lane.submit(str, n) for n in range(40)]
         blocked = lane.submit(_wait_for, str(mark))
         after = [lane.submit(str, n) for n in range(3)]
-        assert [f.result(5) for f in before] == [str(n) for n in range(40)]
+        assert [f.result(15) for f in before] == [str(n) for n in range(40)]
         mark.touch()
-        assert blocked.result(10) == str(mark)
-        assert [f.result(5) for f in after] == ["0", "1", "2"]
+        assert blocked.result(30) == str(mark)
+        assert [f.result(15) for f in after] == ["0", "1", "2"]
 
 
 def test_it_sends_once_for_many_calls_and_again_when_told_again() -> None:

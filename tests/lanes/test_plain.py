@@ -256,9 +256,9 @@ def test_a_lane_takes_objects_from_its_own_machines_only(here: Here) -> None:
         lane = Lane([Door(path=doors[0].path, is_own=is_own)])
         made = lane.submit(Own)
         if is_own:
-            assert type(made.result(20)).__name__ == "Own"
+            assert type(made.result(60)).__name__ == "Own"
         else:
             with pytest.raises(BadRequest, match="another account"):
-                made.result(20)
-            assert lane.submit(sum, [1, 2]).result(20) == 3
+                made.result(60)
+            assert lane.submit(sum, [1, 2]).result(60) == 3
         lane.shutdown()

@@ -152,11 +152,11 @@ def test_nonsense_from_a_room_ends_it(tmp_path: Path) -> None:
 def test_workers_in_a_room_answer_like_any_other(here: Here) -> None:
     with here.lane(2, **APART) as lane:
         assert sorted(lane.map(lambda x: x * x, range(50))) == [x * x for x in range(50)]
-        assert lane.submit(lambda: bytes(10_000_000)).result(10) == bytes(10_000_000), "by shared memory"
-        assert lane.submit(lambda: __import__("os").getuid()).result(10) != os.getuid() or os.getuid()
+        assert lane.submit(lambda: bytes(10_000_000)).result(30) == bytes(10_000_000), "by shared memory"
+        assert lane.submit(lambda: __import__("os").getuid()).result(30) != os.getuid() or os.getuid()
         with here.lane(1) as plain:
             mine, others = (
-                each.submit(lambda: (hash("text"), os.environ.get("PYTHONHASHSEED"))).result(10)
+                each.submit(lambda: (hash("text"), os.environ.get("PYTHONHASHSEED"))).result(30)
                 for each in (lane, plain)
             )
         assert mine == others, "sets have one order on all machines"
@@ -166,8 +166,8 @@ def test_workers_in_a_room_answer_like_any_other(here: Here) -> None:
 def test_a_worker_that_ends_in_a_room_has_a_successor(here: Here) -> None:
     with here.lane(1, **APART) as lane:
         with pytest.raises(WorldError):
-            lane.submit_call(lambda: os._exit(3), (), {}, retries=0).result(10)
-        assert lane.submit(lambda: "again").result(10) == "again"
+            lane.submit_call(lambda: os._exit(3), (), {}, retries=0).result(30)
+        assert lane.submit(lambda: "again").result(30) == "again"
 
 
 def test_a_room_that_is_killed_is_followed_by_another(here: Here) -> None:
@@ -175,7 +175,7 @@ def test_a_room_that_is_killed_is_followed_by_another(here: Here) -> None:
         lease = f"lease-{here._leases}"
         first = here.call(here.host.room_pid, lease)
         os.kill(first, 9)
-        assert lane.submit(lambda: "again").result(10) == "again"
+        assert lane.submit(lambda: "again").result(30) == "again"
         assert here.call(here.host.room_pid, lease) not in {0, first}
 
 
@@ -225,7 +225,7 @@ def which():
     import worldos.which
     return worldos.which.HERE
 with here.lane(1, is_apart=True, isolation="sandbox") as lane:
-    print(lane.submit(which).result(10))
+    print(lane.submit(which).result(30))
 here.stop()
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), *sys.path])}

@@ -97,7 +97,7 @@ def test_a_program_reads_its_input_writes_its_output_and_exits(here: Here, tmp_p
 def test_python_is_not_run_where_only_webassembly_may(here: Here) -> None:
     lane = here.lane(workers=1, env={"WORLDOS_ISOLATION": "wasm"})
     with pytest.raises(BadRequest, match="only WebAssembly"):
-        lane.submit_call(os.getpid, (), {}, retries=0).result(20)
+        lane.submit_call(os.getpid, (), {}, retries=0).result(60)
     lane.close(LeaseEnded())
 
 

@@ -64,7 +64,7 @@ def test_who_sleeps_beside_a_driver_keeps_his_own_time() -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         other.result(0.05)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     with road.condition:
         never.finish(None, None)
     driver.join(15)

@@ -61,7 +61,7 @@ def test_a_question_that_nobody_knows_fails_with_those_there_are() -> None:
 
 def test_an_agent_that_dies_ends_every_handle_and_the_next_use_begins_anew() -> None:
     cpu = use("CPU", 1)
-    assert cpu.submit(pow, 2, 3).result(20) == 8
+    assert cpu.submit(pow, 2, 3).result(60) == 8
     embedded = cpu._holding.connection.embedded
     assert embedded is not None
     os.kill(embedded._child.pid, signal.SIGKILL)
@@ -69,11 +69,11 @@ def test_an_agent_that_dies_ends_every_handle_and_the_next_use_begins_anew() -> 
     with pytest.raises(NoAgent, match="has ended"):
         cpu.activate()
     with pytest.raises(WorldError):
-        cpu.submit(pow, 2, 3).result(20)
+        cpu.submit(pow, 2, 3).result(60)
     cpu.close()
     embedded.end()
     with use("CPU", 1) as again:
-        assert again.submit(pow, 2, 4).result(20) == 16
+        assert again.submit(pow, 2, 4).result(60) == 16
 
 
 @pytest.mark.parametrize("says", [b"\xff" * 4096, LENGTH.pack(3) + b"abc", LENGTH.pack(1 << 31), os.urandom(1 << 16)])
@@ -116,18 +116,18 @@ from worldos import use
 from worldos.errors import WorldError
 
 with use("CPU", 1) as cpu:
-    assert cpu.submit(pow, 2, 3).result(20) == 8
+    assert cpu.submit(pow, 2, 3).result(60) == 8
     child = os.fork()
     if child == 0:
         try:
-            cpu.submit(pow, 2, 3).result(20)
+            cpu.submit(pow, 2, 3).result(60)
         except WorldError as error:
             print("parent's:", error, flush=True)
         with use("CPU", 0.5) as own:
-            print("own:", own.submit(pow, 2, 4).result(20), flush=True)
+            print("own:", own.submit(pow, 2, 4).result(60), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
-    print("still:", cpu.submit(pow, 2, 5).result(20))
+    print("still:", cpu.submit(pow, 2, 5).result(60))
 """
 
 

@@ -20,7 +20,7 @@ from worldos import use
 from worldos.sdk.connection import connection
 
 cpu = use("CPU", 1)
-cpu.submit(pow, 2, 3).result(20)
+cpu.submit(pow, 2, 3).result(60)
 agent = connection()
 print(agent.embedded._child.pid, agent.ask("status")["home"], flush=True)
 sys.stdin.readline()

@@ -18,7 +18,7 @@ def test_a_gang_is_all_of_it() -> None:
     with use(need("CPU", 1), need("Memory", "1MB")) as (cpu, memory):
         assert isinstance(cpu, Cpu)
         assert isinstance(memory, Memory)
-        memory.put("sum", str(cpu.submit(sum, [1, 2]).result(20)).encode())
+        memory.put("sum", str(cpu.submit(sum, [1, 2]).result(60)).encode())
         assert memory.get("sum") == b"3"
     assert cpu.closed
     assert memory.closed
@@ -27,7 +27,7 @@ def test_a_gang_is_all_of_it() -> None:
 def test_a_gang_of_equals_has_a_lease_each() -> None:
     with use(*[need("CPU", 0.5)] * 2, retries=0) as handles:
         assert len({lease.lease for cpu in handles for lease in cpu.leases}) == 2
-        assert [cpu.submit(pow, 2, 3).result(20) for cpu in handles] == [8, 8]
+        assert [cpu.submit(pow, 2, 3).result(60) for cpu in handles] == [8, 8]
 
 
 def test_a_gang_that_does_not_fit_leaves_nothing_behind() -> None:
@@ -45,7 +45,7 @@ def test_a_gang_that_is_left_by_an_error_gives_everything_back() -> None:
 def test_a_gang_may_be_closed_part_by_part() -> None:
     gang = use(need("CPU", 0.5), need("CPU", 0.5))
     gang[0].close()
-    assert gang[1].submit(pow, 2, 5).result(20) == 32
+    assert gang[1].submit(pow, 2, 5).result(60) == 32
     gang.close()
     assert granted() == 0
 

@@ -23,7 +23,7 @@ def test_a_handle_says_what_it_is() -> None:
     with use("CPU", 1) as cpu:
         cpu.activate()
         assert "1 core" in repr(cpu)
-        assert cpu.submit(pow, 2, 3).result(20) == 8
+        assert cpu.submit(pow, 2, 3).result(60) == 8
         about = cpu.statistics()
         assert (about.kind, about.amount, about.leases, about.nodes) == ("CPU", 1000, 1, 1)
         assert (about.submitted, about.delivered, about.open_calls) == (1, 1, 0)
@@ -32,13 +32,13 @@ def test_a_handle_says_what_it_is() -> None:
 
 def test_rest_stops_the_workers_and_activate_lets_them_go_on() -> None:
     with use("CPU", 1) as cpu:
-        assert cpu.submit(pow, 2, 3).result(20) == 8
+        assert cpu.submit(pow, 2, 3).result(60) == 8
         assert cpu.rest() is cpu
         later = cpu.submit(pow, 2, 4)
         with pytest.raises(TimeoutError):
             later.result(0.2)
         assert cpu.activate() is cpu
-        assert later.result(20) == 16
+        assert later.result(60) == 16
 
 
 def test_wait_waits_for_a_future_a_condition_or_an_event() -> None:
@@ -113,7 +113,7 @@ def test_after_the_end_each_verb_says_so() -> None:
 
 def test_a_handle_cannot_be_sent_away() -> None:
     with use("CPU", 1) as cpu, pytest.raises(BadRequest, match="belongs to its program"):
-        cpu.submit(repr, cpu).result(20)
+        cpu.submit(repr, cpu).result(60)
 
 
 def test_closing_stops_what_runs() -> None:
@@ -122,4 +122,4 @@ def test_closing_stops_what_runs() -> None:
     cpu.wait(running.running, 20)
     threading.Timer(0.02, cpu.close).start()
     with pytest.raises(LeaseEnded):
-        running.result(20)
+        running.result(60)

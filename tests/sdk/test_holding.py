@@ -91,7 +91,7 @@ def test_when_nothing_takes_its_place_the_calls_fail() -> None:
     call = part.lane.submit(pow, 2, 3)
     holding.heard(lost("a", replacing=False))
     with pytest.raises(NodeGone):
-        call.result(5)
+        call.result(15)
 
 
 def test_a_doubted_lease_that_was_replaced_early_is_not_awaited_again() -> None:
@@ -124,7 +124,7 @@ def test_doors_that_never_opened_are_said_and_fail_the_calls() -> None:
         Doors(lease=LeaseId("a"), paths=(), local=True, is_own=True, node=NodeId("n"), error="no room for a worker")
     )
     with pytest.raises(NodeGone):
-        call.result(5)
+        call.result(15)
     assert str(part.ended) == "no room for a worker"
 
 
@@ -159,4 +159,4 @@ def test_when_the_agent_is_gone_all_leases_are() -> None:
     assert part.leases == {}
     assert isinstance(part.ended, NoAgent)
     with pytest.raises(NoAgent, match="the agent has ended"):
-        part.lane.submit(pow, 2, 3).result(5)
+        part.lane.submit(pow, 2, 3).result(15)

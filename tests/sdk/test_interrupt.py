@@ -14,7 +14,7 @@ from worldos import use
 from worldos.sdk.connection import connection
 
 with use("CPU", 1) as cpu:
-    cpu.submit(pow, 2, 3).result(20)
+    cpu.submit(pow, 2, 3).result(60)
     print(connection().embedded._child.pid, flush=True)
     list(cpu.map(time.sleep, [600] * 3))
 """

@@ -54,7 +54,7 @@ def test_bytes_that_were_lost_are_said_to_be_lost() -> None:
     with use("Memory", "1MB") as memory:
         memory.put("a", b"1")
         lane = memory._part.lane
-        worker = lane.submit_call(os.getpid, (), {}, retries=0).result(20)
+        worker = lane.submit_call(os.getpid, (), {}, retries=0).result(60)
         os.kill(worker, signal.SIGKILL)
         until(lambda: not alive(worker))
         for _ in range(2):

@@ -29,7 +29,7 @@ def net() -> Iterator[tuple[PrivateNet, list[object]]]:
         pytest.skip(f"private networks: {why}")
     with use(need("CPU", 0.5), need("CPU", 0.5)) as cpus, PrivateNet.open(cpus) as opened:
         for member in range(2):
-            assert cpus[member].submit(_serve, opened.prefix(member)).result(20) == "up"
+            assert cpus[member].submit(_serve, opened.prefix(member)).result(60) == "up"
         yield opened, list(cpus)
 
 
@@ -75,7 +75,7 @@ def test_who_comes_later_reaches_the_others_and_is_reached_and_may_go_again(
     with use("CPU", 0.5) as late:
         member = opened.admit(late)
         assert (member, len(opened), opened.names[-1]) == (2, 3, "n2")
-        assert late.submit(_serve, opened.prefix(member)).result(20) == "up"
+        assert late.submit(_serve, opened.prefix(member)).result(60) == "up"
         with socket.create_connection(("127.0.0.1", opened.forward(member, 5000)), 10) as sock:
             assert sock.recv(100) == b"n2"
         refused = "import socket; socket.create_connection(('{}', 4999), 10)"  # whoever refuses was reached
@@ -93,7 +93,7 @@ def test_who_comes_later_reaches_the_others_and_is_reached_and_may_go_again(
 
 def _said(cpu: object, opened: PrivateNet, member: int, code: str) -> str:
     prefix = opened.prefix(member)
-    ran = cpu.submit(subprocess.run, [*prefix, prefix[0] or "true", "-c", code], capture_output=True).result(20)  # type: ignore[attr-defined]
+    ran = cpu.submit(subprocess.run, [*prefix, prefix[0] or "true", "-c", code], capture_output=True).result(60)  # type: ignore[attr-defined]
     return str(ran.stderr.decode().strip().splitlines()[-1])
 
 
@@ -119,7 +119,7 @@ def test_a_network_that_is_closed_has_no_forwards_and_nothing_inside() -> None:
         pytest.skip(f"private networks: {why}")
     with use("CPU", 0.5) as cpu:
         net = PrivateNet.open([cpu])
-        assert cpu.submit(_serve, net.prefix(0)).result(20) == "up"
+        assert cpu.submit(_serve, net.prefix(0)).result(60) == "up"
         port = net.forward(0, 5000)
         net.close()
         net.close()
@@ -127,5 +127,5 @@ def test_a_network_that_is_closed_has_no_forwards_and_nothing_inside() -> None:
             socket.create_connection(("127.0.0.1", port), 5)
         with pytest.raises(LeaseEnded):
             net.forward(0, 5001)
-        ended = cpu.submit(subprocess.run, [*net.prefix(0), "true"], capture_output=True).result(20)
+        ended = cpu.submit(subprocess.run, [*net.prefix(0), "true"], capture_output=True).result(60)
         assert b"has ended" in ended.stderr

@@ -23,7 +23,7 @@ def test_a_lease_says_where_it_is_and_goes_back_at_the_end_of_the_block() -> Non
         assert terms.ttl_ns == 5 * 10**9
         assert cpu.nodes == (connection.connection().node(),)
         assert granted() == 1
-        assert cpu.submit(os.getpid).result(20) != os.getpid()
+        assert cpu.submit(os.getpid).result(60) != os.getpid()
     assert granted() == 0
 
 

@@ -86,7 +86,7 @@ for function, took in ((train, {"desk": 900_000, "attic": 90_000}), (test, {"des
 agent.ask("profiles_learned", {"learned": learned.snapshot()})
 with use("CPU", 1, for_=train) as trains, use("CPU", 1, for_=test) as tests:
     memory = trains.need.memory_bytes
-    ran = [[cpu.submit(train, bytes(200_000)).result(20) for _ in range(5)] for cpu in (trains, tests)]
+    ran = [[cpu.submit(train, bytes(200_000)).result(60) for _ in range(5)] for cpu in (trains, tests)]
 print(json.dumps({"nodes": nodes, "ran": ran, "memory": memory}))
 """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,28 @@ def test_a_home_has_one_agent(home: Home) -> None:
     os.close(lock)
     assert homes.running_pid(home) is None
     os.close(homes.lock(home))
+
+
+def test_who_only_looks_keeps_no_agent_from_starting_and_is_taken_for_none(home: Home) -> None:
+    os.close(homes.lock(home))
+    looking = os.open(home.lock_file, os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    assert homes.running_pid(home) is None, "two who look do not see each other"
+    with ThreadPoolExecutor(1) as other:
+        starting = other.submit(homes.lock, home)
+        assert not starting.done()
+        os.close(looking)
+        os.close(starting.result(10))
+
+
+def test_an_agent_that_has_just_begun_is_seen_by_its_number(home: Home) -> None:
+    lock = homes.lock(home)
+    os.ftruncate(lock, 0)  # as between taking the lock and saying who has it
+    with ThreadPoolExecutor(1) as other:
+        looking = other.submit(homes.running_pid, home)
+        os.pwrite(lock, b"4711\n", 0)
+        assert looking.result(10) == 4711
+    os.close(lock)
 
 
 def test_no_agent_runs_where_there_is_no_home(home: Home) -> None:

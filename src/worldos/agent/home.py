@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 KEY_SEED_BYTES = 32
 FOLDER_MODE = 0o700
+LOOK_S = 0.001
+LOOKERS_S = 2.0  # so long those who only look at the lock may stand in an agent's way, one after the other
 KEYLOG_MAGIC = b"wos-keylog-1\n"
 STATE_MAGIC = b"wos-state-1\n"
 
@@ -80,32 +83,43 @@ def lock(home: Home) -> int:
         descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as cause:
         raise DiskFull(f"{home.lock_file} cannot be written") from cause
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as cause:
-        pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise AlreadyRunning(f"an agent (process {pid or 'unknown'}) runs on {home.path} already") from cause
+    until_s = time.monotonic() + LOOKERS_S
+    while not _locks(descriptor, fcntl.LOCK_EX):
+        if not _locks(descriptor, fcntl.LOCK_SH) or time.monotonic() > until_s:
+            pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise AlreadyRunning(f"an agent (process {pid or 'unknown'}) runs on {home.path} already")
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # it is only looked at: that is over in a moment
+        time.sleep(LOOK_S)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
 
 
 def running_pid(home: Home) -> int | None:
-    """Return the process number of the agent that holds this home, if one does."""
+    """Return the process number of the agent that holds this home, if one does. Who looks keeps no agent from starting."""
     try:
         descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(descriptor, 32).strip()
-        return int(text) if text.isdigit() else None
-    else:
+        until_s = time.monotonic() + LOOKERS_S
+        while not _locks(descriptor, fcntl.LOCK_SH):
+            text = os.pread(descriptor, 32, 0).strip()
+            if text.isdigit() or time.monotonic() > until_s:
+                return int(text) if text.isdigit() else None
+            time.sleep(LOOK_S)  # it has just begun, and says next which process it is
         return None
     finally:
         os.close(descriptor)
+
+
+def _locks(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_key(home: Home) -> DeviceKey:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.cli.warm import Forked, begin_agent
+from tests.cli.warming import Warm
 from tests.patience import patient_s, until
 
 from worldos.agent import home as homes
@@ -34,13 +36,8 @@ class RunningAgent:
         self.home = home
         self.code: int | None = None
         self.said = ""
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "worldos.agent", "--home", home.path, "--listen", listen, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        words = ["--home", str(home.path), "--listen", listen, *options]
+        self.process = _started(prefix, words) if prefix else _forked(words)
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], READY_S)
         self.line = self.process.stdout.readline().decode() if readable else ""
@@ -75,6 +72,22 @@ class RunningAgent:
                 pipe.close()
         self.code = code
         return code
+
+
+def _forked(words: list[str]) -> subprocess.Popen[bytes] | Forked:
+    """Start an agent without a start of Python, where the environment lets us."""
+    warm = Warm.of_this_process()
+    return begin_agent(warm.path, words, str(Path.cwd())) if warm.fits(os.environ) else _started((), words)
+
+
+def _started(prefix: tuple[str, ...], words: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", "worldos.agent", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def new_home(path: Path, name: str = "desk") -> Home:

@@ -12,8 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from tests.cli.warm import Forked, begin
 
 PROGRAM = Path(__file__).with_name("warm.py")
 FIXED = ("PYTHON", "LANG", "LC_", "LD_", "_TYPER")  # what counts only when the program is loaded
@@ -42,7 +46,7 @@ class Warm:
         self, words: list[str], env: dict[str, str], cwd: Path | None, stdin: str, within_s: float
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, as ``subprocess.run`` would."""
-        if any(env.get(name) != self.begun.get(name) for name in {*env, *self.begun} if name.startswith(FIXED)):
+        if not self.fits(env):
             return subprocess.run(
                 [sys.executable, "-P", "-m", "worldos.cli.main", *words],
                 env=env,
@@ -68,6 +72,16 @@ class Warm:
                 raise subprocess.TimeoutExpired(words, within_s) from None
             out, err = streams.end()
         return subprocess.CompletedProcess(words, code, out, err)
+
+    def fits(self, env: Mapping[str, str]) -> bool:
+        """Whether an environment is, for the start of Python, the one that the warm process began with."""
+        return all(env.get(name) == self.begun.get(name) for name in {*env, *self.begun} if name.startswith(FIXED))
+
+    def begin(
+        self, words: Sequence[str], env: Mapping[str, str], cwd: Path | None, streams: Sequence[int], **more: Any
+    ) -> Forked:
+        """Begin a command on three streams, which stay the caller's; ``more`` is what warm.py says."""
+        return begin(self.path, words, env, str(cwd or Path.cwd()), streams, **more)
 
     def close(self) -> None:
         assert self.process.stdin is not None

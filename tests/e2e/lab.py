@@ -30,10 +30,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.cli.warm import Forked
+from tests.cli.warming import Warm
 from tests.e2e.delay import Line
 from tests.patience import patient_s
 
 NEEDED = ("ip", "nft", "nsenter", "unshare", "setpriv")
+WOS = (sys.executable, "-P", "-m", "worldos.cli.main")
 POLL_S = 0.01
 
 
@@ -125,7 +128,7 @@ class Host:
 class Run:
     """A program on a host; what it writes lies in two files."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, out: Path, err: Path) -> None:
         self.process, self.out, self.err = process, out, err
 
     @property
@@ -360,24 +363,54 @@ class Lab:
     ) -> Run:
         """Start a program on a host, in a session of its own; ``home`` becomes its WORLDOS_HOME.
 
-        It is killed when the lab ends, and when the thread that started it does.
+        It is killed when the lab ends, and when who started it does.
         """
         number = len(self._runs)
         out, err = self.folder / f"{host}-{number}.out", self.folder / f"{host}-{number}.err"
         whole_env = {**os.environ, **({"WORLDOS_HOME": str(home)} if home else {}), **(env or {})}
         with out.open("wb") as out_file, err.open("wb") as err_file:
-            process = subprocess.Popen(
-                [*self.host(host).holder.prefix, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=out_file,
-                stderr=err_file,
-                env=whole_env,
-                cwd=cwd,
-                start_new_session=True,
-            )
+            begin = self._fork if stdin != subprocess.PIPE and self._is_warm(argv, whole_env) else self._start
+            process = begin(host, [*map(str, argv)], whole_env, cwd, stdin, (out_file.fileno(), err_file.fileno()))
         run = Run(process, out, err)
         self._runs.append(run)
         return run
+
+    def _start(
+        self,
+        host: str,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: Path | None,
+        stdin: int | None,
+        outs: tuple[int, int],
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self.host(host).holder.prefix, "setpriv", "--pdeathsig", "KILL", *argv],
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=outs[0],
+            stderr=outs[1],
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+
+    def _fork(
+        self,
+        host: str,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: Path | None,
+        stdin: int | None,
+        outs: tuple[int, int],
+    ) -> Forked:
+        """Start the same with no start of Python."""
+        with open(os.devnull, "rb") as nothing:
+            streams = [nothing.fileno() if stdin is None else stdin, *outs]
+            where = {"net": self.host(host).holder.process.pid, "session": True, "tied": True}
+            return Warm.of_this_process().begin(argv[len(WOS) :], env, cwd, streams, **where)
+
+    def _is_warm(self, argv: Sequence[str | Path], env: dict[str, str]) -> bool:
+        return os.geteuid() == 0 and tuple(argv[: len(WOS)]) == WOS and Warm.of_this_process().fits(env)
 
 
 def inside(lab: Lab) -> set[int]:

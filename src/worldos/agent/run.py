@@ -66,6 +66,8 @@ async def _live(agent: Agent, say: Say, *, listen: tuple[str, int] | None) -> No
     try:
         await agent.start(Orders())
     except OSError as cause:
+        if agent.statements is not None:
+            agent.statements.close()  # its timer would find a loop that ends
         if listen is not None and cause.errno:
             where = f"{listen[0]}:{listen[1]}"
             hint = "name another port with --listen, or port 0 for any free one"

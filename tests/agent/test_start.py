@@ -35,6 +35,26 @@ def test_a_new_account_has_this_device_alone(tmp_path: Path) -> None:
     assert device.node == homes.open_key(home).node_id
 
 
+def test_files_of_an_account_that_is_left_are_set_aside(tmp_path: Path) -> None:
+    home = new_home(tmp_path / "a")
+    before = log_of(home).account
+    for number in range(2):
+        (home.path / "files").mkdir()
+        (home.path / "files" / "keyring").write_text(f"{number} of the old account")
+        make_account(home, "desk")
+    assert not (home.path / "files").exists()
+    assert (home.path / f"files-of-{before[:8]}" / "keyring").read_text() == "0 of the old account"
+    assert len(list(home.path.glob("files-of-*"))) == 2
+
+
+def test_files_of_an_account_that_comes_again_stay(tmp_path: Path) -> None:
+    home = bare(tmp_path / "a")
+    words = make_account(home, "desk")
+    (home.path / "files").mkdir()
+    recover_account(home, "desk", words)
+    assert (home.path / "files").exists()
+
+
 def test_the_words_are_kept_nowhere(tmp_path: Path) -> None:
     home = bare(tmp_path / "a")
     words = make_account(home, "desk")

@@ -16,6 +16,7 @@ from tests.cli.conftest import command, environ, fails, wos
 
 from worldos.agent import home as homes
 from worldos.agent.start import make_account
+from worldos.files.roots import make_first
 from worldos.home import Home
 
 
@@ -85,6 +86,27 @@ def test_a_join_that_is_interrupted_leaves_the_machine_as_it_was(agent: RunningA
     assert not home.keylog_file.exists()
     assert homes.running_pid(home) is None
     assert len(agent.ask("devices")) == 1
+
+
+def test_a_machine_with_an_account_of_its_own_joins_and_has_the_files_of_the_other(folder: Path) -> None:
+    home = new_home(folder / "own", "own")
+    make_first(home)
+    with running(new_home(folder / "desk")) as agent:
+        inviting = subprocess.Popen(
+            command("invite", "--plain", "--yes"), env=environ(agent.home), stdout=subprocess.PIPE, text=True
+        )
+        assert inviting.stdout is not None
+        run = wos(home, "join", inviting.stdout.readline().strip(), "--yes", "--listen", "127.0.0.1:0")
+        assert run.returncode == 0, run.stderr
+        assert inviting.wait(30) == 0
+        inviting.stdout.close()
+        try:
+            run = wos(home, "ls", "/")
+            assert run.returncode == 0, run.stderr
+            assert len(list(home.path.glob("files-of-*/keyring"))) == 1, "what it had is set aside"
+        finally:
+            assert wos(home, "leave", "-y").returncode == 0
+        assert len(list(home.path.glob("files-of-*/keyring"))) == 2
 
 
 def test_revoking_needs_a_yes_and_a_device(agent: RunningAgent) -> None:

@@ -77,8 +77,21 @@ def recover_account(
         _admit(keylog, recovery, key, name)
     elif known.young:
         keylog.merge([approve(keylog, recovery, key.node_id)])
+    leave_files(home, keylog.account)
     homes.write_keylog(home, log_entries(keylog, keylog.entries))
     return keylog.account
+
+
+def leave_files(home: Home, account: str = "") -> None:
+    """Set aside what a home has of the files of the account that it is in, before it is of another; nothing is removed.
+
+    Its keyring and its directory say nothing to devices of another ``account``; its words still open them.
+    """
+    files, before = home.path / "files", stored_log(home)
+    if before is None or before.account == account or not files.exists():
+        return
+    aside = (home.path / f"files-of-{before.account[:8]}{more}" for more in ("", *(f"-{n}" for n in range(2, 1000))))
+    os.rename(files, next(path for path in aside if not path.exists()))
 
 
 def read_log(file: Path) -> KeyLog:

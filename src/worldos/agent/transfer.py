@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from worldos.agent import home as homes
-from worldos.agent.start import stored_log
+from worldos.agent.start import leave_files, stored_log
 from worldos.errors import DiskFull, NotAllowed
 from worldos.home import Home
 from worldos.model.ids import NodeId
@@ -57,6 +57,7 @@ def become_theirs(home: Home) -> bool:
 
 def become_member(home: Home, joined: Joined) -> None:
     """Write down what a ticket led to: the account's key log, and where its other devices are."""
+    leave_files(home, joined.account)
     homes.write_keylog(home, tuple((signed.body, signed.signature) for signed in joined.entries))
     remembered = homes.read_remembered(home)
     remembered.peers = {NodeId(peer.node): peer.addresses for peer in joined.peers if peer.addresses}

@@ -16,11 +16,10 @@ from worldos.cli.lifecycle import JSON, chosen_settings, start_agent, wait_until
 from worldos.cli.person import confirmed, show_ticket, sure
 from worldos.config import Home, default_home, parse_listen, read_settings
 from worldos.errors import BadRequest, NoAgent, NotAllowed
-from worldos.model.ids import NodeId
 from worldos.sdk.asking import Asking
 
 if TYPE_CHECKING:
-    from worldos.trust.pairing import Joined, ShowCode
+    from worldos.trust.pairing import ShowCode
 
 INVITE_TIMEOUT_S = 660.0
 SAME_CODE = "Do both machines show the same code?"
@@ -81,6 +80,7 @@ def join(
     """Make this machine one of yours: both sides confirm a short code, and its agent starts."""
     from worldos.agent.claims import join as join_account  # noqa: PLC0415 - cryptography, which other commands do without
     from worldos.agent.start import device_name  # noqa: PLC0415
+    from worldos.agent.transfer import become_member  # noqa: PLC0415
     from worldos.trust.pairing import Ticket  # noqa: PLC0415
 
     parsed = Ticket.parse(ticket)
@@ -99,7 +99,7 @@ def join(
     joined = asyncio.run(join_account(parsed, key, called, decide))
     _stop_agent(home)  # only now: what ran goes on when a ticket is not good
     chosen_settings(home, name=name, place=place, listen=listen, reachable=reachable)
-    _become_member(home, joined)
+    become_member(home, joined)
     start_agent(home)
     if as_json:
         output.say_json({"account": joined.account, "node": key.node_id, "peers": [p.name for p in joined.peers]})
@@ -164,6 +164,7 @@ def leave(yes: bool = YES, as_json: bool = JSON) -> None:
     if not yes:
         sure("Take this machine out of its account?")
     told = _sign_out(home)
+    _leave_files(home)
     shared = (home.hybrid_file, home.statements_file, home.copied_file)  # with the account, and why that ended
     for file in (home.keylog_file, home.key_file, home.state_file, *shared):
         file.unlink(missing_ok=True)
@@ -236,11 +237,10 @@ def _stop_agent(home: Home) -> None:
         wait_until_stopped(home, pid)
 
 
-def _become_member(home: Home, joined: Joined) -> None:
-    homes.write_keylog(home, tuple((signed.body, signed.signature) for signed in joined.entries))
-    remembered = homes.read_remembered(home)
-    remembered.peers = {NodeId(peer.node): peer.addresses for peer in joined.peers if peer.addresses}
-    homes.write_remembered(home, remembered)
+def _leave_files(home: Home) -> None:
+    from worldos.agent.start import leave_files  # noqa: PLC0415 - as in join
+
+    leave_files(home)
 
 
 def _sign_out(home: Home) -> int:

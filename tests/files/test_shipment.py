@@ -68,6 +68,19 @@ def test_all_arrive_and_the_buffers_come_back(six: Site) -> None:
     stores.close()
 
 
+@pytest.mark.slow
+def test_slow_disks_are_no_reason_to_keep_it_on_fewer_devices(six: Site) -> None:
+    stores = six.stores().reachable()
+    for depot in six.depots[1:]:
+        depot.tell(signal.SIGSTOP)
+    shipment, _ = ship(stores)
+    waking = threading.Timer(0.5, lambda: [depot.tell(signal.SIGCONT) for depot in six.depots[1:]])
+    waking.start()
+    shipment.wait_kept()
+    waking.join()
+    assert len(set(shipment.stored.values())) >= CODE.k + 1
+
+
 @pytest.mark.parametrize("asleep", [1, 2, 3])
 @pytest.mark.slow
 def test_sleeping_stores_cost_one_short_wait(six: Site, asleep: int) -> None:

@@ -21,6 +21,7 @@ FEW_SHARES_S: Final = (
 )
 ANSWER_S: Final = 10.0  # nobody is waited for longer than this, when there is nobody else
 LAGGARD_S: Final = 0.15  # a share that the others have stored for so long is given up: it becomes a debt
+STALLED_S: Final = 1.0  # too little is kept yet: who says nothing for so long, while others stored theirs, is given up
 
 # -- writing ----------------------------------------------------------------------------------------------------------------
 READ_BYTES: Final = 8 * MIB  # read from a file at a time
@@ -83,7 +84,7 @@ KEYRING_EVERY_S: Final = 2  # how often a keeper looks whether a device lacks a 
 KEYRING_FAR_STEPS: Final = 15  # ... and each so many times in all stores, not in its own alone
 
 assert READ_BYTES >= 8 * MIB, "a chunk and the one after it fit"
-assert HEDGE_MIN_S < LAGGARD_S < ANSWER_S
+assert HEDGE_MIN_S < LAGGARD_S < STALLED_S < ANSWER_S
 assert FIRST_ROOT_S < ROOT_WAIT_S
 
 # -- near the user --------------------------------------------------------------------------------------------------------------

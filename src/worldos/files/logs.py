@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from worldos.errors import Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, ENTRY_DEVICES, HERE_S, LAGGARD_S
+from worldos.files.limits import ANSWER_S, ENTRY_DEVICES, HERE_S, STALLED_S
 from worldos.files.stores import Store, answers
 from worldos.store.entry import Entry, check_entry
 
@@ -93,7 +93,7 @@ def _append_at(
     unsent = {future for future in asked if future.done() and future.exception() is not None}  # no link was to be had
     needed = min(needed, sum(1 for store in stores if not store.doubted) or 1)
     while open_ and kept < needed:
-        patience_s = max([LAGGARD_S, *(2 * asked[future].hedge_s for future in open_)]) if kept else within_s
+        patience_s = max([STALLED_S, *(2 * asked[future].hedge_s for future in open_)]) if kept else within_s
         done, open_ = wait(open_, max(0.0, begun_s + patience_s - time.monotonic()), FIRST_COMPLETED)
         for future in done:
             error = future.exception()

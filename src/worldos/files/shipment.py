@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from worldos.errors import DiskFull, OverQuota, Unreachable, WorldError
-from worldos.files.limits import ANSWER_S, LAGGARD_S, SLOW_S
+from worldos.files.limits import ANSWER_S, LAGGARD_S, SLOW_S, STALLED_S
 from worldos.files.stores import Store
 from worldos.store.durability import acknowledged_at
 from worldos.store.erasure import Buffer, Code
@@ -212,22 +212,28 @@ class Shipment:
         return bool(plan)
 
     def _give_up_stalled(self) -> None:
-        """Hang up on stores that took and said nothing for a while, if others have stored their shares in that time."""
+        """Hang up on stores that took and said nothing for a while, if others have stored their shares in that time.
+
+        Once enough is kept, who is later than usual is not waited for: what it lacks is a debt. Before that a slow disk is no
+        reason to do with fewer devices, and the last that are left are waited for as long as anybody.
+        """
         now_s = time.monotonic()
         with self._changed:
-            some_stored = bool(self._stored)
+            kept = self.kept
             stores = {store.at.node: store for store, _ in self._pending.values()}
-            stalled = []
+            still_s: dict[str, float] = {}
             for node, store in stores.items():
                 left = store.waiting_bytes
                 before, since_s = self._progress.get(node, (-1, now_s))
                 if left != before:
                     self._progress[node] = (left, since_s := now_s)
-                patience_s = max(LAGGARD_S, 2 * store.keeping_late_s) if some_stored else ANSWER_S
-                if now_s - since_s > patience_s:
-                    stalled.append(store)
-        for store in stalled:
-            store.hang_up()
+                still_s[node] = now_s - since_s
+            quick_s = LAGGARD_S if kept else STALLED_S if self._stored else ANSWER_S
+            stalled = [node for node in stores if still_s[node] > max(quick_s, 2 * stores[node].keeping_late_s)]
+            if not kept and not {store.at.node for store in self._live()} - {*stalled}:
+                stalled = [node for node in stalled if still_s[node] > ANSWER_S]
+        for node in stalled:
+            stores[node].hang_up()
 
     def _why(self) -> WorldError:
         reasons = [self._failed[node] for node in sorted(self._failed)]

@@ -91,16 +91,30 @@ class Site:
 
     def row(self, realm: str = "") -> Row:
         """What the site's nodes say of the site (or of another realm): the first that runs and answers."""
-        wanted = realm or self.name
-        for machine in self.machines:
-            with contextlib.suppress(WorldError, OSError):
-                return next(row for row in machine.tell("realm_tree") if row["name"] == wanted)
-        raise LabError(f"no node of {self.name} says who is the center of {wanted}")
+        found: list[Row] = []
+
+        def said() -> bool:
+            for machine in self.machines:
+                with contextlib.suppress(WorldError, OSError):
+                    found[:] = [row for row in machine.tell("realm_tree") if row["name"] == (realm or self.name)]
+                if found:
+                    return True
+            return False
+
+        until(said, READY_S, f"a node of {self.name} says who is the center of {realm or self.name}")
+        return found[0]
 
     def primary(self) -> Machine:
-        """The machine that the site says is its center."""
-        node = self.row()["primary"]
-        return next(machine for machine in self.machines if machine.node == node)
+        """The machine that the site says is its center, as soon as it says one."""
+        found: list[Machine] = []
+
+        def said() -> bool:
+            node = self.row()["primary"]
+            found[:] = [machine for machine in self.machines if machine.node == node]
+            return bool(found)
+
+        until(said, READY_S, f"{self.name} has a center")
+        return found[0]
 
 
 class Tree:
@@ -178,11 +192,15 @@ class Tree:
     # -- what there is --------------------------------------------------------------------------------------------------
 
     def top_row(self) -> Row:
-        """The top realm as its primary shows it; LabError where nobody is it, or several are."""
-        leading = [row for machine in self._awake() for row in self._tree_of(machine) if row["name"] == self.top]
-        leading = [row for row in leading if row["leads"]]
-        if len(leading) != 1:
-            raise LabError(f"{len(leading)} nodes lead {self.top}")
+        """The top realm as its primary shows it, as soon as one node alone is it."""
+        leading: list[Row] = []
+
+        def one() -> bool:
+            shown = [row for machine in self._awake() for row in self._tree_of(machine) if row["name"] == self.top]
+            leading[:] = [row for row in shown if row["leads"]]
+            return len(leading) == 1
+
+        until(one, READY_S, f"one node leads {self.top}")
         return leading[0]
 
     def top_primary(self) -> Machine:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.e2e.lab import Lab, until
 from tests.e2e.realm import WOS, Machine, all_linked, end, invite_and_join, no_leases, ticket_of
+from tests.patience import patient_s
 
 from worldos.agent import home as homes
 from worldos.errors import WorldError
@@ -32,6 +33,11 @@ def machines(lab: Lab, *names: str) -> list[Machine]:
     return [Machine(lab, name) for name in names]
 
 
+def ways(machine: Machine) -> set[str]:
+    """By which ways a machine reaches the others."""
+    return {row["via"] for row in machine.nodes().values() if not row["here"]}
+
+
 class Inviting:
     """An invitation by the local API, where a test answers in a person's place."""
 
@@ -39,14 +45,21 @@ class Inviting:
         self.ticket = ""
         self.ended: WorldError | dict[str, Any] | None = None
         self._machine, self._life_s, self._yes = machine, life_s, yes
+        self._asking: Asking | None = None
         self._thread = threading.Thread(target=self._invite)
         self._thread.start()
         until(lambda: self.ticket, 10, "a ticket")
 
     def end(self) -> WorldError | dict[str, Any] | None:
         """Wait for its end; return the device that joined or why none did."""
-        self._thread.join(30)
+        self._thread.join(patient_s(30))
         return self.ended
+
+    def take_back(self) -> None:
+        """Hang up: who invites no more lets nobody in."""
+        assert self._asking is not None
+        self._asking.close()
+        self.end()
 
     def _invite(self) -> None:
         def progress(value: dict[str, Any]) -> None:
@@ -56,6 +69,7 @@ class Inviting:
 
         try:
             with Asking(self._machine.home) as agent:
+                self._asking = agent
                 self.ended = agent.ask("invite", progress=progress, timeout_s=60, life_s=self._life_s)
         except WorldError as error:
             self.ended = error
@@ -73,9 +87,7 @@ def test_three_machines_joined_by_tickets_see_each_other(lab: Lab) -> None:
         rows = machine.nodes()
         assert rows.keys() == {"a", "b", "c"}
         assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(rows, "alive")
-        assert {name: row["via"] for name, row in rows.items() if not row["here"]} == dict.fromkeys(
-            rows.keys() - {machine.name}, "direct"
-        )
+        until(lambda machine=machine: ways(machine) == {"direct"}, 10, f"{machine.name} reaches all directly")  # type: ignore[misc]
         assert [row["status"] for row in machine.tell("devices")] == ["active"] * 3
         assert {r["node_name"] for r in machine.tell("resources", kind="CPU")} == {"a", "b", "c"}
         assert machine.tell("status")["account"] == found["status"]["account"]
@@ -159,12 +171,12 @@ def test_a_wrong_code_admits_nobody(lab: Lab) -> None:
     os.close(terminal)
     assert isinstance(saying_no.end(), WorldError)
 
-    nobody = Inviting(a, life_s=5)
+    nobody = Inviting(a)
     code, said = b.refused("join", nobody.ticket)  # no terminal: nobody compares
     assert code == 2
     assert "--yes" in said
     assert {row["name"] for row in a.tell("devices")} == {"a", "c"}
-    nobody.end()
+    nobody.take_back()
     end(lab, [a, b, c])
 
 
@@ -226,8 +238,8 @@ def test_two_machines_of_one_account_find_each_other_without_an_address(lab: Lab
         b.down()
     times_ms.sort()
     print(f"usable by each other {[round(t) for t in times_ms]} ms after the later start")
-    assert times_ms[0] <= 1000
-    assert times_ms[-1] <= 3000
+    assert times_ms[0] <= patient_s(1) * 1000
+    assert times_ms[-1] <= patient_s(5) * 1000
     end(lab, [a, b])
 
 

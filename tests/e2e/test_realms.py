@@ -15,6 +15,7 @@ from tests.e2e.lab import until
 from tests.e2e.realm import COMMAND_S, Machine, no_leases, ticket_of
 from tests.e2e.realms import SECOND, Tree
 from tests.e2e.realms_watch import Watch
+from tests.patience import patient_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -107,8 +108,9 @@ def test_a_parent_that_never_answers_leaves_its_sites_working(tree: Tree) -> Non
     p.sleep()
     at_ns = time.monotonic_ns()
     time.sleep(4)
+    until(lambda: asking.asks(at_ns + 3 * SECOND), 5, "it is served all the time")
     assert not asking.errors()
-    assert max(line["granted_ns"] - line["asked_ns"] for line in asking.asks(at_ns)) < 2 * SECOND
+    assert max(line["granted_ns"] - line["asked_ns"] for line in asking.asks(at_ns)) < patient_s(2) * SECOND
     rows = a.ask("realm", "tree")
     assert next(row for row in rows if row["mine"])["leads"]
     said = a.refused("run", "--where", "cores > 1000", "--", "true")[1]

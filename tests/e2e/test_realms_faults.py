@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.lab import until
 from tests.e2e.realms import SECOND, Program, Tree, load, shown_s, tree_of
 from tests.e2e.realms_watch import Watch, new_primary_s
+from tests.patience import patient_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -71,7 +72,7 @@ def test_a_superior_that_is_cut_off_is_replaced_and_no_lease_is_lost(tree: Tree,
     times_s = served(programs, list(programs), at_ns)
     said("served after the superior was cut off", times_s)
     print(f"another primary after {primary_s:.2f} s")
-    assert primary_s <= PRIMARY_S
+    assert primary_s <= patient_s(PRIMARY_S)
     time.sleep(2)
     healed_ns = cut.heal()
     print(f"one tree again {tree.one_tree(HEALED_S):.2f} s after the heal")
@@ -161,7 +162,7 @@ def test_a_primary_that_sleeps_wakes_to_a_newer_epoch_and_obeys(tree: Tree, watc
     at_ns = old.sleep()
     primary_s = new_primary_s(watch, "b", others, old.node, at_ns)
     print(f"another primary after {primary_s:.2f} s")
-    assert primary_s <= PRIMARY_S
+    assert primary_s <= patient_s(PRIMARY_S)
     said("served beside a sleeping primary", {"b": asking.wait_served(at_ns, SERVED_S)})
     time.sleep(max(0.0, SLEEP_S - (time.monotonic_ns() - at_ns) / SECOND))
     woke_ns = time.monotonic_ns()
@@ -195,7 +196,7 @@ def test_a_primary_that_is_killed(tree: Tree, watch: Watch) -> None:
         assert not holding.errors()
         holding.end()
     print(f"another primary of a site after {shown_s(times_s)}, median {statistics.median(times_s):.2f}")
-    assert statistics.median(times_s) <= PRIMARY_S
+    assert statistics.median(times_s) <= patient_s(PRIMARY_S)
     print(f"one tree again after {tree.one_tree(HEALED_S):.2f} s")
 
 
@@ -208,6 +209,6 @@ def test_a_primary_of_the_top_that_is_killed(tree: Tree, watch: Watch) -> None:
     primary_s = new_primary_s(watch, "acme", viewers, old.node, at_ns)
     print(f"another primary of the top after {primary_s:.2f} s")
     said("served after it", served(programs, list(programs), at_ns))
-    assert primary_s <= PRIMARY_S
+    assert primary_s <= patient_s(PRIMARY_S)
     old.wos("up")
     print(f"one tree again after {tree.one_tree(HEALED_S):.2f} s")

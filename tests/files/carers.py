@@ -81,6 +81,8 @@ class Carer:
         assert condition(), "it never was so"
 
     def end(self) -> None:
+        if self.depot.server is not None:
+            self.depot.server.heard = lambda who, request: None  # what still comes finds nobody, not a closed memory
         self.watch.close()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import hypothesis
 import psutil
 import pytest
+import pytest_timeout
 from _pytest.mark.expression import Expression
 
 from tests.patience import patient_s
@@ -156,6 +157,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"the end-to-end tests must run here, and cannot: {why_not}")
     for item in real if why_not else []:
         item.add_marker(pytest.mark.skip(reason=why_not))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a second try its timeout too: the plugin sets it once for all tries, and the first failure ends it."""
+    marker = item.get_closest_marker("timeout")
+    if getattr(item, "execution_count", 1) > 1 and marker is not None:
+        bound = pytest_timeout.Settings(marker.args[0], "signal", func_only=False, disable_debugger_detection=False)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=bound)
 
 
 class Ran:

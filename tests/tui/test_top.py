@@ -163,6 +163,9 @@ def test_q_and_ctrl_c_give_the_terminal_back(agent: RunningAgent, key: bytes) ->
             shown += os.read(ours, 65536)
     except OSError:  # the terminal's last program has ended
         pass
+    except BaseException:
+        process.kill()
+        raise
     finally:
         os.close(ours)
     assert process.wait(WITHIN_S) in {0, 130}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.files.depots import ACCOUNT, Depot, Site
+from tests.patience import patient_s
 
 from worldos.depot.records import Cared
 from worldos.depot.wire import Append, Care, Who
@@ -71,14 +72,14 @@ class Carer:
             self.watch.look(self.now_ns)
 
     def until(self, condition: Callable[[], bool], *, steps: int = 60) -> None:
-        """Step until something is so."""
+        """Step until something is so; where links and disks take their time, go on while hardly any passes on its clock."""
         self.now_ns += GRACE_NS
-        for _ in range(steps):
-            if condition():
-                return
-            self.step(150)
-            time.sleep(0.005)
-        assert condition(), "it never was so"
+        end_s = time.monotonic() + patient_s(10)
+        while not condition():
+            assert steps > 0 or time.monotonic() < end_s, "it never was so"
+            self.step(150 if steps > 0 else 1)
+            time.sleep(0.005 if steps > 0 else 0.1)
+            steps -= 1
 
     def end(self) -> None:
         if self.depot.server is not None:

@@ -332,7 +332,8 @@ def end(lab: Lab, machines: Sequence[Machine]) -> None:
     until(lambda: not inside(lab), 5, f"every process ended: {[_said(pid) for pid in inside(lab)]}")
     left = [str(path) for machine in machines for path in machine.home.path.rglob("*.sock")]
     left += [str(path) for scratch in scratches for path in scratch.iterdir()]
-    left += [str(path) for cage in cages for path in Path("/sys/fs/cgroup").glob(f"**/worldos-{cage}")]
+    groups = [where for where, _, _ in os.walk("/sys/fs/cgroup")]  # others come and go meanwhile: a glob would fail
+    left += [where for where in groups if where.rpartition("/worldos-")[2] in cages]
     assert not left, f"left behind: {left}"
 
 

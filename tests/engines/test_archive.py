@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.engines.log_files import START, LogFiles
+from tests.engines.log_files import START, LogFiles, page
 from tests.files.depots import Site, files_of, site
 from tests.patience import until
 
@@ -75,10 +75,6 @@ def share_bytes(stores: Site) -> int:
     return sum(row.size_bytes for row in owned if row.kind == "share")
 
 
-def rows(stores: Site) -> list[object]:
-    return [depot.store.usage().owned for depot in stores.depots if depot.store is not None]
-
-
 def test_what_was_kept_is_found_to_the_last_beat_and_on_its_last_page(
     files: Files, log: LogFiles, kept: Archive
 ) -> None:
@@ -93,11 +89,11 @@ def test_what_was_kept_is_found_to_the_last_beat_and_on_its_last_page(
     assert log.bases == 1
 
 
-def test_a_beat_without_news_writes_nothing(files: Files, log: LogFiles, kept: Archive, stores: Site) -> None:
+def test_a_beat_without_news_writes_nothing(files: Files, log: LogFiles, kept: Archive) -> None:
     kept.beat()
-    before = rows(stores)
+    before = (kept._tape._seq, kept._count)
     kept.beat()
-    assert rows(stores) == before
+    assert (kept._tape._seq, kept._count) == before
     log.write_on(b"news")
     kept.beat()
     assert found(files)[1] == bytes(log.all)
@@ -209,6 +205,21 @@ def test_what_cannot_be_kept_is_told_and_comes_when_it_can(
     assert found(files)[1] == bytes(log.all)
 
 
+def test_stores_that_are_full_are_told_and_what_was_kept_before_counts(log: LogFiles, tmp_path: Path) -> None:
+    told: list[Behind] = []
+    with site(2, capacity_bytes=2_000_000) as stores, files_of(stores, tmp_path / "full") as files:
+        kept = archive(files, log, told)
+        kept.beat()
+        before = found(files)
+        kept.keep_every(0.05)
+        for _ in range(4_000_000 // PAGE_BYTES):
+            log.put(page(log.end, os.urandom(8000)))
+        until(lambda: told and told[-1].why, "it is told that it is behind")
+        kept.stop()
+        assert found(files)[0] == before[0]
+        assert bytes(log.all).startswith(found(files)[1])
+
+
 def test_what_waits_too_long_is_let_go_and_a_new_base_closes_the_gap(
     files: Files, log: LogFiles, kept: Archive, stores: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +231,28 @@ def test_what_waits_too_long_is_let_go_and_a_new_base_closes_the_gap(
     assert kept._fall_behind() > SEGMENT_BYTES // 2
     assert not Path("000000010000000000000001").exists()
     assert found(files) == (b"base 1", before)  # it counts until there is a new one
+    kept.beat()
+    assert found(files) == (b"base 2", log.from_segment_of(log.end))
+
+
+def test_what_was_kept_counts_until_the_base_that_closes_a_gap_has_its_log(
+    files: Files, log: LogFiles, kept: Archive
+) -> None:
+    kept.beat()
+    before = bytes(log.all)
+    log.put(bytes(START + SEGMENT_BYTES - log.end))
+    log.write(2)
+    Path("000000010000000000000001").unlink()
+    with pytest.raises(Damaged):
+        kept.beat()
+    received = log.end
+    log.end += 3 * PAGE_BYTES
+    base = log.base()
+    log.end = received
+    log.base = lambda: base  # type: ignore[method-assign]
+    kept.beat()
+    assert found(files) == (b"base 1", before)
+    log.write(3)
     kept.beat()
     assert found(files) == (b"base 2", log.from_segment_of(log.end))
 
@@ -239,7 +272,8 @@ def test_a_log_that_is_not_received_is_told_though_there_is_no_news(log: LogFile
     told: list[Behind] = []
     kept = archive(files, log, told)
     kept.keep_every(0.05)
-    until(lambda: told, "it is kept")
+    until(lambda: told[-1].why == "", "it is kept")
+    assert told[0].why == "its base backup is being made"
     log.ended = "pg_receivewal ended"
     until(lambda: told[-1].why == "pg_receivewal ended", "it is told")
     kept.stop()
@@ -253,6 +287,7 @@ def test_a_base_counts_only_with_the_log_up_to_its_end(files: Files, log: LogFil
     log.base = lambda: base  # type: ignore[method-assign]
     kept.beat()
     assert find(files, "shop") is None
+    assert kept._unwritten
     log.write(3)
     kept.beat()
     assert found(files) == (b"base 1", bytes(log.all))

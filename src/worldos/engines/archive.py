@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from worldos.engines.limits import (
     DUMP_BYTES_MAX,
+    FIRST_BEAT_SECONDS,
     LAG_BYTES_MAX,
     LOG_BYTES_MIN,
     LOG_PER_BASE,
@@ -37,6 +38,7 @@ from worldos.files.files import Files
 from worldos.files.tape import Tape
 
 FOLDER: Final = "databases"
+NO_BASE: Final = "its base backup is being made"
 SPARE_NUMBERS: Final = 8  # parts that were kept, and not yet named when their writer died
 
 Number = Annotated[int, Meta(ge=0, le=1 << 40)]
@@ -207,7 +209,7 @@ class Archive:
     # -- the beat -------------------------------------------------------------------------------------------------------
 
     def keep_every(self, every_s: float) -> None:
-        """Beat each ``every_s`` seconds from now on."""
+        """Beat each ``every_s`` seconds from now on; for the first time soon: until there is a base, nothing is kept."""
         self._thread = threading.Thread(target=self._beats, args=(every_s,), name="keeps-log", daemon=True)
         self._thread.start()
 
@@ -224,7 +226,8 @@ class Archive:
             self._write_front()
         if self._pointed:
             self._end_left()
-        self._whole_at_s = time.time()
+        if not self._unwritten:
+            self._whole_at_s = time.time()
 
     def stop(self) -> None:
         """Beat no more."""
@@ -243,10 +246,14 @@ class Archive:
         self._end_left()
 
     def _beats(self, every_s: float) -> None:
-        while not self._stop.wait(every_s):
+        if self._front is None:
+            self._told(Behind(0, self._whole_at_s, NO_BASE))
+        wait_s = min(every_s, FIRST_BEAT_SECONDS)
+        while not self._stop.wait(wait_s):
+            wait_s = every_s
             try:
                 self.beat()
-                self._told(Behind(0, self._whole_at_s))
+                self._told(Behind(0, self._whole_at_s, NO_BASE if self._unwritten else ""))
             except (WorldError, OSError, RuntimeError, TimeoutError) as error:  # it may go again at the next beat
                 self._told(Behind(self._fall_behind(), self._whole_at_s, str(error)))
 

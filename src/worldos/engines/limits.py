@@ -21,6 +21,7 @@ DUMP_PIECE_BYTES: Final = 4 << 20
 DUMP_EVERY_SECONDS: Final = 300.0
 DUMP_EVERY_ARCHIVED_SECONDS: Final = 3600.0  # where the log is kept as well
 ARCHIVE_EVERY_SECONDS: Final = 5.0  # the log of a database is kept so often, if there is news
+FIRST_BEAT_SECONDS: Final = 1.0  # ... and for the first time so soon: a shorter use does not pay for a base backup
 WAL_READ_BYTES: Final = 4 << 20  # of the log at a time
 TAIL_BYTES_MAX: Final = 256 << 10  # of the log in the front of an archive; more becomes a part
 PIECES_MAX: Final = 4096  # parts of the log before a new base is taken

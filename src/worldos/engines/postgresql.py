@@ -188,7 +188,6 @@ class _Use:
         if archive_s:
             log = ServerLog(self._engaged.cluster, self._env(), self._major(), self.password)
             self._standing = StandingFile(default_home(), self.name)
-            self._standing.say(Standing(database=self.name))
             self._archive = Archive(self.name, self._dumps.files, log, self._tell, self._found)
             self._archive.keep_every(archive_s)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from worldos.errors import NotThere, WorldError
 from worldos.files import logs
-from worldos.files.limits import ANSWER_S
+from worldos.files.limits import ABANDON_PATIENCE_S, ANSWER_S
 from worldos.files.reader import read_range
 from worldos.files.session import Session
 from worldos.files.sharing import registers
@@ -80,6 +80,8 @@ class Tape:
 
     def take_back(self, numbers: Iterable[int]) -> None:
         """Give the room of parts back, as far as stores answer; numbers without a part cost a question."""
+        for shipment in list(self._session.uploads.unfinished):
+            shipment.finish(ABANDON_PATIENCE_S)  # so that what is dropped does not come after its drop
         for number in numbers:
             self._take_back(self._write(number))
 

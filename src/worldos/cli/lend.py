@@ -97,7 +97,7 @@ def rule(
 
 
 def off(as_json: bool = JSON) -> None:
-    """Lend nothing to others from now on; the rules stay for ``wos lend on``. Guests have a minute to end."""
+    """Lend nothing to others from now on; the rules stay (wos lend on). Guests have a minute to end."""
     with Asking(default_home()) as agent:
         _show(agent.ask("lend_off", off=True), as_json=as_json)
 

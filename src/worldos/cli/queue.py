@@ -159,6 +159,7 @@ def drop(
         raise typer.Exit(1)
     with Asking(default_home()) as agent:
         decode_answers(agent.ask("work", command=encode_command(WorkCommand(said=(QueueDropped(queue=name),)))))
+    output.out.print(f"{output.text(name)} is dropped, with {left} messages")
 
 
 def _look(what: str) -> bytes:

@@ -265,7 +265,7 @@ def policy(
         output.out.print(f"[bold]{name:>9}[/]  {output.text(text)}")
     if (key, value) == ("lend", "kin"):
         output.out.print(
-            "Programs of other accounts may now run here as this user: within limits, but in no sandbox yet."
+            "Programs of other accounts may run here now, each in a sandbox. To whom, how much and when: [bold]wos lend[/]"
         )
 
 

@@ -145,6 +145,8 @@ class Notebook:
             raise BadRequest(
                 f"%wos does not know {line.strip()[:40]!r}", hint="there are: %wos, %wos release, and %%wos for a cell"
             )
+        elif not self._held:
+            print("nothing is held")  # noqa: T201
         for order, lease in self._held.items():
             print(f"{order.amount} {order.kind} on {', '.join(node[:8] for node in lease.nodes)}")  # noqa: T201
 

@@ -10,7 +10,7 @@ import pytest
 
 from worldos.engines import tender
 from worldos.engines.cluster import Cluster
-from worldos.engines.plan import Prepared, Process, Seen
+from worldos.engines.plan import Prepared, Process, Ran, Seen
 from worldos.engines.software import ProgramSoftware
 from worldos.errors import BadRequest, LeaseEnded, NodeGone, Unreachable, WorldError
 from worldos.sdk.needs import parse_need
@@ -96,6 +96,16 @@ def test_a_node_that_does_not_answer_is_said() -> None:
     cluster, _, _ = cluster_of({})
     with pytest.raises(Unreachable, match="the node aaaaaaaa does not answer"):
         cluster.result(0, Future(), 0.01)
+
+
+def test_a_tool_is_asked_about_until_it_has_ended_or_its_time_is_over() -> None:
+    ran = Ran(code=0, out=b"", said="")
+    cluster, asked, _ = cluster_of({"start": [0], "ended": [None, None, ran]})
+    assert cluster.run(0, ("x",), env={}) == ran
+    assert [what for _, what in asked] == ["start", "ended", "ended", "ended"]
+    cluster, _, _ = cluster_of({"start": [0], "ended": [None]})
+    with pytest.raises(Unreachable, match="x on aaaaaaaa did not end in 0 s"):
+        cluster.run(0, ("x",), env={}, limit_s=0.0)
 
 
 def test_a_lost_node_is_given_back_and_the_rest_goes_on() -> None:

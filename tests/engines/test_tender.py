@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import until
 
 from worldos.engines import tender
 from worldos.engines.plan import Process
@@ -143,6 +144,19 @@ def test_two_of_one_name_and_what_cannot_be_run_are_refused(tends: Tender) -> No
 def test_a_tool_is_run_beside_to_its_end(tends: Tender) -> None:
     ran = tends.run(("{python}", "-c", "import os,sys; print(os.environ['X']); sys.exit('end')"), {"X": "7"})
     assert (ran.code, ran.out, ran.said) == (1, b"7\n", "end\n")
+
+
+def test_a_tool_that_takes_long_leaves_the_tender_free_to_answer(tends: Tender, tmp_path: Path) -> None:
+    script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('gone')"
+    number = tends.start(("{python}", "-c", script), {})
+    assert tends.ended(number, 0.0) is None
+    assert tends.look(0.0) == ()
+    (tmp_path / "go").touch()
+    ran = until(lambda: tends.ended(number, 0.5), "the tool has ended")
+    assert (ran.code, ran.out) == (0, b"gone\n")
+    missing = tends.start(("no-such-program",), {})
+    with pytest.raises(WorldError, match="no-such-program cannot be run on this node"):
+        until(lambda: tends.ended(missing, 0.5), "it is said")
 
 
 def test_files_go_in_and_out_by_pieces_and_stay_in_the_folder(tends: Tender, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 def submit(
     command: list[str] = typer.Argument(metavar="COMMAND...", help="The command and its arguments, after --."),
     cpu: str = typer.Option("1", "--cpu", help="Cores: 2, 0.5, 500m."),
-    memory: str = typer.Option("", help="Memory that each task may take: 8GB."),
+    memory: str = typer.Option(
+        "", help="Memory that each task may take: 8GB (default: no limit, placed by what it took before)."
+    ),
     gpu: str = typer.Option("", help="Whole or parts of GPUs, instead of cores alone."),
     array: str = typer.Option("", help="One task for each index: 1-100, 1,5,9, 0-99:3, 1-100%8 (eight at once)."),
     after: list[str] = typer.Option(

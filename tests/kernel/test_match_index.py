@@ -34,7 +34,11 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("blocks")
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=min(50, settings().max_examples),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(worlds, updates, st.lists(st.tuples(needs, views), min_size=1, max_size=4))
 def test_the_index_agrees_with_the_choice_after_every_change(
     told: list[Offer], changes: list[Offer | str], asked: list[tuple[Need, View]]

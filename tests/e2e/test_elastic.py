@@ -31,7 +31,7 @@ import sys, time
 from worldos import use
 
 began = time.monotonic()
-with use("CPU", int(sys.argv[1]), near="me") as cpu:
+with use("CPU", int(sys.argv[1]), where=f"node == '{sys.argv[2]}'") as cpu:
     print(time.monotonic() - began, list(cpu.map(abs, [-1, -2])), cpu.nodes, flush=True)
 """
 
@@ -50,7 +50,7 @@ def test_what_grew_over_another_machine_goes_back_to_its_owner_and_every_call_is
         cores = {name: row["cpu_free"] // 1000 for name, row in desk.nodes().items()}
         elastic = desk.run([sys.executable, files["grows"], stop, str(cores["desk"] + 2)])
         until(lambda: lent_to(attic, desk) == 2000, 30, "it grows over the other machine")
-        firm = attic.run([sys.executable, files["takes"], str(cores["attic"])])
+        firm = attic.run([sys.executable, files["takes"], str(cores["attic"]), attic.node])
         assert firm.wait(30) == 0, firm.said()
         waited_s, results = firm.text().split(" ", 1)
         assert float(waited_s) < patient_s(5)

@@ -119,7 +119,7 @@ def test_a_steady_clock_of_another_age_matters_to_nobody(lab: Lab) -> None:
 
 def _works(lab: Lab, here: Machine, there: Machine) -> None:
     """A program of one machine runs on the other, for longer than a lease lives without renewal would allow."""
-    said = here.wos("run", "--near", there.node, "--", "sh", "-c", "echo $WORLDOS_NODE", within_s=20)
+    said = here.wos("run", "--where", f"node == '{there.node}'", "--", "sh", "-c", "echo $WORLDOS_NODE", within_s=20)
     assert said.strip() == there.node
 
 

@@ -36,7 +36,7 @@ def realm(built: Realm) -> Iterator[Realm]:
 def on_b(realm: Realm, *words: str, cwd: Path | None = None, stdin: int | None = None) -> Run:
     """Start ``wos run`` on a, for b."""
     a, b = realm.machines
-    argv = [*WOS, "run", "--near", b.node, *words]
+    argv = [*WOS, "run", "--where", f"node == '{b.node}'", *words]
     return realm.lab.run("a", argv, home=a.home.path, env={"TMPDIR": str(a.scratch)}, cwd=cwd, stdin=stdin)
 
 

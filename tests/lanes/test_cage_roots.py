@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from worldos.lanes.cage import Bounds, Cages
-from worldos.lanes.cage_roots import GENTLE, clear_leftovers, name_of_host
+from worldos.lanes.cage_roots import GENTLE, ROOT_PREFIX, clear_leftovers, clear_root, name_of_host
 
 IDLE_SHARES = 3
 
@@ -76,3 +76,20 @@ def test_what_is_gentle_ends_beside_the_others_for_to_end_takes_time_too(cages: 
     while not cage.remove():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_nursery_of_a_killed_host_may_remove_its_cages_while_the_next_start_looks_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / f"{ROOT_PREFIX}1"
+    (root / "cage").mkdir(parents=True)
+    look = os.scandir
+
+    def too_late(folder: Path) -> object:
+        (root / "cage").rmdir()
+        root.rmdir()
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", too_late)
+    assert clear_root(root)
+    assert not root.exists()

@@ -119,7 +119,7 @@ def clear_root(root: Path) -> bool:
     """Kill all processes below a folder of cgroups and remove it."""
     deadline = time.monotonic() + KILL_SECONDS
     while root.is_dir():
-        for folder in [*root.glob("*/"), root]:
+        for folder in [*folders_in(root), root]:
             state = folder / "freezer.state"
             if state.is_file() and folder != root:
                 with contextlib.suppress(OSError):
@@ -134,6 +134,14 @@ def clear_root(root: Path) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+def folders_in(root: Path) -> list[Path]:
+    """Return the cages below a folder: none where somebody else, the nursery of a host that was killed, removed it meanwhile."""
+    try:
+        return sorted(root.glob("*/"))
+    except FileNotFoundError:
+        return []
 
 
 def name_of_host() -> str:

@@ -279,9 +279,10 @@ def enter(path: str) -> None:
 
 def _remove_cage(root: Path) -> None:
     """Remove what the host could not: it was killed. A cage that is not empty is left to the next start."""
-    for folder in [*root.glob("*/"), root]:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    with contextlib.suppress(FileNotFoundError):  # the next start was here first
+        for folder in [*root.glob("*/"), root]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def main() -> None:

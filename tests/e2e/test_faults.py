@@ -19,6 +19,7 @@ from worldos.agent.journal import newest
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 CALLS = 60
+FEW, LONG_S = 24, 0.6  # calls that are still there when a signal comes late
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,11 @@ def shown(times_ms: list[float]) -> str:
 
 def test_a_killed_node(realm: Realm) -> None:
     a, b, _ = realm.machines
-    program = realm.program(a, calls=CALLS, seconds=0.15)
+    program = realm.program(a, calls=FEW, seconds=LONG_S)
     program.busy_on(b.node)
     workers = b.processes()
     at_ns = b.kill()
-    said = right(program)
+    said = right(program, FEW)
     times_ms = program.rerun_ms(at_ns, b.node)
     assert times_ms
     assert said["reruns"] >= len(times_ms)
@@ -75,21 +76,21 @@ def test_a_killed_node(realm: Realm) -> None:
 
 def test_a_node_put_to_sleep(realm: Realm) -> None:
     a, _, c = realm.machines
-    program = realm.program(a, calls=CALLS, seconds=0.15)
+    program = realm.program(a, calls=FEW, seconds=LONG_S)
     program.busy_on(c.node)
     at_ns = c.sleep()
-    right(program)
+    right(program, FEW)
     print(f"a sleeping node's calls ran elsewhere after {shown(program.rerun_ms(at_ns, c.node))}")
     assert program.rerun_ms(at_ns, c.node)[0] <= patient_s(3000)  # ms
 
 
 def test_a_node_that_is_cut_off_and_healed(realm: Realm) -> None:
     a, _, c = realm.machines
-    program = realm.program(a, calls=CALLS, seconds=0.15)
+    program = realm.program(a, calls=FEW, seconds=LONG_S)
     program.busy_on(c.node)
     at_ns = time.monotonic_ns()
     realm.lab.cut("c")
-    right(program)
+    right(program, FEW)
     print(f"a cut node's calls ran elsewhere after {shown(program.rerun_ms(at_ns, c.node))}")
     until(lambda: a.nodes()["c"]["status"] != "alive", 5, "a sees that c is gone")
     realm.lab.heal()
@@ -113,11 +114,11 @@ def test_a_node_that_is_cut_off_for_a_moment_costs_a_moment(realm: Realm) -> Non
 
 def test_a_killed_worker(realm: Realm) -> None:
     a, b, _ = realm.machines
-    program = realm.program(a, calls=18, seconds=0.6)  # long enough to be still there when the signal comes
+    program = realm.program(a, calls=FEW, seconds=LONG_S)
     victim = program.busy_on(b.node)[0]
     at_ns = time.monotonic_ns()
     os.kill(victim.pid, signal.SIGKILL)
-    said = right(program, 18)
+    said = right(program, FEW)
     again = [call for call in program.calls() if call.index == victim.index]
     assert len(again) == 2
     assert said["reruns"] >= 1

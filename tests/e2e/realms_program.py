@@ -17,8 +17,10 @@ import time
 from typing import Any
 
 from worldos import use
-from worldos.errors import WorldError
+from worldos.errors import NoCapacity, WorldError
+from worldos.sdk.compute import Compute
 
+GRANTED_S = 20.0
 DEFAULTS = {"mode": "ask", "amount": 1.0, "realm": None, "where": None, "pause": 0.1, "seconds": 0.01, "timeout": 10.0}
 
 
@@ -58,8 +60,19 @@ def ask(options: dict[str, Any]) -> None:
         say(asked_ns=asked_ns, granted_ns=granted_ns, ended_ns=ended_ns, nodes=nodes, error=error)
 
 
+def granted(options: dict[str, Any]) -> Compute:
+    """Return a lease as soon as one can be had: what a realm lends since a moment ago is known elsewhere a little later."""
+    end_s = time.monotonic() + GRANTED_S
+    while True:
+        try:
+            return use("CPU", options["amount"], realm=options["realm"], where=options["where"], timeout=30)
+        except NoCapacity:
+            if time.monotonic() > end_s or not goes_on(options["pause"]):
+                raise
+
+
 def hold(options: dict[str, Any]) -> None:
-    with use("CPU", options["amount"], realm=options["realm"], where=options["where"], timeout=30) as cpu:
+    with granted(options) as cpu:
         cpu.activate()
         say(granted_ns=time.monotonic_ns(), nodes=list(cpu.nodes), leases=[terms.lease for terms in cpu.leases])
         while goes_on(options["pause"]):

@@ -134,7 +134,7 @@ def test_a_job_is_watched_read_cancelled_and_run_again(tab: Page, page: RunningP
     tab.get_by_role("button", name="Cancel it").click()
     expect(tab.locator("main .tag").first).to_have_text("dropped")
     tab.get_by_role("button", name="Run again").click()
-    expect(tab.locator("main .tag").first).to_have_text("running")
+    expect(tab.locator("main .tag").first).to_have_text("waiting")  # until what was cancelled has surely stopped
     assert tab.locator("main img, main script").count() == 0
     act("cancel", job=job)
 

@@ -31,6 +31,7 @@ CHECKPOINT: Final = ".wos-checkpoint"
 _MADE, _VALUE, _LEFT, FROM, _OLD = ".wos-made.", ".wos-value.", ".wos-left.", ".wos-from.", ".wos-old."
 _OURS: Final = (TASK, CHECKPOINT, _MADE, _VALUE, _LEFT, FROM, _OLD)
 _A_FOLDER: Final = 0  # in the place of an inode: what is in it is named itself
+_CACHE: Final = "__pycache__"  # of modules that came along: made here
 _READ_ONLY: Final = 0o555
 _CHANGES: Final = 0xFC0 | 0x4  # IN_MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF; IN_ATTRIB
 _READ_BYTES: Final = 64 * 1024
@@ -183,7 +184,8 @@ def _brought(folder: Path) -> list[tuple[str, bool]]:
     """Return what came along, by name, folders before what is in them; nothing of it may be written to from now on."""
     found: list[tuple[str, bool]] = []
     for name, inode in sorted(_held(folder).items()):
-        if name.split(os.sep, 1)[0].startswith(_OURS):
+        parts = name.split(os.sep)
+        if parts[0].startswith(_OURS) or _CACHE in parts:
             continue
         found.append((name, inode == _A_FOLDER))
         path = folder / name

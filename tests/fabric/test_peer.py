@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -101,6 +102,23 @@ def test_first_words_of_a_session_that_is_over_do_not_stop_the_one_that_came_aft
             b.fabric.send(a.id, b"due")
             await until(lambda: len(a.notes.messages) == len(b.notes.messages) == 2, 3.0)
             await slow.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("first", [5, 2**61])
+def test_a_copy_of_a_disk_in_the_same_life_is_not_taken_for_late_words(first: int) -> None:
+    async def story() -> None:
+        a, b, copy = Node(1, (2,)), Node(2, (1,), listen=None), Node(2, (1,), listen=None)
+        numbers = {first: b, 2**61 + 5 - first: copy}
+        for number, node in numbers.items():
+            node.fabric._ids = itertools.count(number)
+        async with running(a, b, copy):
+            for number, node in numbers.items():
+                node.fabric.connect(a.id, [a.address])
+                await until(
+                    lambda number=number: [each.session.peer_id for each in a.fabric.peers.values()] == [number]
+                )  # type: ignore[misc]
 
     run(story)
 

@@ -26,6 +26,7 @@ ACK_EVERY_BYTES: Final = 256 * KIB
 ACK_EVERY_FRAMES: Final = 64
 ACK_DELAY_NS: Final = 20 * MS  # an answer mostly carries the acknowledgement before this
 SESSION_SILENT_NS_MAX: Final = 60 * SECOND  # without any link for this long a session is given up
+SESSIONS_PER_LIFE: Final = 2**32  # their numbers follow each other; what is further apart is of two copies of one disk
 
 # -- channels --------------------------------------------------------------------------------------
 CHANNELS_MAX: Final = 4096  # per session

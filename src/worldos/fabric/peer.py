@@ -20,6 +20,7 @@ from worldos.fabric.limits import (
     REFUSED_NS,
     RTT_NOISE_US,
     SESSION_SILENT_NS_MAX,
+    SESSIONS_PER_LIFE,
 )
 from worldos.fabric.link import Hello, Link, Sink
 from worldos.fabric.paths import Action, Ask, Drop, Paths, SeekRelay, Use
@@ -290,9 +291,10 @@ class Peer:
     def _check_first_words(self, link: Link, hello: Hello) -> None:
         """Refuse a link on which one of us named a session that is over: the other would begin anew what goes on.
 
-        First words may be long on their way, and what they name may end meanwhile. Who comes again names what is.
+        First words may be long on their way, and what they name may end meanwhile. Who comes again names what is. A copy of
+        its disk in the same life names what nobody knows, and must be seen.
         """
-        is_late = hello.boot == self.boot and hello.session < self.session.peer_id
+        is_late = hello.boot == self.boot and 0 < self.session.peer_id - hello.session < SESSIONS_PER_LIFE
         if is_late or link.session != self.session.my_id:
             raise NotAllowed("first words of a session that is over")
 

@@ -142,7 +142,7 @@ def test_a_policy_is_shown_and_set(two: tuple[RunningAgent, RunningAgent]) -> No
     assert wos(den.home, "realm", "policy").stdout.split() == ["lend", "own"]
     said = wos(den.home, "realm", "policy", "lend", "kin").stdout
     assert said.split()[:2] == ["lend", "kin"]
-    assert "in no sandbox" in said
+    assert "each in a sandbox" in said
     fails(wos(den.home, "realm", "policy", "lend"), 2, "what should lend be", "wos realm policy lend VALUE")
     fails(wos(den.home, "realm", "policy", "lend", "all"), 3, "lend is one of: own, kin")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,23 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def fresh_agent() -> Iterator[RunningAgent]:
+    with tempfile.TemporaryDirectory(prefix="wos-s-") as folder, running(new_home(Path(folder) / "desk")) as agent:
+        yield agent
+
+
 @pytest.fixture(scope="session")
 def agent() -> Iterator[RunningAgent]:
-    with tempfile.TemporaryDirectory(prefix="wos-s-") as folder, running(new_home(Path(folder) / "desk")) as agent:
+    """The agent of all tests of a worker. What was submitted to it may run, and its runner stay, when the next test begins."""
+    with fresh_agent() as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def own_agent() -> Iterator[RunningAgent]:
+    """An agent for one file: for tests that count what it has given away."""
+    with fresh_agent() as agent:
         yield agent
 
 

@@ -89,7 +89,8 @@ def test_the_log_is_there_while_no_agent_runs(folder: Path) -> None:
     assert json.loads(wos(home, "log", "-n", "1", "--json").stdout)["name"] == "agent stopped"
 
 
-def test_the_log_goes_on_until_ctrl_c(agent: RunningAgent) -> None:
+def test_the_log_goes_on_until_ctrl_c(own_agent: RunningAgent) -> None:
+    agent = own_agent
     process = subprocess.Popen(command("log", "-f"), env=environ(agent.home), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     until(lambda: agent.ask("status")["programs"] == 2, "it listens")

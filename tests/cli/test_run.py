@@ -14,6 +14,11 @@ from tests.cli.conftest import command, environ, fails, wos
 PYTHON = sys.executable
 
 
+@pytest.fixture
+def agent(own_agent: RunningAgent) -> RunningAgent:
+    return own_agent
+
+
 def nothing_is_left(agent: RunningAgent) -> None:
     until(lambda: agent.ask("leases") == {"granted": [], "held": []}, "every lease is back")
 

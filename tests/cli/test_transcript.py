@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.agent.agents import RunningAgent
 from tests.cli.conftest import wos
 
 from worldos.cli.transcript import WAITING_BYTES_MAX, Transcript
+
+
+@pytest.fixture
+def agent(own_agent: RunningAgent) -> RunningAgent:
+    return own_agent
 
 
 def ops(agent: RunningAgent, name: str) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def begin(table: Table, now_ns: int, petition: Petition, house: House) -> list[E
 def _submit(table: Table, now_ns: int, number: int, house: House) -> list[Effect]:
     petition = table.petitions.table[number]
     seat = table.seats.get(petition.realm)
-    if seat is not None and table.may_act(now_ns, petition.realm):
+    if seat is not None and seat.is_primary(now_ns) and table.may_act(now_ns, petition.realm):
         table.petitions.sent(number, table.me)
         return seating.sat(table, now_ns, seat, seat.propose(now_ns, number, petition.command), house)
     center = table.centers.known.get(petition.realm)

@@ -8,6 +8,7 @@ state of the tender is that of the module. Times in seconds.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +85,7 @@ class Tender:
         self._failed: WorldError | None = None
         self._doing = ""
         self._tools: dict[int, Future[Ran]] = {}
+        self._numbers = itertools.count()
 
     # -- software -------------------------------------------------------------------------------------------------------
 
@@ -157,16 +159,16 @@ class Tender:
 
     def start(self, argv: Sequence[str], env: dict[str, str], *, not_root: bool = False) -> int:
         """Begin to run a tool; return its number for ``ended``. So the seat answers meanwhile."""
-        number, ran = len(self._tools), Future[Ran]()
+        number, ran = next(self._numbers), Future[Ran]()
         self._tools[number] = ran
         threading.Thread(target=self._run_for, args=(ran, argv, env, not_root), name="runs-tool", daemon=True).start()
         return number
 
     def ended(self, number: int, patience_s: float) -> Ran | None:
-        """Return what became of a tool; None if it still runs after this time."""
-        with contextlib.suppress(TimeoutError):
-            return self._tools[number].result(patience_s)
-        return None
+        """Return what became of a tool, once; None if it still runs after this time."""
+        if not wait([self._tools[number]], patience_s).done:
+            return None
+        return self._tools.pop(number).result()
 
     def _run_for(self, ran: Future[Ran], argv: Sequence[str], env: dict[str, str], not_root: bool) -> None:  # noqa: FBT001
         try:
